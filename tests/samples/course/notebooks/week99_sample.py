@@ -1,0 +1,15 @@
+# %% [markdown]
+# # A sample
+# {{colab}}
+
+# %% setup
+import numpy as np
+
+# %% parameters tags=["parameters"]
+n = 4  # how many numbers
+
+# %%
+x = np.arange(n)
+
+# %%
+x = np.arange(n)

@@ -1,0 +1,354 @@
+"""Notebooks from their sources: `python -m tools.notebooks` writes them, `--check` finds what has drifted.
+
+A source is a Python file in jupytext's percent format; the notebook beside it is generated and committed:
+
+    notebooks/weekNN_topic.py                  →  notebooks/weekNN_topic.ipynb
+    solutions/weekNN_topic/weekNN_topic.py     →  solutions/weekNN_topic/weekNN_topic.ipynb
+
+A cell's header may give it a name or a part in the exercise:
+
+    # %% name                                  an ordinary cell, named
+    # %% name tags=["parameters"]              with tags
+    # %% given="name"                          locked, may not be edited (also `# %% [markdown] given="name"`)
+    # %% solution="name"                       a gap: `### BEGIN SOLUTION` to `### END SOLUTION` is taken out
+    # %% test="name" points=3                  its locked test, `### BEGIN HIDDEN TESTS` to `### END HIDDEN TESTS`
+    # %% [markdown] argue="name" points=2      a question to argue, graded by a person
+
+The body of the code cell called `setup` is replaced by `tools/setup_cell.py`, and `{{colab}}` in a Markdown
+cell by a badge that opens the notebook at the students' repository, whose address stands in `pyproject.toml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import re
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = "make notebooks"
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+KINDS = ("given", "solution", "test", "argue")
+KEYS = {*KINDS, "points", "title", "tags", "jupyter"}
+REGIONS = {"SOLUTION": ("solution", "argue"), "HIDDEN TESTS": ("test",)}
+ADDRESSES = {
+    "students-repository": "{{students_repository}}",
+    "instructors-repository": "{{instructors_repository}}",
+}
+
+
+class SourceError(Exception):
+    """A source that cannot become a notebook; the message is one line that names file, line and remedy."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A hand-edited source; `colab` is its notebook's path in the students' repository."""
+
+    path: Path
+    stem: str
+    colab: str
+
+    @property
+    def notebook(self) -> Path:
+        return self.path.with_suffix(".ipynb")
+
+
+def find_sources(root: Path = ROOT) -> list[Source]:
+    """All sources below `root`: preparation notebooks first, then exercises with their solutions."""
+    scripts = sorted((root / "notebooks").glob("*.py"))
+    preparation = [Source(p, p.stem, f"notebooks/{p.stem}.ipynb") for p in scripts]
+    exercises = [
+        Source(p, p.stem, f"exercises/{p.stem}/{p.stem}.ipynb")
+        for folder in sorted((root / "solutions").glob("*"))
+        if (p := folder / f"{folder.name}.py").is_file()
+    ]
+    return preparation + exercises
+
+
+@cache
+def addresses(root: Path = ROOT) -> dict[str, str]:
+    """The repositories' addresses, from `[tool.lgm]` in pyproject.toml."""
+    path = root / "pyproject.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["lgm"]
+        return {key: table[key].rstrip("/") for key in ADDRESSES}
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        raise SourceError(f"{path}: needs [tool.lgm] with {' and '.join(ADDRESSES)} ({error!r})") from error
+
+
+def stamp(text: str, root: Path = ROOT) -> str:
+    """`text` with the repositories' addresses filled in."""
+    for key, place in ADDRESSES.items():
+        if place in text:
+            text = text.replace(place, addresses(root)[key])
+    return text
+
+
+def setup_source(root: Path = ROOT) -> str:
+    """The one setup cell, addresses filled in. The module's own docstring does not belong to the cell."""
+    path = root / "tools" / "setup_cell.py"
+    if not path.is_file():
+        raise SourceError(f"{path}: the setup cell is missing")
+    text = path.read_text(encoding="utf-8")
+    module = ast.parse(text)
+    if ast.get_docstring(module) is not None:
+        text = "\n".join(text.splitlines()[module.body[0].end_lineno :])
+    return stamp(text, root).strip()
+
+
+def badge(source: Source, root: Path = ROOT) -> str:
+    """Markdown of the badge that opens the notebook on Colab."""
+    address = addresses(root)["students-repository"]
+    if not (match := re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?", address)):
+        raise SourceError(
+            f"pyproject.toml: students-repository is no GitHub address, which Colab needs: {address}"
+        )
+    link = f"https://colab.research.google.com/github/{match[1]}/blob/main/{source.colab}"
+    return f"[![Open in Colab]({BADGE})]({link})"
+
+
+def build(source: Source, root: Path = ROOT) -> NotebookNode:
+    """The notebook of a source, checked and complete, without outputs."""
+    text = source.path.read_text(encoding="utf-8")
+    parsed = jupytext.reads(text, fmt="py:percent")
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"# ?%%", line)]
+    offset = len(parsed.cells) - len(lines)  # text before the first header is a cell, too
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    names: dict[str, str] = {}
+    ids: set[str] = set()
+    gaps: set[str] = set()
+    for index, cell in enumerate(parsed.cells):
+        line = lines[index - offset] if 0 <= index - offset < len(lines) else 1
+        where = f"{_shown(source.path, root)}:{line}"
+        try:
+            notebook.cells.append(_build_cell(cell, source, root, names, ids, gaps))
+        except SourceError as error:
+            raise SourceError(f"{where}: {error}") from None
+    nbformat.validate(notebook)
+    return notebook
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _build_cell(
+    cell: NotebookNode, source: Source, root: Path, names: dict[str, str], ids: set[str], gaps: set[str]
+) -> NotebookNode:
+    """One checked cell; `names`, `ids` and `gaps` collect what the notebook has so far."""
+    if cell.cell_type not in ("code", "markdown"):
+        raise SourceError(f"a {cell.cell_type} cell; only code and Markdown cells are in use")
+    header = dict(cell.metadata)
+    header.pop("lines_to_next_cell", None)
+    if unknown := sorted(set(header) - KEYS):
+        raise SourceError(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(KEYS - {'title'}))}")
+    kinds = [kind for kind in KINDS if kind in header]
+    if len(kinds) > 1:
+        raise SourceError(f"one cell cannot be both {kinds[0]!r} and {kinds[1]!r}")
+    kind = kinds[0] if kinds else None
+    _check_header(cell, header, kind, gaps)
+    _check_regions(cell, header, kind)
+
+    name = header.get(kind) if kind else header.get("title")
+    grade_id = f"test_{name}" if kind == "test" else name
+    if name:
+        key = _slug(grade_id)
+        if key in names:
+            raise SourceError(f"two cells are called {names[key]!r}; each name may be used once")
+        names[key] = grade_id
+    if kind == "solution":
+        gaps.add(name)
+
+    text = cell.source
+    if cell.cell_type == "code" and name == "setup":
+        text = setup_source(root)
+    elif cell.cell_type == "markdown":
+        text = text.replace("{{colab}}", badge(source, root)) if "{{colab}}" in text else text
+    _check_syntax(cell.cell_type, text)
+
+    make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
+    new = make(text, id=_cell_id(source.stem, grade_id, cell.cell_type, text, ids))
+    kept = {key: header[key] for key in ("title", "tags", "jupyter") if key in header}
+    new.metadata = nbformat.from_dict(kept)
+    if kind:
+        new.metadata["nbgrader"] = nbformat.from_dict(_nbgrader(kind, grade_id, header.get("points")))
+    return new
+
+
+def _nbgrader(kind: str, grade_id: str, points: float | None) -> dict[str, object]:
+    """nbgrader's own metadata (schema 3) for a cell of this kind."""
+    grade = kind in ("test", "argue")
+    metadata: dict[str, object] = {
+        "grade": grade,
+        "grade_id": grade_id,
+        "locked": kind in ("given", "test"),
+        "schema_version": 3,
+        "solution": kind in ("solution", "argue"),
+        "task": False,
+    }
+    return metadata | ({"points": points} if grade else {})
+
+
+def _check_header(cell: NotebookNode, header: dict, kind: str | None, gaps: set[str]) -> None:
+    if kind and not re.fullmatch(r"[A-Za-z]\w*", str(header[kind]), re.ASCII):
+        raise SourceError(f'{kind}={header[kind]!r} is no name: write {kind}="name" (letters, digits and _)')
+    if kind in ("solution", "test") and cell.cell_type != "code":
+        raise SourceError(f"{kind} {header[kind]!r} must be a code cell")
+    if kind == "argue" and cell.cell_type != "markdown":
+        raise SourceError(f"argue {header[kind]!r} must be a Markdown cell: # %% [markdown] argue=…")
+    if kind in ("test", "argue"):
+        points = header.get("points")
+        if points is None:
+            raise SourceError(f"{kind} {header[kind]!r} needs points, such as points=3")
+        if isinstance(points, bool) or not isinstance(points, int | float) or points <= 0:
+            raise SourceError(f"points of {kind} {header[kind]!r} must be a positive number, not {points!r}")
+    elif "points" in header:
+        raise SourceError("only a test or an argue cell has points")
+    if kind == "test" and header[kind] not in gaps:
+        raise SourceError(f"test {header[kind]!r} has no solution cell of that name before it")
+    tags = header.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise SourceError(f'tags must be a list of words, like tags=["parameters"], not {tags!r}')
+
+
+def _check_regions(cell: NotebookNode, header: dict, kind: str | None) -> None:
+    """Markers stand in pairs, in order, where they belong; nbgrader's errors for this name no place."""
+    for region, owners in REGIONS.items():
+        marks = re.findall(rf"^\s*### (BEGIN|END) {region}\s*$", cell.source, re.MULTILINE)
+        loose = len(re.findall(rf"(?:BEGIN|END) {region}", cell.source))
+        if loose != len(marks):
+            raise SourceError(
+                f"the marker ### BEGIN {region} or ### END {region} must stand alone on its line"
+            )
+        if marks != ["BEGIN", "END"] * (len(marks) // 2):
+            raise SourceError(f"### BEGIN {region} and ### END {region} must come in pairs")
+        if marks and kind not in owners:
+            raise SourceError(f"### BEGIN {region} outside of a {' or '.join(owners)} cell")
+        if kind == "solution" and region == "SOLUTION" and not marks:
+            raise SourceError(f"solution {header[kind]!r} has no ### BEGIN SOLUTION … ### END SOLUTION")
+
+
+def _check_syntax(cell_type: str, text: str) -> None:
+    if cell_type == "code" and not re.search(r"^\s*[%!]", text, re.MULTILINE):
+        try:
+            compile(text, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        except SyntaxError as error:
+            raise SourceError(f"line {error.lineno} of the cell: {error.msg}") from None
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-").lower()
+
+
+def _cell_id(stem: str, name: str | None, cell_type: str, text: str, ids: set[str]) -> str:
+    """An id that stays when cells around it move: from the name, else from the cell's first line."""
+    if not name:
+        first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+        name = hashlib.sha256(f"{cell_type}:{first}".encode()).hexdigest()[:8]
+    base = _slug(f"{stem}-{name}")
+    if len(base) > 60:  # nbformat allows 64 characters; the counter needs some
+        base = f"{base[:51]}-{hashlib.sha256(base.encode()).hexdigest()[:8]}"
+    cell_id, counter = base, 1
+    while cell_id in ids:
+        counter += 1
+        cell_id = f"{base}-{counter}"
+    ids.add(cell_id)
+    return cell_id
+
+
+def dump(notebook: NotebookNode) -> str:
+    """The notebook as text: stable order of keys, one final newline."""
+    return nbformat.writes(notebook, indent=1, sort_keys=True, ensure_ascii=False).rstrip("\n") + "\n"
+
+
+def write(root: Path = ROOT, into: Path | None = None) -> list[Path]:
+    """Write every notebook beside its source, or at the same place below `into`; returns what has changed."""
+    built = [(source.notebook, dump(build(source, root))) for source in find_sources(root)]
+    changed = []
+    for path, text in built:
+        target = into / path.relative_to(root) if into else path
+        if not target.is_file() or target.read_bytes() != text.encode():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(text.encode())
+            changed.append(target)
+    return changed
+
+
+def drift(root: Path = ROOT) -> Iterator[str]:
+    """One line for each committed notebook or exercise that is not what its source gives, with the remedy.
+
+    Everything is made anew in a temporary folder; nothing below `root` is written.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        fresh = Path(temporary).resolve()
+        if (root / "solutions").is_dir():  # other files of an exercise, such as a picture, go out with it
+            ignored = shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints")
+            shutil.copytree(root / "solutions", fresh / "solutions", ignore=ignored)
+        write(root, fresh)
+        yield from _differences(root, fresh, "notebooks", "*.ipynb", COMMAND)
+        yield from _differences(root, fresh, "solutions", "*/*.ipynb", COMMAND)
+        if (fresh / "solutions").is_dir() or any((root / "exercises").glob("*/*")):
+            from tools import release  # nbgrader takes a second to import
+
+            release.generate(fresh)
+            yield from _differences(root, fresh, "exercises", "**/*", "make release")
+
+
+def _differences(root: Path, fresh: Path, folder: str, pattern: str, command: str) -> Iterator[str]:
+    def files(base: Path) -> set[str]:
+        found = (p for p in (base / folder).glob(pattern) if p.is_file())
+        return {p.relative_to(base).as_posix() for p in found if ".ipynb_checkpoints" not in p.parts}
+
+    here, there = files(root), files(fresh)
+    for name in sorted(here | there):
+        if name not in here:
+            yield f"{name} is missing: run `{command}`"
+        elif name not in there:
+            yield f"{name} has no source: delete it, or add the source and run `{command}`"
+        elif (root / name).read_bytes().replace(b"\r\n", b"\n") != (fresh / name).read_bytes():
+            yield f"{name} differs from its source: run `{command}`"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.notebooks", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; name what has drifted")
+    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    root = options.root.resolve()
+    try:
+        if options.check:
+            found = list(drift(root))
+            print("\n".join(found) if found else "notebooks and exercises agree with their sources")
+            return 1 if found else 0
+        changed = write(root)
+    except SourceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for path in changed:
+        print(f"wrote {_shown(path, root)}")
+    if not changed:
+        print("all notebooks were up to date")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
