@@ -11,7 +11,7 @@ A cell's header may give it a name or a part in the exercise:
     # %% name tags=["parameters"]              with tags
     # %% given="name"                          locked, may not be edited (also `# %% [markdown] given="name"`)
     # %% solution="name"                       a gap: `### BEGIN SOLUTION` to `### END SOLUTION` is taken out
-    # %% test="name" points=3                  its locked test, `### BEGIN HIDDEN TESTS` to `### END HIDDEN TESTS`
+    # %% test="name" points=3                  its locked test, with `### BEGIN HIDDEN TESTS` to `### END …`
     # %% [markdown] argue="name" points=2      a question to argue, graded by a person
 
 The body of the code cell called `setup` is replaced by `tools/setup_cell.py`, and `{{colab}}` in a Markdown
@@ -168,7 +168,7 @@ def _build_cell(
     _check_header(cell, header, kind, gaps)
     _check_regions(cell, header, kind)
 
-    name = header.get(kind) if kind else header.get("title")
+    name = str(header.get(kind or "title", ""))
     grade_id = f"test_{name}" if kind == "test" else name
     if name:
         key = _slug(grade_id)
@@ -259,7 +259,7 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-").lower()
 
 
-def _cell_id(stem: str, name: str | None, cell_type: str, text: str, ids: set[str]) -> str:
+def _cell_id(stem: str, name: str, cell_type: str, text: str, ids: set[str]) -> str:
     """An id that stays when cells around it move: from the name, else from the cell's first line."""
     if not name:
         first = next((line.strip() for line in text.splitlines() if line.strip()), "")
