@@ -98,8 +98,8 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     for what, array, expected in (("pixels", levels, _DIGITS_SHA256), ("labels", labels, _LABELS_SHA256)):
         if hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() != expected:
             raise download.DataError(
-                f"scikit-learn's digits are not the ones this course was made with (their {what} differ), so no "
-                "number would be comparable. Install the versions in requirements.txt (`make setup`)."
+                f"scikit-learn's digits are not the ones this course was made with (their {what} differ), so "
+                "no number would be comparable. Install the versions in requirements.txt (`make setup`)."
             )
     labels = labels.astype(np.int64)
     for array in (levels, labels):
@@ -226,7 +226,7 @@ def _mnist_like(name: str, sources: dict[str, download.Source]) -> Split:
 
 
 def _idx(compressed: bytes) -> np.ndarray:
-    """LeCun's IDX format, gzip-compressed: two zero bytes, type 8 (uint8), rank, sizes (big-endian), values."""
+    """LeCun's IDX format in gzip: two zero bytes, type 8 (uint8), rank, sizes (big-endian), values."""
     raw = gzip.decompress(compressed)
     rank = raw[3]
     sizes = np.frombuffer(raw, ">u4", count=rank, offset=4)

@@ -46,7 +46,7 @@ def read(source: Source) -> bytes:
         root = Path(folder).expanduser()
         if not root.is_dir():
             raise DataError(
-                f"LGM_DATA_DIR names {root}, which is not a folder. Correct the variable or unset it."
+                f"LGM_DATA_DIR names {root}, which is no folder. Correct the variable or unset it."
             )
         if (root / source.path).is_file():
             return _checked(root / source.path, source.sha256, _FOREIGN)
@@ -103,14 +103,14 @@ def _download(source: Source, target: Path) -> None:
             failures.append(f"{url} sent a damaged or changed file")
         except OSError as error:
             raise DataError(
-                f"{target} could not be written ({error.strerror}). Free some space or make the folder writable, "
-                "or set LGM_DATA_DIR to a folder that has the file."
+                f"{target} could not be written ({error.strerror}). Free some space or make the folder "
+                "writable, or set LGM_DATA_DIR to a folder that has the file."
             ) from None
         finally:
             bar.close()
     raise DataError(
-        f"{target.name} could not be downloaded: {'; '.join(failures)}. Check the network and run again, or set "
-        f"LGM_DATA_DIR to a folder that has it as {source.path}, or save it as {target}."
+        f"{target.name} could not be downloaded: {'; '.join(failures)}. Check the network and run again, or "
+        f"set LGM_DATA_DIR to a folder that has it as {source.path}, or save it as {target}."
     )
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+
+from utils import paths
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,11 @@ def _array(name: str, value, ndim: int) -> np.ndarray:
     return array
 
 
-# --- Masks and damage for imputing and repairing -------------------------------------------------------------
+# --- Masks and damage for imputing and repairing ----------------------------------------------------------
 
 
 def lower_half(shape: tuple[int, int]) -> np.ndarray:
-    """The course's mask for imputing: bool (D,), True where a pixel is missing, the lower half of the image."""
+    """The course's mask for imputing: bool (D,), True in the lower half of the image, which is missing."""
     height, width = shape
     mask = np.zeros((height, width), bool)
     mask[height // 2 :] = True
@@ -99,7 +102,7 @@ def flip_pixels(x: np.ndarray, rate: float, seed: int) -> np.ndarray:
 
 
 def pixel_errors(truth: np.ndarray, guess: np.ndarray, mask: np.ndarray | None = None) -> Estimate:
-    """Mean absolute error per pixel, with its standard error over images: the metric of imputing and repairing.
+    """Mean absolute error per pixel, ± its standard error over images: for imputing and repairing.
 
     For 0/1 guesses it is the share of wrong pixels. ``mask``: bool (D,), count only the pixels where it is
     True (``lower_half`` for imputing). ``truth``, ``guess``: (N, D).
@@ -109,3 +112,76 @@ def pixel_errors(truth: np.ndarray, guess: np.ndarray, mask: np.ndarray | None =
         raise ValueError(f"truth has shape {truth.shape}, guess {guess.shape}")
     wrong = np.abs(truth - guess)
     return mean_estimate((wrong if mask is None else wrong[:, np.asarray(mask, bool)]).mean(axis=1))
+
+
+# --- Sample quality ------------------------------------------------------------------------------
+
+
+def features(images: np.ndarray) -> np.ndarray:
+    """Features of 8×8 digits, float64 (N, 64): the last hidden layer of one small network, the same for good.
+
+    ``images``: (N, 64) or (N, 8, 8), binary or grey levels divided by 16, so within [0, 1].
+    The network is a convolutional classifier trained on the digits' training part, grey and binary alike
+    (tools/make_features.py); its weights are in utils/features.npz.
+    """
+    x = np.asarray(images, dtype=np.float64)
+    if x.ndim not in (2, 3) or x.shape[1:] not in ((64,), (8, 8)):
+        raise ValueError(f"images have shape {x.shape}; (N, 64) or (N, 8, 8) expected")
+    if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
+        raise ValueError("images need values within [0, 1]: divide grey levels by 16, map −1/1 to 0/1")
+    w = _weights()
+    x = x.reshape(-1, 8, 8, 1)
+    x = np.maximum(_convolve(x, w["conv1"]) + w["conv1_bias"], 0)  # (N, 6, 6, 16)
+    x = np.maximum(_convolve(x, w["conv2"]) + w["conv2_bias"], 0)  # (N, 4, 4, 32)
+    x = x.reshape(-1, 2, 2, 2, 2, 32).mean(axis=(2, 4))  # (N, 2, 2, 32)
+    return np.maximum(x.reshape(-1, 128) @ w["dense"] + w["dense_bias"], 0)
+
+
+@cache
+def _weights() -> dict[str, np.ndarray]:
+    with np.load(paths.PACKAGE / "features.npz", allow_pickle=False) as file:
+        return {name: file[name].astype(np.float64) for name in file.files}
+
+
+def _convolve(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """x: (N, height, width, C) with kernel (3, 3, C, F) → (N, height − 2, width − 2, F)."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))  # (N, h, w, C, 3, 3)
+    return np.tensordot(windows, kernel, axes=([4, 5, 3], [0, 1, 2]))
+
+
+def kernel_distance(real: np.ndarray, fake: np.ndarray) -> Estimate:
+    """Kernel distance of two sets of 8×8 images (Bińkowski et al. 2018): squared MMD of their features.
+
+    The kernel is k(f, g) = (f·g / 64 + 1)³; the estimate is the unbiased one, so it scatters about 0 when
+    both sets come from one distribution, and **may be negative**. ``real``: (N, 64), ``fake``: (M, 64) as for
+    ``features``; the images of each set must be independent (no neighbouring states of one chain).
+
+    The error is the delete-one jackknife for two samples (Arvesen 1969): consistent where the distributions
+    differ, too large rather than too small where they are the same. It is the scatter due to both finite
+    sets; a comparison of two models on one set of real images is more precise than the two errors suggest.
+    """
+    f, g = features(real), features(fake)
+    if min(len(f), len(g)) < 3:
+        raise ValueError("at least three images are needed on each side")
+    kff, kgg, kfg = _cubic(f, f), _cubic(g, g), _cubic(f, g)
+    n, m = len(f), len(g)
+    np.fill_diagonal(kff, 0)
+    np.fill_diagonal(kgg, 0)
+    ff, gg, fg = kff.sum(), kgg.sum(), kfg.sum()
+    value = ff / (n * (n - 1)) + gg / (m * (m - 1)) - 2 * fg / (n * m)
+    without_f = (  # the estimate without the i-th real image, for all i at once
+        (ff - 2 * kff.sum(axis=1)) / ((n - 1) * (n - 2))
+        + gg / (m * (m - 1))
+        - 2 * (fg - kfg.sum(axis=1)) / ((n - 1) * m)
+    )
+    without_g = (
+        ff / (n * (n - 1))
+        + (gg - 2 * kgg.sum(axis=1)) / ((m - 1) * (m - 2))
+        - 2 * (fg - kfg.sum(axis=0)) / (n * (m - 1))
+    )
+    variance = (n - 1) * without_f.var() + (m - 1) * without_g.var()
+    return Estimate(float(value), float(math.sqrt(variance)))
+
+
+def _cubic(f: np.ndarray, g: np.ndarray) -> np.ndarray:
+    return (f @ g.T / f.shape[1] + 1) ** 3

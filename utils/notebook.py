@@ -29,8 +29,8 @@ _MODULES = {
 def start(seed: int = 0) -> None:
     """Silence TensorFlow's start-up, seed everything, apply the style sheet, print one line.
 
-    ``seed`` goes to Python's ``random``, NumPy and TensorFlow (``keras.utils.set_random_seed``): the same seed
-    gives the same numbers on the same machine, versions and number of threads.
+    ``seed`` goes to Python's ``random``, NumPy and TensorFlow (``keras.utils.set_random_seed``): the same
+    seed gives the same numbers on the same machine, versions and number of threads.
     Raises ImportError, naming the package and the command that installs it, if one is missing.
     """
     for name, value in _QUIET.items():
@@ -49,10 +49,13 @@ def start(seed: int = 0) -> None:
 
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
     device = ", ".join(names) if names else f"CPU, {_cores()} cores"
-    print(
-        f"Python {platform.python_version()} · TensorFlow {tf.__version__} · Keras {modules['keras'].__version__}"
-        f" · TFP {modules['tensorflow_probability'].__version__} · {device} · seed {seed}"
-    )
+    versions = {
+        "Python": platform.python_version(),
+        "TensorFlow": tf.__version__,
+        "Keras": modules["keras"].__version__,
+        "TFP": modules["tensorflow_probability"].__version__,
+    }
+    print(" · ".join([*(f"{name} {version}" for name, version in versions.items()), device, f"seed {seed}"]))
 
 
 def _import(name: str, package: str) -> ModuleType:
@@ -61,8 +64,8 @@ def _import(name: str, package: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = package if error.name == name else f"{error.name} (needed by {package})"
         raise ImportError(
-            f"The package {missing} is not installed in {sys.executable}. Run the notebook's setup cell, or on your "
-            "own machine `make setup`, then restart the kernel."
+            f"The package {missing} is not installed in {sys.executable}. Run the notebook's setup cell, or "
+            "on your own machine `make setup`, then restart the kernel."
         ) from None
 
 

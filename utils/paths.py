@@ -8,6 +8,6 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def data_folder() -> Path:
-    """``data`` of the checkout that this package lies in, else (installed, as on Colab) of the current folder."""
+    """``data`` of the checkout around this package, else (installed, as on Colab) of the current folder."""
     checkout = PACKAGE.parent
     return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / "data"

@@ -70,8 +70,8 @@ def _described(caption: str, alt: str) -> None:
     for name, text in (("caption", caption), ("alt", alt)):
         if not isinstance(text, str) or not text.strip():
             raise ValueError(
-                f"{name} is empty. Every figure needs a caption (what to look for) and an alt text (what is to be "
-                "seen, for those who cannot see it)."
+                f"{name} is empty. Every figure needs a caption (what to look for) and an alt text (what is "
+                "to be seen, for those who cannot see it)."
             )
 
 
@@ -118,7 +118,7 @@ def _images(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _limits(array: np.ndarray, limits: tuple[float, float] | None) -> tuple[float, float]:
-    """Grey scale: as given, else 0 to 1 for what lies there, 0 to 16 for the digits' levels, else the range."""
+    """Grey scale: as given, else 0 to 1 where that holds all, 0 to 16 for grey levels, else the range."""
     if limits is not None:
         return limits
     finite = array[np.isfinite(array)]
@@ -199,7 +199,7 @@ def learning_curves(
         x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
         if x.shape != y.shape or x.ndim != 1:
             raise ValueError(
-                f"the curve {name!r} has x of shape {x.shape} and y of shape {y.shape}; (n,) each expected"
+                f"the curve {name!r} has x of shape {x.shape}, y of shape {y.shape}; (n,) expected"
             )
         ax.plot(
             x,
@@ -228,9 +228,7 @@ def filters(W: np.ndarray, shape: tuple[int, int], caption: str, alt: str, colum
     _described(caption, alt)
     W = np.asarray(W, dtype=np.float64)
     if W.ndim != 2 or W.shape[0] != shape[0] * shape[1]:
-        raise ValueError(
-            f"W has shape {W.shape}; ({shape[0] * shape[1]}, H) expected, one column per hidden unit"
-        )
+        raise ValueError(f"W has shape {W.shape}; ({shape[0] * shape[1]}, H) expected, a column per unit")
     batch = _images(W.T, shape)
     n, height, width = batch.shape
     columns = min(columns, n)
