@@ -121,8 +121,8 @@ def features(images: np.ndarray) -> np.ndarray:
     """Features of 8×8 digits, float64 (N, 64): the last hidden layer of one small network, the same for good.
 
     ``images``: (N, 64) or (N, 8, 8), binary or grey levels divided by 16, so within [0, 1].
-    The network is a convolutional classifier trained on the digits' training part, grey and binary alike
-    (tools/make_features.py); its weights are in utils/features.npz.
+    The network learned on the digits' training part, grey and binary alike, to name the digit and to tell how
+    many pixels were flipped (tools/make_features.py); its weights are in utils/features.npz.
     """
     x = np.asarray(images, dtype=np.float64)
     if x.ndim not in (2, 3) or x.shape[1:] not in ((64,), (8, 8)):
@@ -134,7 +134,7 @@ def features(images: np.ndarray) -> np.ndarray:
     x = np.maximum(_convolve(x, w["conv1"]) + w["conv1_bias"], 0)  # (N, 6, 6, 16)
     x = np.maximum(_convolve(x, w["conv2"]) + w["conv2_bias"], 0)  # (N, 4, 4, 32)
     x = x.reshape(-1, 2, 2, 2, 2, 32).mean(axis=(2, 4))  # (N, 2, 2, 32)
-    return np.maximum(x.reshape(-1, 128) @ w["dense"] + w["dense_bias"], 0)
+    return np.tanh(x.reshape(-1, 128) @ w["dense"] + w["dense_bias"])
 
 
 @cache
@@ -185,3 +185,71 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray) -> Estimate:
 
 def _cubic(f: np.ndarray, g: np.ndarray) -> np.ndarray:
     return (f @ g.T / f.shape[1] + 1) ** 3
+
+
+@dataclass(frozen=True)
+class TwoSampleTest(Estimate):
+    """Held-out accuracy, its standard error, and the p-value of "both sets come from one distribution"."""
+
+    p_value: float
+    n: int  # held-out images
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} (p = {self.p_value:.2g})"
+
+
+def classifier_two_sample_test(real: np.ndarray, fake: np.ndarray, seed: int = 0) -> TwoSampleTest:
+    """Classifier two-sample test of Lopez-Paz and Oquab (2017): accuracy on held-out images, 0.5 is best.
+
+    The larger set is thinned to the size of the smaller, each is split in two halves, a classifier learns to
+    tell real from fake on the first halves and is tested on the second. The classifier is always the same: a
+    support vector machine with a Gaussian kernel (scikit-learn's SVC, C = 2) on the 64 pixels and the 64
+    ``features``, standardised. ``seed`` decides who is in which half, nothing else.
+
+    Error: binomial, √(a (1 − a) / n). p-value: P(Binomial(n, ½) ≥ number right); for halves of equal size it
+    is conservative in the tail (Hoeffding 1956). The images of each set must be independent.
+    ``real``, ``fake``: (N, 64), (M, 64) as for ``features``; at least 20 each.
+    """
+    from scipy.stats import binom
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    rng = np.random.default_rng(seed)
+    size = min(len(real), len(fake))
+    if size < 20:
+        raise ValueError(f"at least 20 images of each kind are needed, got {len(real)} and {len(fake)}")
+    half = size // 2
+    learn, held_out = [], []
+    for images in (real, fake):
+        images = np.asarray(images, dtype=np.float64).reshape(len(images), -1)
+        chosen = images[rng.permutation(len(images))[: 2 * half]]
+        both = np.concatenate([chosen, features(chosen)], axis=1)
+        learn.append(both[:half])
+        held_out.append(both[half:])
+    label = np.repeat([1, 0], half)
+    classifier = make_pipeline(StandardScaler(), SVC(C=2.0))
+    classifier.fit(np.concatenate(learn), label)
+    n = 2 * half
+    right = int(np.sum(classifier.predict(np.concatenate(held_out)) == label))
+    accuracy = right / n
+    error = math.sqrt(accuracy * (1 - accuracy) / n)
+    return TwoSampleTest(accuracy, error, p_value=float(binom.sf(right - 1, n, 0.5)), n=n)
+
+
+def auroc(normal: np.ndarray, anomalous: np.ndarray) -> Estimate:
+    """Area under the ROC curve: P(an anomaly scores higher than a normal image), ties count half.
+
+    ``normal`` (N,), ``anomalous`` (M,): scores, higher = more anomalous (for a likelihood: −log p). The error
+    is DeLong's (DeLong, DeLong and Clarke-Pearson 1988); it is 0 where the two are separated perfectly.
+    """
+    normal, anomalous = _array("normal", normal, 1), _array("anomalous", anomalous, 1)
+    n, m = len(normal), len(anomalous)
+    if min(n, m) < 2:
+        raise ValueError("at least two scores of each kind are needed")
+    # For each anomaly the share of normal scores below it, for each normal score the share of anomalies above.
+    order = np.sort(normal)
+    below = (np.searchsorted(order, anomalous, "left") + np.searchsorted(order, anomalous, "right")) / (2 * n)
+    order = np.sort(anomalous)
+    above = 1 - (np.searchsorted(order, normal, "left") + np.searchsorted(order, normal, "right")) / (2 * m)
+    return Estimate(float(below.mean()), math.sqrt(below.var(ddof=1) / m + above.var(ddof=1) / n))
