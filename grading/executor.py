@@ -1,0 +1,224 @@
+"""Runs cells of an exercise outside of Jupyter, each job in a process of its own, forked from this one after
+the imports that take long.
+
+For trusted code only, such as the bank: there is no sandbox here.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A code cell: `kind` is given, solution or test; a test has the name of its gap."""
+
+    kind: str
+    name: str
+    source: str
+
+    @cached_property
+    def sets(self) -> set[str]:
+        """Names that the cell sets or changes at its top level."""
+        return _names(self.source)[0]
+
+    @cached_property
+    def uses(self) -> set[str]:
+        """Names that the cell reads, in functions too."""
+        return _names(self.source)[1]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Cells to run in order with a grading seed (environment variable LGM_GRADING_SEED)."""
+
+    label: str
+    cells: list[Cell]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a test did: passed, or the type and message of the exception that ended it or a cell before it."""
+
+    passed: bool
+    error: str = ""
+    message: str = ""
+    seconds: float = 0.0
+
+
+def _names(source: str) -> tuple[set[str], set[str]]:
+    """Names that the code sets or changes at its top level, and names that it reads anywhere."""
+    tree = ast.parse(TransformerManager().transform_cell(source))
+    uses = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)}
+    sets: set[str] = set()
+    todo: list[ast.AST] = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            sets.add(node.name)  # what happens inside is local
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            sets |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            sets.add(node.id)
+        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+            sets |= _base(node)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            sets |= _base(node.value.func)  # x.update(...) may change x
+        todo += ast.iter_child_nodes(node)
+    return sets, uses
+
+
+def _base(node: ast.AST) -> set[str]:
+    """{x} for x.a.b[0]; nothing for a plain name, since calling f does not change f."""
+    inner = node
+    while isinstance(inner, ast.Attribute | ast.Subscript):
+        inner = inner.value
+    return {inner.id} if isinstance(inner, ast.Name) and inner is not node else set()
+
+
+def run_cells(job: Job) -> dict[str, Result]:
+    """Run the job's cells in this process, in a fresh namespace; gives each test's result by gap.
+
+    A cell that fails does not stop the others, as in a graded notebook; where a test then lacks a name, the
+    first failure is reported.
+    """
+    os.environ["LGM_GRADING_SEED"] = str(job.seed)
+    module = ModuleType("__main__")
+    sys.modules["__main__"] = module
+    module.__dict__["display"] = lambda *things, **options: None
+    results: dict[str, Result] = {}
+    earlier: Result | None = None
+    with tempfile.TemporaryDirectory() as folder:
+        for number, cell in enumerate(job.cells):
+            start = time.perf_counter()
+            result = _run_cell(cell, module.__dict__, Path(folder) / f"cell{number}_{cell.name}.py")
+            seconds = time.perf_counter() - start
+            if cell.kind == "test":
+                if not result.passed and earlier is not None and result.error == "NameError":
+                    result = earlier
+                results[cell.name] = Result(result.passed, result.error, result.message, seconds)
+            elif not result.passed:
+                earlier = earlier or result
+    return results
+
+
+def _run_cell(cell: Cell, namespace: dict[str, Any], path: Path) -> Result:
+    """Run one cell. It is a file, so that TensorFlow's AutoGraph and tracebacks find the source."""
+    source = TransformerManager().transform_cell(cell.source)
+    path.write_text(source, encoding="utf-8")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            tree = ast.parse(source)
+            last = tree.body[-1] if tree.body else None
+            if isinstance(last, ast.Expr):
+                tree.body.pop()
+            exec(compile(tree, str(path), "exec"), namespace)
+            if isinstance(last, ast.Expr):
+                value = eval(compile(ast.Expression(last.value), str(path), "eval"), namespace)
+                if cell.kind == "test" and value is not None:
+                    message = f"a test must not end in a value, which nbgrader reads as marks: {value!r:.60}"
+                    return Result(False, "ValueError", message)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        place = "" if isinstance(error, AssertionError) else f" ({_place(error, cell.name)})"
+        return Result(False, type(error).__name__, f"{error}{place}")
+    return Result(True)
+
+
+def _place(error: BaseException, name: str) -> str:
+    """Where an exception came from: the innermost line of a cell."""
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name.startswith("cell")
+    ]
+    return f"cell {name!r}" + (f", at: {frames[-1].line}" if frames else "")
+
+
+def run_forked(
+    jobs: list[Job], workers: int | None = None, timeout: float = TIMEOUT
+) -> Iterable[tuple[Job, dict[str, Result]]]:
+    """Run each job in a forked process, as many at a time as there are cores; results as they come.
+
+    A process that dies or takes longer than `timeout` seconds costs its own tests and no others.
+    """
+    if "fork" not in multiprocessing.get_all_start_methods():
+        raise OSError("the bank needs an operating system with fork: on Windows use WSL2")
+    context = multiprocessing.get_context("fork")
+    workers = workers or os.cpu_count() or 1
+    waiting = iter(jobs)
+    running: dict[Connection, tuple[Job, Any, float]] = {}
+
+    def start() -> None:
+        for job in waiting:
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(target=_child, args=(job, sender), daemon=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", DeprecationWarning
+                )  # imports have left threads, all of them idle
+                process.start()
+            sender.close()
+            running[receiver] = (job, process, time.monotonic() + timeout)
+            if len(running) >= workers:
+                return
+
+    try:
+        start()
+        while running:
+            ready = set(wait(list(running), timeout=1.0))
+            for receiver, (job, process, deadline) in list(running.items()):
+                if receiver not in ready and time.monotonic() < deadline:
+                    continue
+                results = _collect(receiver, job, f"took longer than {timeout:.0f} s", receiver in ready)
+                del running[receiver]
+                process.kill()
+                process.join()
+                start()
+                yield job, results
+    finally:
+        for _, process, _ in running.values():
+            process.kill()
+
+
+def _collect(receiver: Connection, job: Job, late: str, ready: bool) -> dict[str, Result]:
+    reason = late
+    if ready:
+        try:
+            return receiver.recv()
+        except EOFError:
+            reason = "the process died"
+    return {cell.name: Result(False, "ProcessError", reason) for cell in job.cells if cell.kind == "test"}
+
+
+def _child(job: Job, sender: Connection) -> None:
+    """In the forked process: run, answer, end without Python's clean-up, which belongs to the parent."""
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+            sender.send(run_cells(job))
+            sender.close()
+    finally:
+        os._exit(0)
