@@ -52,7 +52,7 @@ def choose_port(wanted: int | None) -> int:
         if free(port):
             if port != PORT:
                 print(
-                    f"lab: port {PORT} is in use (is JupyterLab open already?), so this is port {port}",
+                    f"lab: port {PORT} is in use (is the lab open already?): taking port {port}",
                     flush=True,
                 )
             return port

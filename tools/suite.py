@@ -1,0 +1,179 @@
+"""Run all tests, part by part, and print how long each took: `make test`.
+
+`python -m tools.suite` runs everything, `python -m tools.suite unit bank` only these parts. What needs a
+program that is missing (Chromium, PostgreSQL, bubblewrap) is skipped with its reason; with LGM_NO_SKIP=1, which
+CI sets, such a skip is a failure. The exit status is 0 only if nothing failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).resolve().parent.parent
+NO_TESTS = 5  # pytest's exit status where it collected nothing
+STUDENT_VERSIONS = "tests/test_student_versions.py"
+BROWSER = "tests/test_browser.py"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the suite: its commands are arguments of Python; those of pytest report each test."""
+
+    name: str
+    what: str
+    commands: tuple[tuple[str, ...], ...]
+
+
+PARTS = (
+    Part("lint", "style and format", (("-m", "ruff", "check"), ("-m", "ruff", "format", "--check"))),
+    Part("types", "types", (("-m", "mypy"),)),
+    Part("drift", "notebooks are what their sources give", (("-m", "tools.notebooks", "--check"),)),
+    Part(
+        "unit",
+        "utils, tools, grading",
+        (("-m", "pytest", "-m", "not slow", f"--ignore={STUDENT_VERSIONS}", f"--ignore={BROWSER}"),),
+    ),
+    Part(
+        "slow",
+        "the tests that take longer",
+        (("-m", "pytest", "-m", "slow", f"--ignore={STUDENT_VERSIONS}", f"--ignore={BROWSER}"),),
+    ),
+    Part(
+        "nbval",
+        "preparations and solutions run without an error",
+        (("-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q", "notebooks", "solutions"),),
+    ),
+    Part(
+        "students",
+        "student versions run with NotImplementedError only",
+        (("-m", "pytest", STUDENT_VERSIONS),),
+    ),
+    Part("bank", "right answers pass, wrong ones fail where meant", (("-m", "grading.bank"),)),
+    Part("browser", "JupyterLab in Chromium", (("-m", "pytest", BROWSER),)),
+)
+
+
+@dataclass
+class Outcome:
+    """What a part did: counts of tests (a command that is not pytest counts as one) and wall seconds."""
+
+    part: Part
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    reasons: list[str] = field(default_factory=list)
+
+    def count(self, report: Path, status: int) -> None:
+        """Add the tests of a JUnit report; a non-zero status without a failed test is a failure too."""
+        failed = 0
+        for case in ElementTree.parse(report).iter("testcase") if report.is_file() else ():
+            skip = case.find("skipped")
+            if case.find("failure") is not None or case.find("error") is not None:
+                failed += 1
+            elif skip is None or skip.get("type") == "pytest.xfail":
+                self.passed += 1
+            else:
+                reason = skip.get("message") or "no reason given"
+                self.reasons.append(reason)
+                self.skipped += not forbidden(reason)
+                failed += forbidden(reason)
+        self.failed += max(failed, int(status not in (0, NO_TESTS)))
+
+
+def forbidden(reason: str) -> bool:
+    """Whether this skip is a failure: with LGM_NO_SKIP=1, any but for want of data that must be downloaded."""
+    return os.environ.get("LGM_NO_SKIP", "0") not in ("", "0") and "LGM_DATA_DIR" not in reason
+
+
+def environment() -> dict[str, str]:
+    """Environment of the parts: programs installed beside this Python, and nobody's own IPython settings."""
+    new = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
+    new["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    return new
+
+
+def run_part(part: Part, folder: Path, output: IO[bytes] | None = None) -> Outcome:
+    """Run a part's commands in order, all of them even if one fails; their output goes to `output`."""
+    outcome = Outcome(part)
+    began = time.monotonic()
+    for number, command in enumerate(part.commands):
+        report = folder / f"{part.name}{number}.xml"
+        pytest = command[:2] == ("-m", "pytest")
+        extra = [f"--junitxml={report}", "-o", "junit_family=xunit2"] if pytest else []
+        env = environment() | {"IPYTHONDIR": str(folder / "ipython")}
+        status = subprocess.run(
+            [sys.executable, *command, *extra], cwd=ROOT, env=env, stdout=output, stderr=output
+        ).returncode
+        if pytest:
+            outcome.count(report, status)
+        else:
+            outcome.passed += status == 0
+            outcome.failed += status != 0
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def run(parts: Sequence[Part], jobs: int = 1) -> list[Outcome]:
+    """Run the parts, `jobs` at a time; with one job their output is seen at once, else as each one ends."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+
+        def one(part: Part) -> Outcome:
+            title = f"──── {part.name}: {part.what} "
+            if jobs == 1:
+                print(f"\n{title:─<100}", flush=True)
+                return run_part(part, folder)
+            with open(folder / f"{part.name}.log", "w+b") as output:
+                outcome = run_part(part, folder, output)
+                output.seek(0)
+                text = output.read().decode("utf-8", "replace")
+            print(f"\n{title:─<100}\n{text}", flush=True)
+            return outcome
+
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(one, parts))
+
+
+def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """The table of parts, the reasons of skips, and a last line as pytest's."""
+    lines = [f"{'part':10}{'minutes':>8}{'passed':>8}{'failed':>8}{'skipped':>9}"]
+    for o in outcomes:
+        lines.append(f"{o.part.name:10}{o.seconds / 60:8.2f}{o.passed:8}{o.failed:8}{o.skipped:9}")
+    for reason in sorted({reason for o in outcomes for reason in o.reasons}):
+        lines.append(f"skipped{', which LGM_NO_SKIP forbids' if forbidden(reason) else ''}: {reason}")
+    totals = {key: sum(getattr(o, key) for o in outcomes) for key in ("passed", "failed", "skipped")}
+    counts = ", ".join(f"{total} {key}" for key, total in totals.items()) + f" in {seconds:.2f}s"
+    lines.append(f"==== {counts} ({seconds / 60:.1f} minutes) ====")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    names = [part.name for part in PARTS]
+    parser = argparse.ArgumentParser(prog="python -m tools.suite", description="Run all tests, part by part.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; default: all")
+    parser.add_argument("--jobs", type=int, default=1, help="parts at a time (default 1)")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.parts) - set(names):
+        parser.error(f"no part is called {', '.join(sorted(unknown))}: choose from {', '.join(names)}")
+    began = time.monotonic()
+    outcomes = run([p for p in PARTS if not options.parts or p.name in options.parts], options.jobs)
+    print("\n" + summary(outcomes, time.monotonic() - began), flush=True)
+    return int(any(outcome.failed for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
