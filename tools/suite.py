@@ -1,8 +1,8 @@
 """Run all tests, part by part, and print how long each took: `make test`.
 
 `python -m tools.suite` runs everything, `python -m tools.suite unit bank` only these parts. What needs a
-program that is missing (Chromium, PostgreSQL, bubblewrap) is skipped with its reason; with LGM_NO_SKIP=1, which
-CI sets, such a skip is a failure. The exit status is 0 only if nothing failed.
+program that is missing (Chromium, PostgreSQL, bubblewrap) is skipped with its reason; with LGM_NO_SKIP=1,
+which CI sets, such a skip is a failure. The exit status is 0 only if nothing failed.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Outcome:
 
 
 def forbidden(reason: str) -> bool:
-    """Whether this skip is a failure: with LGM_NO_SKIP=1, any but for want of data that must be downloaded."""
+    """Whether this skip is a failure: with LGM_NO_SKIP=1, any but for want of data from elsewhere."""
     return os.environ.get("LGM_NO_SKIP", "0") not in ("", "0") and "LGM_DATA_DIR" not in reason
 
 
