@@ -247,7 +247,7 @@ def auroc(normal: np.ndarray, anomalous: np.ndarray) -> Estimate:
     n, m = len(normal), len(anomalous)
     if min(n, m) < 2:
         raise ValueError("at least two scores of each kind are needed")
-    # For each anomaly the share of normal scores below it, for each normal score the share of anomalies above.
+    # For each anomaly the share of normal scores below it, for each normal one that of anomalies above.
     order = np.sort(normal)
     below = (np.searchsorted(order, anomalous, "left") + np.searchsorted(order, anomalous, "right")) / (2 * n)
     order = np.sort(anomalous)

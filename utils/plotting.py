@@ -7,9 +7,13 @@ common form of colour blindness can tell apart; the same model family has the sa
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
-from collections.abc import Mapping, Sequence
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -248,3 +252,188 @@ def filters(W: np.ndarray, shape: tuple[int, int], caption: str, alt: str, colum
     ax.set_axis_off()
     fig.colorbar(shown, ax=ax, label="weight (no unit)", fraction=0.05, pad=0.02)
     show(fig, caption, alt)
+
+
+def density_2d(
+    log_prob: Callable[[np.ndarray], np.ndarray],
+    extent: tuple[float, float, float, float],
+    samples: np.ndarray | None = None,
+    *,
+    caption: str,
+    alt: str,
+    resolution: int = 160,
+    xlabel: str = "x₁ (no unit)",
+    ylabel: str = "x₂ (no unit)",
+) -> None:
+    """A density in the plane as colours with contour lines, and samples (N, 2) as dots on it.
+
+    ``log_prob``: (M, 2) float32 → (M,) nats per point. ``extent``: (x from, x to, y from, y to).
+    """
+    import matplotlib.pyplot as plt
+
+    _described(caption, alt)
+    left, right, bottom, top = extent
+    x, y = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float32)
+    values = np.asarray(log_prob(points), dtype=np.float64)
+    if values.shape != (len(points),):
+        raise ValueError(f"log_prob returned shape {values.shape}; ({len(points)},) expected")
+    density = np.exp(values).reshape(resolution, resolution)
+
+    fig, ax = plt.subplots(figsize=(6.2, 5.0))
+    shown = ax.pcolormesh(x, y, density, cmap="Blues", shading="gouraud", rasterized=True)
+    ax.contour(x, y, density, levels=6, colors="#33333366", linewidths=0.8)
+    if samples is not None:
+        dots = np.asarray(samples, dtype=np.float64)
+        ax.plot(dots[:, 0], dots[:, 1], ".", color=VERMILLION, markersize=3, alpha=0.6, label="samples")
+        ax.legend(loc="upper right", markerscale=4)
+    ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=xlabel, ylabel=ylabel, aspect="equal")
+    ax.grid(False)
+    fig.colorbar(shown, ax=ax, label="density (per unit area)")
+    show(fig, caption, alt)
+
+
+# --- Animations ----------------------------------------------------------------------------------
+
+_GAP, _ABSENT = 254, 255  # palette entries beside 254 greys
+_counter = itertools.count()
+
+
+def animate(
+    frames: np.ndarray,
+    shape: tuple[int, int],
+    caption: str,
+    alt: str,
+    fps: float = 8,
+    columns: int = 10,
+    titles: Sequence[str] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> None:
+    """Chains as an animation with a play button and a slider: ``frames`` (T, N, D), N images at T times.
+
+    A single chain may be (T, D). ``titles``: one for each time ("sweep 10"), by default "frame 1 of T".
+    It does not start by itself, so that it distracts nobody. The output is one small piece of HTML without
+    further files (all frames in one image of one pixel per pixel); where scripts do not run, three frames
+    stand in for it.
+    """
+    _described(caption, alt)
+    array = np.asarray(frames, dtype=np.float64)
+    if array.ndim == 2:
+        array = array[:, None]
+    times, n = array.shape[:2]
+    batch = _images(array, shape).reshape(times, n, *shape)
+    if titles is not None and len(titles) != times:
+        raise ValueError(f"{len(titles)} titles for {times} frames")
+    names = list(titles) if titles is not None else [f"frame {i + 1} of {times}" for i in range(times)]
+
+    pictures = np.stack([_palette_grid(images, columns, _limits(batch, limits)) for images in batch])
+    height, width = pictures.shape[1:]
+    across = max(1, min(times, round(math.sqrt(times * height / width))))  # a sheet about as wide as high
+    zoom = max(1, min(10, 640 // width))
+    stills = pictures[sorted({0, (times - 1) // 2, times - 1})]
+    data = {
+        "sheet": "data:image/png;base64," + base64.b64encode(_palette_png(_sheet(pictures, across))).decode(),
+        "width": width,
+        "height": height,
+        "across": across,
+        "zoom": zoom,
+        "fps": fps,
+        "titles": names,
+        "alt": alt,
+    }
+    still = _img(_palette_png(_sheet(stills, len(stills)).repeat(4, axis=0).repeat(4, axis=1)), alt, 640)
+    text = json.dumps(data).replace("</", "<\\/")
+    name = f"lgm-{hashlib.sha256(text.encode()).hexdigest()[:10]}-{next(_counter)}"
+    script = _PLAYER.replace("NAME", name).replace("DATA", text)
+    content = f'<div id="{name}">{still}</div><script>{script}</script>'
+    _display(_figure_html(content, caption), f"[Animation of {times} frames] {caption}\n{alt}")
+
+
+def _palette_grid(images: np.ndarray, columns: int, limits: tuple[float, float]) -> np.ndarray:
+    """(N, height, width) → one picture of palette entries, images a pixel apart."""
+    n, height, width = images.shape
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    low, high = limits
+    ink = np.clip((images - low) / (high - low or 1), 0, 1)
+    entries = np.where(np.isfinite(images), np.round(253 * (1 - np.nan_to_num(ink))), _ABSENT)
+    picture = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), _GAP, np.uint8)
+    for i, entry in enumerate(entries):
+        y, x = 1 + (i // columns) * (height + 1), 1 + (i % columns) * (width + 1)
+        picture[y : y + height, x : x + width] = entry
+    return picture
+
+
+def _sheet(pictures: np.ndarray, across: int) -> np.ndarray:
+    """(T, height, width) → all of them in rows of ``across``."""
+    times, height, width = pictures.shape
+    rows = -(-times // across)
+    sheet = np.full((rows * across, height, width), _GAP, np.uint8)
+    sheet[:times] = pictures
+    return sheet.reshape(rows, across, height, width).swapaxes(1, 2).reshape(rows * height, across * width)
+
+
+def _palette_png(entries: np.ndarray) -> bytes:
+    from PIL import Image
+
+    used, packed = np.unique(entries, return_inverse=True)
+    colours = [(v, v, v) for v in np.linspace(0, 255, 254).round().astype(int).tolist()]
+    colours += [(0xD5, 0xD5, 0xD5), (0xF6, 0xC2, 0x7A)]  # gap, missing pixel
+    image = Image.fromarray(packed.reshape(entries.shape).astype(np.uint8), mode="P")
+    image.putpalette([channel for entry in used for channel in colours[entry]])
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+_PLAYER = """
+(function () {
+  var d = DATA, tries = 0;
+  function make(tag, parent, attributes) {
+    var element = document.createElement(tag);
+    for (var key in attributes) { element.setAttribute(key, attributes[key]); }
+    parent.appendChild(element);
+    return element;
+  }
+  function build() {
+    var box = document.getElementById("NAME");
+    if (!box) { if (tries++ < 100) { setTimeout(build, 50); } return; }
+    var sheet = new Image();
+    sheet.onload = function () {
+      box.textContent = "";
+      var w = d.width * d.zoom, h = d.height * d.zoom, last = d.titles.length - 1, now = 0, timer = null;
+      var canvas = make("canvas", box, {
+        width: w, height: h, role: "img", "aria-label": d.alt, style: "max-width:100%;background:white"
+      });
+      var bar = make("div", box, {style: "display:flex;gap:0.8em;align-items:center;max-width:640px"});
+      var button = make("button", bar, {type: "button", style: "min-width:5em;padding:0.3em"});
+      var slider = make("input", bar, {
+        type: "range", min: 0, max: last, value: 0, "aria-label": "time", style: "flex:1"
+      });
+      var title = make("span", bar, {style: "min-width:8em;font-size:95%"});
+      var pen = canvas.getContext("2d");
+      function draw() {
+        pen.imageSmoothingEnabled = false;
+        pen.drawImage(sheet, (now % d.across) * d.width, Math.floor(now / d.across) * d.height,
+          d.width, d.height, 0, 0, w, h);
+        slider.value = now;
+        slider.setAttribute("aria-valuetext", d.titles[now]);
+        title.textContent = d.titles[now];
+      }
+      function stop() { clearInterval(timer); timer = null; button.textContent = "Play"; }
+      function step() { if (now >= last) { stop(); return; } now += 1; draw(); }
+      button.onclick = function () {
+        if (timer) { stop(); return; }
+        if (now >= last) { now = 0; draw(); }
+        timer = setInterval(step, 1000 / d.fps);
+        button.textContent = "Pause";
+      };
+      slider.oninput = function () { stop(); now = Number(slider.value); draw(); };
+      stop();
+      draw();
+    };
+    sheet.src = d.sheet;
+  }
+  build();
+})();
+"""

@@ -2,8 +2,8 @@
 
 A stochastic answer is compared with an exact value, and the tolerance comes from a bound that holds for every
 sample size: a right answer is rejected with probability at most ``alpha``, one in a million by default. Never
-take the variance from the answer itself. Where a test makes several comparisons, ``comparisons`` says how many,
-and ``alpha`` is shared among them (union bound).
+take the variance from the answer itself. Where a test makes several comparisons, ``comparisons`` says how
+many, and ``alpha`` is shared among them (union bound).
 
 Values may be NumPy arrays, TensorFlow tensors, numbers or lists. They are turned into plain numeric arrays
 before anything is compared, so an object that claims to equal everything is rejected.
@@ -164,13 +164,13 @@ def assert_mean(samples, expected, tolerance: float, what: str, hint: str = "") 
         where = np.unravel_index(np.argmax(distance), distance.shape)
         place = f" at index {_text(where)}" if target.ndim else ""
         raise AssertionError(
-            f"{what}: the mean of {len(array):,} samples{place} is {mean[where]:.4g}, but {target[where]:.4g} ± "
-            f"{tolerance:.2g} is right; chance alone does not explain it{_hint(hint)}"
+            f"{what}: the mean of {len(array):,} samples{place} is {mean[where]:.4g}, but "
+            f"{target[where]:.4g} ± {tolerance:.2g} is right; chance alone does not explain it{_hint(hint)}"
         )
 
 
 def grading_rng(name: str) -> np.random.Generator:
-    """A random generator for a test's inputs: seeded by LGM_GRADING_SEED (fixed where it is not set) and name.
+    """A random generator for a test's inputs, seeded by its name and LGM_GRADING_SEED (else fixed).
 
     The grader sets the variable to a secret, so that answers cannot be looked up.
     """
@@ -186,8 +186,8 @@ def _numeric(name: str, value) -> np.ndarray:
         array = np.asarray(value)
     except Exception:  # ragged lists, tensors inside tf.function, objects of the student's own
         raise AssertionError(
-            f"{name}: an array of numbers expected, got {_kind_of(value)} that is none (rows of unequal length, "
-            "or a symbolic tensor?)"
+            f"{name}: an array of numbers expected, got {_kind_of(value)} that is none (rows of unequal "
+            "length, or a symbolic tensor?)"
         ) from None
     if type(array) is not np.ndarray or array.dtype.kind not in "biuf":
         known = isinstance(array, np.ndarray) and array.dtype.kind != "O"
@@ -224,9 +224,9 @@ def _guess(got: tuple[int, ...], expected: tuple[int | None, ...]) -> str:
         return ": are the axes swapped (transposed)?"
     if got == () and len(expected) >= 1:
         return ": did you sum or average over everything, the batch too?"
-    if len(got) + 1 == len(expected):
-        if any(_matches(expected[:a] + expected[a + 1 :], got) for a in range(len(expected))):  # type: ignore[arg-type]
-            return ": did you sum or average over one axis too many?"
+    fewer = [expected[:axis] + expected[axis + 1 :] for axis in range(len(expected))]
+    if any(_matches(got, shape) for shape in fewer):
+        return ": did you sum or average over one axis too many?"
     if _matches(tuple(squeezed), expected):
         return ": did you keep an axis of length 1?"
     return ""
