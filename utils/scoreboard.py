@@ -419,7 +419,8 @@ def plot(rows: Sequence[Row] | None = None) -> None:
         listed = "; ".join(f"{row.model} {row.shown()} ({row.kind})" for row in group)
         plotting.show(
             fig,
-            f"Scoreboard, {data}: the marker says what kind of number it is (a bound points to where the truth "
-            "may lie), the thin bar is one standard error due to the finite test set, a thick bar the method's.",
+            f"Scoreboard, {data}: the marker says what kind of number it is (a bound points to where the "
+            "truth may lie), the thin bar is one standard error due to the finite test set, a thick bar the "
+            "method's own.",
             f"Dot plot of the {quantity} in {unit}, best first: {listed}.",
         )
