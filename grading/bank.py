@@ -128,8 +128,8 @@ def _read_entry(path: Path, exercise: Exercise) -> Entry:
             continue
         name = cell.metadata.get("solution")
         if name not in exercise.points:
-            gaps = ", ".join(exercise.points)
-            raise SourceError(f"cell {dict(cell.metadata)} replaces no gap with a test; there are {gaps}")
+            known = ", ".join(exercise.points)
+            raise SourceError(f"cell {dict(cell.metadata)} replaces no gap with a test; there are {known}")
         if name in replaced:
             raise SourceError(f"replaces {name!r} twice")
         replaced[name] = cell.source

@@ -16,16 +16,16 @@ NOTE = "# (hidden tests ran here)"
 REMOVED = "(line of a hidden test)"
 
 
-def split_hidden(source: str) -> tuple[str, list[str]]:
+def split_hidden(source: str, begin: str = BEGIN, end: str = END) -> tuple[str, list[str]]:
     """A cell's source with a note in place of each hidden region, and the lines that were hidden."""
     shown: list[str] = []
     hidden: list[str] = []
     inside = False
     for line in source.split("\n"):
-        if BEGIN in line:
+        if begin in line:
             inside = True
             shown.append(NOTE)
-        elif END in line:
+        elif end in line:
             inside = False
         else:
             (hidden if inside else shown).append(line)

@@ -1,0 +1,188 @@
+"""tools/notebooks.py: percent sources to notebooks, and the drift between them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROOT, WEEK
+
+from tools import notebooks
+from tools.notebooks import Source, SourceError
+
+
+def make(text: str, tmp_path: Path) -> nbformat.NotebookNode:
+    path = tmp_path / "week01_x.py"
+    path.write_text(text, encoding="utf-8")
+    return notebooks.build(Source(path, "week01_x", "notebooks/week01_x.ipynb"), ROOT)
+
+
+def test_shorthands_become_nbgrader_metadata(sample: Path) -> None:
+    notebooks.write(sample)
+    notebook = nbformat.read(sample / "solutions" / WEEK / f"{WEEK}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    meta = {
+        c.metadata.nbgrader.grade_id: c.metadata.nbgrader for c in notebook.cells if "nbgrader" in c.metadata
+    }
+
+    def flags(name: str) -> tuple[bool, bool, bool]:
+        return meta[name].grade, meta[name].solution, meta[name].locked
+
+    assert flags("constants") == flags("introduction") == (False, False, True)
+    assert flags("scale") == (False, True, False)
+    assert flags("test_scale") == (True, False, True)
+    assert flags("why") == (True, True, False)
+    assert (meta["test_scale"].points, meta["test_total"].points, meta["why"].points) == (3, 2, 2)
+    assert all(m.schema_version == 3 and m.task is False for m in meta.values())
+
+
+def test_nbgrader_accepts_the_metadata(sample: Path) -> None:
+    from nbgrader.nbgraderformat import MetadataValidator
+
+    notebooks.write(sample)
+    path = sample / "solutions" / WEEK / f"{WEEK}.ipynb"
+    MetadataValidator().validate_nb(nbformat.read(path, as_version=4))
+
+
+def test_setup_cell_and_badge_are_stamped(sample: Path) -> None:
+    notebooks.write(sample)
+    text = (sample / "notebooks" / f"{WEEK}.ipynb").read_text()
+    assert "# Sample of https://github.com/example/students" in text
+    assert "docstring is not part" not in text
+    assert "colab.research.google.com/github/example/students/blob/main/notebooks/week99_sample.ipynb" in text
+    exercise = (sample / "solutions" / WEEK / f"{WEEK}.ipynb").read_text()
+    assert "blob/main/exercises/week99_sample/week99_sample.ipynb" in exercise, "the badge opens the exercise"
+    assert "{{" not in text + exercise
+
+
+def test_no_outputs_stable_order_one_final_newline(sample: Path) -> None:
+    notebooks.write(sample)
+    text = (sample / "notebooks" / f"{WEEK}.ipynb").read_text()
+    data = json.loads(text)
+    assert all(
+        not c["outputs"] and c["execution_count"] is None for c in data["cells"] if c["cell_type"] == "code"
+    )
+    assert text == json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    assert data["metadata"]["kernelspec"]["name"] == "python3"
+    tagged = [c["metadata"]["tags"] for c in data["cells"] if "tags" in c["metadata"]]
+    assert tagged == [["parameters"]]
+
+
+def test_ids_stay_when_cells_move(tmp_path: Path) -> None:
+    first = make("# %% a\nx = 1\n\n# %% b\ny = 2\n\n# %%\nz = 3\n", tmp_path)
+    other = make("# %% [markdown]\n# New\n\n# %%\nz = 3\n\n# %% b\ny = 20\n\n# %% a\nx = 1\n", tmp_path)
+
+    def ids(notebook: nbformat.NotebookNode) -> dict[str, str]:
+        return {cell.source[0]: cell.id for cell in notebook.cells}
+
+    assert {k: v for k, v in ids(other).items() if k in "xyz"} == ids(first)
+
+
+def test_ids_are_valid_and_unique(tmp_path: Path) -> None:
+    long = "n" * 90
+    notebook = make(f"# %% {long}\nx = 1\n\n# %%\ny = 1\n\n# %%\ny = 1\n\n# %%\n\n# %%\n", tmp_path)
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", i) for i in ids)
+
+
+SOLVED = "\ndef f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION\n"
+BROKEN = {
+    "name twice": ("# %% a\nx = 1\n\n# %% a\ny = 1\n", ":4: two cells are called 'a'"),
+    "grade id twice": (f'# %% given="f"\nx = 1\n\n# %% solution="f"{SOLVED}', "two cells are called 'f'"),
+    "no markers": (
+        '# %% solution="f"\ndef f():\n    return 1\n',
+        ":1: solution 'f' has no ### BEGIN SOLUTION",
+    ),
+    "no points": (f'# %% solution="f"{SOLVED}\n# %% test="f"\nassert f()\n', "test 'f' needs points"),
+    "odd points": (
+        f'# %% solution="f"{SOLVED}\n# %% test="f" points=0\nassert f()\n',
+        "must be a positive number",
+    ),
+    "points alone": ("# %% a points=2\nx = 1\n", "only a test or an argue cell has points"),
+    "no gap": (
+        '# %% test="f" points=2\nassert True\n',
+        "test 'f' has no solution cell of that name before it",
+    ),
+    "unknown key": ("# %% a colour=2\nx = 1\n", "unknown key 'colour'"),
+    "two kinds": ('# %% given="a" solution="a"\nx = 1\n', "cannot be both 'given' and 'solution'"),
+    "bad name": ('# %% given="a b"\nx = 1\n', "is no name"),
+    "unpaired": ('# %% solution="f"\n### BEGIN SOLUTION\nx = 1\n', "must come in pairs"),
+    "misplaced": (
+        "# %% a\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n",
+        "outside of a solution or argue cell",
+    ),
+    "hidden elsewhere": (
+        f'# %% solution="f"{SOLVED}### BEGIN HIDDEN TESTS\n### END HIDDEN TESTS\n',
+        "### BEGIN HIDDEN TESTS outside of a test cell",
+    ),
+    "sloppy marker": (
+        '# %% solution="f"\n# BEGIN SOLUTION\nx = 1\n# END SOLUTION\n',
+        "must stand alone on its line",
+    ),
+    "code question": ('# %% argue="why" points=2\nx = 1\n', "must be a Markdown cell"),
+    "text solution": ('# %% [markdown] solution="f"\n# x\n', "must be a code cell"),
+    "raw": ("# %% [raw]\n# x\n", "a raw cell"),
+    "syntax": ("# %% a\nx = = 1\n", "line 1 of the cell: invalid syntax"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_source_gives_one_clear_line(case: str, tmp_path: Path) -> None:
+    text, message = BROKEN[case]
+    with pytest.raises(SourceError) as caught:
+        make(text, tmp_path)
+    assert message in str(caught.value)
+    assert "week01_x.py:" in str(caught.value), "it names the file and the line"
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_reports_one_line_and_writes_nothing(
+    sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = sample / "notebooks" / f"{WEEK}.py"
+    source.write_text(source.read_text() + "\n# %% parameters\nx = 1\n")
+    assert notebooks.main(["--root", str(sample)]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: notebooks/{WEEK}.py:") and said.err.count("\n") == 1
+    assert not list(sample.rglob("*.ipynb"))
+
+
+def test_the_address_must_be_known(sample: Path) -> None:
+    notebooks.addresses.cache_clear()
+    (sample / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    with pytest.raises(SourceError, match=r"needs \[tool.lgm\] with students-repository"):
+        notebooks.write(sample)
+
+
+def test_writing_again_changes_nothing(sample: Path) -> None:
+    assert len(notebooks.write(sample)) == 2
+    assert notebooks.write(sample) == []
+
+
+def test_drift_names_each_file_and_the_remedy(released: Path, tmp_path: Path) -> None:
+    import shutil
+
+    course = tmp_path / "drifted course"
+    shutil.copytree(released, course, ignore=shutil.ignore_patterns("grading"))
+    before = {p: p.read_bytes() for p in course.rglob("*") if p.is_file()}
+    assert list(notebooks.drift(course)) == []
+
+    source = course / "solutions" / WEEK / f"{WEEK}.py"
+    source.write_text(source.read_text().replace("SCALE = 3.0", "SCALE = 3.5"))
+    (course / "notebooks" / f"{WEEK}.ipynb").unlink()
+    (course / "exercises" / WEEK / "left_over.txt").write_text("?")
+    assert list(notebooks.drift(course)) == [
+        f"notebooks/{WEEK}.ipynb is missing: run `make notebooks`",
+        f"solutions/{WEEK}/{WEEK}.ipynb differs from its source: run `make notebooks`",
+        f"exercises/{WEEK}/left_over.txt has no source: delete it, or add the source and run `make release`",
+        f"exercises/{WEEK}/{WEEK}.ipynb differs from its source: run `make release`",
+    ]
+    assert notebooks.main(["--check", "--root", str(course)]) == 1
+    written = {p: p.read_bytes() for p in course.rglob("*") if p.is_file()}
+    assert {p.name for p in before.keys() ^ written.keys()} == {"left_over.txt", f"{WEEK}.ipynb"}, (
+        "--check only looks"
+    )
