@@ -65,7 +65,7 @@ def _checked(path: Path, sha256: str, advice: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}). {advice}") from None
+        raise DataError(f"{path} cannot be read ({error.strerror or error}). {advice}") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(
             f"{path} is damaged or not the official file ({len(content):,} bytes, wrong SHA-256). {advice}"
@@ -92,7 +92,7 @@ def _download(source: Source, target: Path) -> None:
             )
             return
         except requests.HTTPError as error:
-            failures.append(f"{url} answered {error.response.status_code}")
+            failures.append(f"{url} answered {getattr(error.response, 'status_code', error)}")
         except requests.Timeout:
             failures.append(f"{url} did not answer within {TIMEOUT} seconds")
         except requests.exceptions.ChunkedEncodingError:
@@ -103,7 +103,7 @@ def _download(source: Source, target: Path) -> None:
             failures.append(f"{url} sent a damaged or changed file")
         except OSError as error:
             raise DataError(
-                f"{target} could not be written ({error.strerror}). Free some space or make the folder "
+                f"{target} could not be written ({error.strerror or error}). Free some space or make the folder "
                 "writable, or set LGM_DATA_DIR to a folder that has the file."
             ) from None
         finally:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils import paths
 
@@ -34,24 +35,26 @@ class Estimate:
         return f"{self.value:{spec}} ± {self.error:{spec}}".replace("-", "−")
 
 
-def mean_estimate(values: np.ndarray) -> Estimate:
+def mean_estimate(values: ArrayLike) -> Estimate:
     """The mean of independent values (N,) and its standard error, s / √N."""
-    values = _array("values", values, 1)
-    if len(values) < 2:
+    array = _array("values", values, 1)
+    if len(array) < 2:
         raise ValueError("at least two values are needed for a standard error")
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))))
+    return Estimate(float(array.mean()), float(array.std(ddof=1) / math.sqrt(len(array))))
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray) -> Estimate:
+def paired_difference(a: ArrayLike, b: ArrayLike) -> Estimate:
     """Mean of a − b over the same N images, and its standard error.
 
     Two models' test values move together (an odd image is hard for both), so the error of the difference is
     far smaller than the two errors suggest.
     """
-    a, b = _array("a", a, 1), _array("b", b, 1)
-    if a.shape != b.shape:
-        raise ValueError(f"a has {len(a)} values and b {len(b)}; both need one for each of the same images")
-    return mean_estimate(a - b)
+    first, second = _array("a", a, 1), _array("b", b, 1)
+    if first.shape != second.shape:
+        raise ValueError(
+            f"a has {len(first)} values and b {len(second)}; both need one for each of the same images"
+        )
+    return mean_estimate(first - second)
 
 
 def nats_to_bits(x):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils import paths
 
@@ -183,7 +184,7 @@ def image_grid(
 
 
 def learning_curves(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
     xlabel: str,
     ylabel: str,
     caption: str,
@@ -199,8 +200,8 @@ def learning_curves(
 
     _described(caption, alt)
     fig, ax = plt.subplots()
-    for i, (name, (x, y)) in enumerate(curves.items()):
-        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    for i, (name, curve) in enumerate(curves.items()):
+        x, y = (np.asarray(values, dtype=np.float64) for values in curve)
         if x.shape != y.shape or x.ndim != 1:
             raise ValueError(
                 f"the curve {name!r} has x of shape {x.shape}, y of shape {y.shape}; (n,) expected"
@@ -265,7 +266,7 @@ def density_2d(
     xlabel: str = "x₁ (no unit)",
     ylabel: str = "x₂ (no unit)",
 ) -> None:
-    """A density in the plane as colours with contour lines, and samples (N, 2) as dots on it.
+    """A density in the plane as filled contours, and samples (N, 2) as dots on it.
 
     ``log_prob``: (M, 2) float32 → (M,) nats per point. ``extent``: (x from, x to, y from, y to).
     """
@@ -281,8 +282,8 @@ def density_2d(
     density = np.exp(values).reshape(resolution, resolution)
 
     fig, ax = plt.subplots(figsize=(6.2, 5.0))
-    shown = ax.pcolormesh(x, y, density, cmap="Blues", shading="gouraud", rasterized=True)
-    ax.contour(x, y, density, levels=6, colors="#33333366", linewidths=0.8)
+    shown = ax.contourf(x, y, density, levels=12, cmap="Blues")
+    ax.contour(x, y, density, levels=shown.levels, colors="#33333366", linewidths=0.6)
     if samples is not None:
         dots = np.asarray(samples, dtype=np.float64)
         ax.plot(dots[:, 0], dots[:, 1], ".", color=VERMILLION, markersize=3, alpha=0.6, label="samples")

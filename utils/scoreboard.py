@@ -200,7 +200,10 @@ def write(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _to_json(row: Row) -> dict[str, Any]:
-    entry = dataclasses.asdict(row)
+    entry = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    for name in _ESTIMATES:
+        if entry[name] is not None:
+            entry[name] = {"value": entry[name].value, "error": entry[name].error}
     return {name: value for name, value in entry.items() if value not in (None, "")}
 
 
@@ -215,11 +218,13 @@ def _from_json(entry: dict[str, Any]) -> Row:
 
 # --- Table ---------------------------------------------------------------------------------------
 
+Part = tuple[str, list[str], list[list[str]]]  # caption, header, body
+
 
 class Table:
     """What ``table`` returns: HTML in a notebook, aligned text elsewhere (``print`` it)."""
 
-    def __init__(self, parts: list[tuple[str, list[str], list[list[str]]]], legend: str) -> None:
+    def __init__(self, parts: list[Part], legend: str) -> None:
         self._parts, self._legend = parts, legend
 
     def __str__(self) -> str:
@@ -244,8 +249,8 @@ class Table:
         for caption, header, body in self._parts:
             head = "".join(f'<th scope="col" style="{_CELL}">{html.escape(cell)}</th>' for cell in header)
             rows = "".join(
-                f'<tr><th scope="row" style="{_CELL};text-align:left">{html.escape(first)}</th>'
-                + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in rest)
+                f'<tr><th scope="row" style="{_BODY};text-align:left">{html.escape(first)}</th>'
+                + "".join(f'<td style="{_BODY}">{html.escape(cell)}</td>' for cell in rest)
                 + "</tr>"
                 for first, *rest in body
             )
@@ -253,60 +258,69 @@ class Table:
                 f'<table style="border-collapse:collapse"><caption style="text-align:left;font-weight:bold">'
                 f"{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
             )
-        wrapped = "".join(f'<div style="overflow-x:auto">{table}</div>' for table in tables)
+        wrapped = "".join(
+            f'<div style="overflow-x:auto;margin-bottom:0.8em">{table}</div>' for table in tables
+        )
         return f'{wrapped}<p style="font-size:90%">{html.escape(self._legend)}</p>'
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         return {"text/html": self._repr_html_(), "text/plain": str(self)}
 
 
-_CELL = "text-align:right;padding:0.25em 0.7em;vertical-align:top"
+_CELL = "text-align:right;padding:0.2em 0.8em;vertical-align:top"
+_BODY = f"{_CELL};white-space:nowrap"
 
 
 def table(rows: Sequence[Row] | None = None, compare_with: Row | str | None = None) -> Table:
-    """A table of ``rows`` (by default all reference rows and one's own), best first, one for each data set.
+    """Tables of ``rows`` (by default all reference rows and one's own), best first, for each data set.
 
     Each value carries its kind and error. ``± test images``: the standard error of the mean that is due to
     the finite test set. ``compare_with`` (a row, or its model's name): adds each row's difference to it,
-    paired image by image, ± its standard error, wherever both have values per image on the same data.
+    paired image by image, wherever both have values per image on the same data; its ± joins the scatter of
+    the paired differences with both methods' own errors.
     """
     own = mine() if rows is None else []
     rows = [*reference(), *own] if rows is None else list(rows)
     parts = []
     for (data, unit), group in _groups(rows).items():
         other = _chosen(compare_with, rows, data, unit)
-        columns: list[tuple[str, list[str]]] = [
-            (
-                "model",
-                [f"{row.model} (yours)" if any(row is one for one in own) else row.model for row in group],
-            ),
-            ("week", [str(row.week) for row in group]),
-            (
-                f"log-likelihood ({unit})" if unit == UNITS[0] else f"code length ({unit})",
-                [_.shown() for _ in group],
-            ),
-            ("kind", [row.kind for row in group]),
-            ("± test images", [_sampling_error(row) for row in group]),
-            (f"minus {other.model}" if other else "", [_difference(row, other) for row in group]),
-            ("kernel distance", [_estimate(row.kernel_distance) for row in group]),
-            ("two-sample test (accuracy)", [_estimate(row.c2st) for row in group]),
-            ("imputing (share wrong)", [_estimate(row.imputing) for row in group]),
-            ("repairing (share wrong)", [_estimate(row.repairing) for row in group]),
-            ("anomalies (AUROC)", [_estimate(row.anomaly) for row in group]),
-            ("training (s)", [_number(row.train_seconds) for row in group]),
-            ("sampling (ms per image)", [_number(row.ms_per_sample) for row in group]),
-            ("parameters", [f"{row.parameters:,}" if row.parameters else "" for row in group]),
-            ("note", [row.note for row in group]),
-        ]
-        columns = [(name, cells) for name, cells in columns if any(cells)]
-        body = [list(line) for line in zip(*(cells for _, cells in columns), strict=True)]
-        parts.append((f"Scoreboard: {data}, test part", [name for name, _ in columns], body))
+        quantity = "log-likelihood" if unit == UNITS[0] else "code length"
+        names = [f"{row.model} (yours)" if any(row is one for one in own) else row.model for row in group]
+        likelihood = {
+            "week": [str(row.week) for row in group],
+            f"{quantity} ({unit})": [row.shown() for row in group],
+            "kind": [row.kind for row in group],
+            "± test images": [_sampling_error(row) for row in group],
+            f"minus {other.model}" if other else "": [_difference(row, other) for row in group],
+            "parameters": [f"{row.parameters:,}" if row.parameters else "" for row in group],
+            "training (s)": [_number(row.train_seconds) for row in group],
+            "note": [row.note for row in group],
+        }
+        uses = {
+            "kernel distance": [_estimate(row.kernel_distance) for row in group],
+            "two-sample test (accuracy)": [_estimate(row.c2st) for row in group],
+            "imputing (share wrong)": [_estimate(row.imputing) for row in group],
+            "repairing (share wrong)": [_estimate(row.repairing) for row in group],
+            "anomalies (AUROC)": [_estimate(row.anomaly) for row in group],
+            "sampling (ms per image)": [_number(row.ms_per_sample) for row in group],
+        }
+        parts.append(_part(f"Scoreboard: {data}, test part", names, likelihood))
+        if any(any(cells) for cells in uses.values()):
+            parts.append(_part(f"Samples and applications: {data}, test part", names, uses))
     legend = (
         "≥ (≤ in bits): a lower bound on the log-likelihood. ± after a value: the method's standard error. "
         "≳ (≲): a bound that contains an estimate. ± test images: standard error due to the finite test set; "
-        "for two models on the same images the paired difference is the fairer comparison."
+        "for two models on the same images the paired difference is the fairer comparison. Kernel distance: "
+        "0 is best, may be negative. Two-sample test: 0.5 is best. Share wrong: 0 is best. AUROC: 1 is best."
     )
     return Table(parts, legend if parts else "The scoreboard has no rows yet.")
+
+
+def _part(caption: str, names: list[str], columns: dict[str, list[str]]) -> Part:
+    """One table: columns that are empty throughout are left out, single empty cells get a dash."""
+    kept = {name: [cell or "–" for cell in cells] for name, cells in columns.items() if any(cells)}
+    body = [list(line) for line in zip(names, *kept.values(), strict=True)]
+    return caption, ["model", *kept], body
 
 
 def _groups(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -338,8 +352,10 @@ def _difference(row: Row, other: Row | None) -> str:
         return ""
     if len(row.per_image) != len(other.per_image):
         return ""
-    difference = evaluation.paired_difference(row.per_image, other.per_image)
-    return f"{difference:+.2f}"
+    paired = evaluation.paired_difference(row.per_image, other.per_image)
+    error = math.hypot(paired.error, row.error or 0, other.error or 0)
+    shown = str(Estimate(paired.value, error))
+    return shown if shown.startswith("−") else f"+{shown}"
 
 
 def _sampling_error(row: Row) -> str:
