@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+repository = "{{students_repository}}"
+
 
 def install_on_colab(address):
     """Install the course from its repository; Colab's TensorFlow, Keras and NumPy stay as they are."""
@@ -27,7 +29,7 @@ if found is None or found.origin is None:  # the course is not installed here
             f"The course is not installed in {sys.executable}. Open this notebook by `make lab` in the "
             "course's folder, or in an editor with the Python of its .venv, or by the Colab badge above."
         )
-    install_on_colab(os.environ.get("LGM_REPOSITORY", "{{students_repository}}"))
+    install_on_colab(os.environ.get("LGM_REPOSITORY", repository))
     found = importlib.util.find_spec("utils")
 
 try:
