@@ -82,9 +82,9 @@ def _download(source: Source, target: Path) -> None:
     pooch.get_logger().setLevel(logging.WARNING)  # the progress bar says it
     failures = []
     for url in source.urls:
-        bar = tqdm(desc=target.name, unit="B", unit_scale=True, file=sys.stdout, leave=False)
+        bar = tqdm(desc=target.name, total=1, unit="B", unit_scale=True, file=sys.stdout, leave=False)
         downloader = pooch.HTTPDownloader(
-            progressbar=bar, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}
+            progressbar=bar, chunk_size=2**16, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}
         )
         try:
             pooch.retrieve(
@@ -103,8 +103,8 @@ def _download(source: Source, target: Path) -> None:
             failures.append(f"{url} sent a damaged or changed file")
         except OSError as error:
             raise DataError(
-                f"{target} could not be written ({error.strerror or error}). Free some space or make the folder "
-                "writable, or set LGM_DATA_DIR to a folder that has the file."
+                f"{target} could not be written ({error.strerror or error}). Free some space or make the "
+                "folder writable, or set LGM_DATA_DIR to a folder that has the file."
             ) from None
         finally:
             bar.close()
