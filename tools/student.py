@@ -1,12 +1,13 @@
 """The students' repository: `python -m tools.student FOLDER` builds it, ready to be pushed as one of its own.
 
-It holds notebooks, exercises, `utils`, data and what sets up the environment, and nothing that would spoil the
-exercises: what is copied is named here, and the result is searched for solutions, hidden tests and class guides.
+It holds notebooks, exercises, `utils`, data and what sets up the environment, and nothing that would spoil
+the exercises: what is copied is named here, and the result is searched for solutions, hidden tests, guides.
 """
 
 from __future__ import annotations
 
 import argparse
+import html
 import re
 import shutil
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+from nbconvert.filters import strip_ansi
 
 from grading.hidden import split_hidden
 from tools import notebooks
@@ -150,7 +152,7 @@ def leaks(folder: Path, root: Path = ROOT) -> Iterator[str]:
 def secret_lines(root: Path = ROOT) -> dict[str, str]:
     """Telling lines of solutions, hidden tests, bank and class guides, with the file that they are from.
 
-    Lines that students see anyway, in a notebook, in the visible part of an exercise or in `utils`, are no secret.
+    Lines that students see anyway, in a notebook, an exercise's visible part or `utils`, are no secret.
     """
     secret: dict[str, str] = {}
     shown: set[str] = set()
@@ -178,12 +180,29 @@ def _lines(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         return []
+    if path.suffix == ".html":
+        return [_bare(line) for line in html.unescape(re.sub(r"<[^>]*>", "", text)).splitlines()]
     if path.suffix != ".ipynb":
         return text.splitlines()
     lines: list[str] = []
     for cell in nbformat.reads(text, as_version=4).cells:
-        lines += cell.source.splitlines() + str(cell.get("outputs") or "").split("\\n")
+        lines += cell.source.splitlines()
+        lines += [_bare(line) for text in _texts(cell.get("outputs", [])) for line in text.splitlines()]
     return lines
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All strings in a cell's outputs, without terminal colours."""
+    if isinstance(value, str):
+        yield strip_ansi(value)
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _bare(line: str) -> str:
+    """A line of output without what a traceback puts before it: `----> 12 `."""
+    return re.sub(r"^\s*(?:-+>)?\s*\d+\s", "", line)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""nbgrader's settings for the Validate button, which reads them in the folder where JupyterLab was started."""
+"""nbgrader's settings for the Validate button, which reads them where JupyterLab was started."""
 
 c = get_config()  # noqa: F821 (defined by traitlets, which reads this file)
 
