@@ -199,13 +199,17 @@ def learning_curves(
     import matplotlib.pyplot as plt
 
     _described(caption, alt)
-    fig, ax = plt.subplots()
-    for i, (name, curve) in enumerate(curves.items()):
-        x, y = (np.asarray(values, dtype=np.float64) for values in curve)
+    points = {
+        name: tuple(np.asarray(values, dtype=np.float64) for values in curve)
+        for name, curve in curves.items()
+    }
+    for name, (x, y) in points.items():
         if x.shape != y.shape or x.ndim != 1:
             raise ValueError(
                 f"the curve {name!r} has x of shape {x.shape}, y of shape {y.shape}; (n,) expected"
             )
+    fig, ax = plt.subplots()
+    for i, (name, (x, y)) in enumerate(points.items()):
         ax.plot(
             x,
             y,
