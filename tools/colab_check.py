@@ -89,7 +89,11 @@ def build(venv: Path, python: str, env: dict[str, str]) -> str:
         shutil.rmtree(venv)
     print(f"colab-test: building an environment like Colab's in {venv}, a few minutes", flush=True)
     call([python, "-m", "venv", venv], "making the environment", env=env)
-    call([own, "-m", "pip", "install", "--quiet", "-r", COLAB], "installing Colab's versions", env=env)
+    call(
+        [own, "-m", "pip", "install", "--quiet", "--only-binary=:all:", "-r", COLAB],
+        "installing Colab's versions",
+        env=env,
+    )
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = Path(call([own, "-c", code], "finding site-packages", env=env).strip())
     (packages / "google" / "colab").mkdir(parents=True)

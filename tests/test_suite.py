@@ -1,0 +1,100 @@
+"""`make test`: parts, counts, skips that CI forbids, the last line and the exit status."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import suite
+from tools.suite import Outcome, Part
+
+REPORT = """<testsuites><testsuite>
+<testcase name="a"/><testcase name="b"/>
+<testcase name="c"><failure message="x"/></testcase>
+<testcase name="d"><error message="x"/></testcase>
+<testcase name="e"><skipped type="pytest.skip" message="Chromium is not installed"/></testcase>
+<testcase name="f"><skipped type="pytest.skip" message="needs LGM_DATA_DIR"/></testcase>
+<testcase name="g"><skipped type="pytest.xfail" message="known"/></testcase>
+</testsuite></testsuites>"""
+GOOD = Part("good", "passes", (("-c", "print('fine')"),))
+BAD = Part("bad", "fails", (("-c", "print('first'); raise SystemExit(3)"), ("-c", "print('second')")))
+
+
+@pytest.fixture(autouse=True)
+def skips_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LGM_NO_SKIP", raising=False)
+
+
+def outcome(tmp_path: Path, text: str = REPORT, status: int = 1) -> Outcome:
+    report = tmp_path / "report.xml"
+    report.write_text(text)
+    result = Outcome(GOOD)
+    result.count(report, status)
+    return result
+
+
+def test_counts(tmp_path: Path) -> None:
+    result = outcome(tmp_path)
+    assert (result.passed, result.failed, result.skipped) == (3, 2, 2)
+    assert result.reasons == ["Chromium is not installed", "needs LGM_DATA_DIR"]
+
+
+def test_skips_fail_where_ci_forbids_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LGM_NO_SKIP", "1")
+    result = outcome(tmp_path)
+    assert (result.passed, result.failed, result.skipped) == (3, 3, 1)
+    assert "which LGM_NO_SKIP forbids: Chromium is not installed" in suite.summary([result], 1.0)
+    assert "skipped: needs LGM_DATA_DIR" in suite.summary([result], 1.0)
+
+
+@pytest.mark.parametrize(("status", "failed"), [(0, 0), (2, 1), (-9, 1), (suite.NO_TESTS, 0)])
+def test_a_crash_is_a_failure_and_no_tests_are_none(tmp_path: Path, status: int, failed: int) -> None:
+    result = Outcome(GOOD)
+    result.count(tmp_path / "missing.xml", status)
+    assert (result.passed, result.failed, result.skipped) == (0, failed, 0)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_run(jobs: int, capfd: pytest.CaptureFixture) -> None:
+    good, bad = suite.run([GOOD, BAD], jobs)
+    assert (good.passed, good.failed, bad.passed, bad.failed) == (1, 0, 1, 1)
+    assert good.seconds > 0
+    output = capfd.readouterr().out
+    assert re.search(r"good: passes ─+\nfine\n\s*──── bad: fails ─+\nfirst\nsecond", output)
+
+
+def test_pytest_is_counted_by_test(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text("def test_a(): pass\ndef test_b(): pass\ndef test_c(): assert 0\n")
+    part = Part("x", "x", (("-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)),))
+    result = suite.run_part(part, tmp_path)
+    assert (result.passed, result.failed, result.skipped) == (2, 1, 0)
+
+
+def test_last_line_and_exit_status(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(suite, "PARTS", (GOOD, BAD))
+    assert suite.main(["good"]) == 0
+    last = capfd.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"==== 1 passed, 0 failed, 0 skipped in \d+\.\d\ds \(0\.\d minutes\) ====", last)
+    assert suite.main([]) == 1
+    lines = capfd.readouterr().out.splitlines()
+    assert "2 passed, 1 failed" in lines[-1]
+    assert re.fullmatch(r"bad +0\.\d\d +1 +1 +0", lines[-2])
+    with pytest.raises(SystemExit):
+        suite.main(["nonsense"])
+
+
+def test_parts_are_what_the_course_promises() -> None:
+    commands = {part.name: " ".join(" ".join(c) for c in part.commands) for part in suite.PARTS}
+    assert "ruff check" in commands["lint"]
+    assert "ruff format --check" in commands["lint"]
+    assert "--nbval-lax" in commands["nbval"]
+    assert commands["nbval"].endswith("notebooks solutions")
+    assert "tools.notebooks --check" in commands["drift"]
+    for path in (suite.STUDENT_VERSIONS, suite.BROWSER):
+        assert sum(f"pytest {path}" in c for c in commands.values()) == 1
+        assert sum(f"--ignore={path}" in c for c in commands.values()) == 2
+        assert (suite.ROOT / path).is_file()
+    assert suite.environment()["PATH"].startswith(str(Path(sys.executable).parent))
