@@ -212,7 +212,7 @@ def install(venv: str, root: str, log: str, gpu: bool) -> None:
     pip = [venv_python(venv), "-m", "pip", "--disable-pip-version-check", "--no-input", "--retries", "2"]
     pip += ["install", "--progress-bar", "off"]
     lock = os.path.join(root, "requirements.txt")
-    run_logged(pip + ["--require-hashes", "-r", lock], log, "installing packages, a few minutes", root)
+    run_logged(pip + ["--require-hashes", "-r", lock], log, "installing packages", root)
     course = ["--no-deps", "--no-build-isolation", "--no-index", "-e", root]
     run_logged(pip + course, log, "installing the course", root)
     if gpu:
@@ -221,7 +221,7 @@ def install(venv: str, root: str, log: str, gpu: bool) -> None:
             with os.fdopen(handle, "w") as file:
                 file.write("\n".join(plain_pins(lock)) + "\n")
             cuda = ["-c", constraints, "tensorflow[and-cuda]"]
-            run_logged(pip + cuda, log, "installing CUDA's libraries, several GB", root)
+            run_logged(pip + cuda, log, "installing CUDA's libraries (several GB)", root)
         finally:
             os.remove(constraints)
 
@@ -256,7 +256,7 @@ def setup(venv: str = ".venv", root: str = ROOT, gpu: bool = False) -> str:
     if found == "make":
         remove(venv)
         version = ".".join(map(str, version_of(python) or OLDEST))
-        print(f"setup: making {os.path.relpath(venv, root)} with Python {version}", flush=True)
+        print(f"setup: making {os.path.relpath(venv, root)} with Python {version}, a few minutes", flush=True)
         os.makedirs(venv)
         run_logged([python, "-m", "venv", venv], log, "making the environment", root)
     else:
