@@ -56,14 +56,16 @@ def test_second_run_does_nothing(course: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_new_lock_updates(course: Path, name: str) -> None:
     setup_env.setup(root=str(course))
     with open(course / name, "a") as file:
-        file.write("# changed\n")
+        file.write("changed = true\n")
     assert states(course) == "update"
     assert setup_env.setup(root=str(course)) == "update"
     assert states(course) == "ready"
 
 
-def test_line_ends_do_not_matter(course: Path) -> None:
+def test_line_ends_and_tool_settings_do_not_matter(course: Path) -> None:
     setup_env.setup(root=str(course))
+    with open(course / "pyproject.toml", "a") as file:
+        file.write("[tool.ruff]\nline-length = 110\n")
     (course / "requirements.txt").write_bytes(b"six==1.17.0\r\n")
     assert states(course) == "ready"
 

@@ -81,14 +81,17 @@ def installed(venv: str, version: Tuple[int, ...]) -> List[str]:
 
 
 def fingerprint(root: str) -> str:
-    """Hash of what the environment is made from: the lock, pyproject.toml and where the checkout stands."""
+    """Hash of what the environment is made from: the lock, the project's table, and where it stands."""
     digest = hashlib.sha256(os.path.realpath(root).encode("utf-8", "surrogateescape"))
     for name in ("requirements.txt", "pyproject.toml"):
         try:
-            with open(os.path.join(root, name), "rb") as file:
-                digest.update(b"\0" + file.read().replace(b"\r\n", b"\n"))
+            with open(os.path.join(root, name), encoding="utf-8") as file:
+                tables = re.split(r"^(?=\[)", file.read(), flags=re.MULTILINE)
         except OSError as error:
             raise SetupError(f"cannot read {name}: {error.strerror}; is this a whole checkout?") from None
+        for table in tables:  # not the settings of ruff and the like
+            if not table.startswith("[tool.") or table.startswith("[tool.setuptools"):
+                digest.update(b"\0" + table.encode("utf-8"))
     return digest.hexdigest()
 
 
