@@ -346,7 +346,8 @@ def animate(
         "titles": names,
         "alt": alt,
     }
-    still = _img(_palette_png(_sheet(stills, len(stills)).repeat(4, axis=0).repeat(4, axis=1)), alt, 640)
+    strip = _sheet(stills, 1 if width > height else len(stills))
+    still = _img(_palette_png(strip.repeat(4, axis=0).repeat(4, axis=1)), alt, min(640, 8 * strip.shape[1]))
     text = json.dumps(data).replace("</", "<\\/")
     name = f"lgm-{hashlib.sha256(text.encode()).hexdigest()[:10]}-{next(_counter)}"
     script = _PLAYER.replace("NAME", name).replace("DATA", text)

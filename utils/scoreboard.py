@@ -310,9 +310,13 @@ def table(rows: Sequence[Row] | None = None, compare_with: Row | str | None = No
     legend = (
         "≥ (≤ in bits): a lower bound on the log-likelihood. ± after a value: the method's standard error. "
         "≳ (≲): a bound that contains an estimate. ± test images: standard error due to the finite test set; "
-        "for two models on the same images the paired difference is the fairer comparison. Kernel distance: "
-        "0 is best, may be negative. Two-sample test: 0.5 is best. Share wrong: 0 is best. AUROC: 1 is best."
+        "for two models on the same images the paired difference is the fairer comparison."
     )
+    if any(caption.startswith("Samples") for caption, _, _ in parts):
+        legend += (
+            " Kernel distance: 0 is best, it may be negative. Two-sample test: 0.5 is best. Share wrong: 0 "
+            "is best. AUROC: 1 is best."
+        )
     return Table(parts, legend if parts else "The scoreboard has no rows yet.")
 
 
