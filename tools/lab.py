@@ -113,6 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     browser = has_display() and not options.no_browser
     command = lab_command(ROOT, port, browser)
     environment = lab_environment(ROOT)
+    print("lab: starting JupyterLab; end it by pressing Ctrl+C twice here", flush=True)
     if os.name == "posix":  # become JupyterLab, so that signals reach it
         os.chdir(ROOT)
         os.execve(command[0], command, environment)
