@@ -1,4 +1,4 @@
-"""grading/bank.py: right and wrong answers against tests. `make test` runs the real banks as a part of its own."""
+"""grading/bank.py on a sample course; `make test` runs the real banks as a part of its own."""
 
 from __future__ import annotations
 
