@@ -154,6 +154,9 @@ def test_two_sample_test():
     same = evaluation.classifier_two_sample_test(digits.test, digits.train, seed=1)
     assert same.n == 400 and same.p_value > 1e-3 and abs(same.value - 0.5) < 0.1
     assert same.error == pytest.approx(math.sqrt(same.value * (1 - same.value) / 400))
+    right = round(400 * same.value)
+    tail = sum(math.comb(400, k) for k in range(right, 401)) / 2**400
+    assert same.p_value == pytest.approx(tail)
     assert same == evaluation.classifier_two_sample_test(digits.test, digits.train, seed=1)
     noise = rng.random((400, 64)) < digits.train.mean(axis=0)
     different = evaluation.classifier_two_sample_test(digits.test, noise, seed=1)
