@@ -16,7 +16,9 @@ ROOT = HERE.parent
 if str(ROOT) not in sys.path:  # nbgrader puts only its working directory there
     sys.path.insert(0, str(ROOT))
 # To make a gradebook, nbgrader calls `alembic` by name, which is found only in an activated environment.
-os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+SCRIPTS = sysconfig.get_path("scripts")
+if SCRIPTS not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.pathsep.join([SCRIPTS, os.environ.get("PATH", os.defpath)])
 
 # The course's folders. Those with students' work or marks are below grading/ and ignored by git.
 c.CourseDirectory.root = str(ROOT)

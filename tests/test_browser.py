@@ -1,6 +1,6 @@
 """A student's first minutes in a real browser: week 3 opens, cells run, a figure is seen, Validate judges.
 
-The students' repository is built, `python -m tools.lab` serves it, and the system's Chromium, headless, uses it.
+The students' repository is built and served by `python -m tools.lab`, and the system's Chromium uses it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def address(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """JupyterLab on the students' repository, with a solved copy of the exercise; the address has the token."""
+    """JupyterLab's address, with the token, on the students' repository and a solved copy of the exercise."""
     folder = tmp_path_factory.mktemp("browser") / "students course"
     student.build(folder, check_drift=False)
     notebook = nbformat.read(folder / "exercises" / WEEK / f"{WEEK}.ipynb", as_version=4)
