@@ -6,6 +6,7 @@ import ast
 import fnmatch
 import functools
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -207,6 +208,14 @@ def test_subpackages_of_utils_are_installed_on_colab() -> None:
     assert packages == set(PYPROJECT["tool"]["setuptools"]["packages"])
 
 
+def make(*arguments: str, cwd: Path = ROOT, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run make, also below a make that runs these tests."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    for name in ("PYTHON", "VENV", "OUT", "GPU", "PORT", "ARGS", "WEEK", "SEEDS"):
+        env.pop(name, None)
+    return subprocess.run(["make", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=check)
+
+
 @pytest.fixture
 def makefile() -> str:
     if shutil.which("make") is None:
@@ -217,7 +226,7 @@ def makefile() -> str:
 def test_make_help_lists_every_target_with_one_line(makefile: str) -> None:
     targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())
     assert targets == set(re.findall(r"^([a-z-]+):(?!=)", makefile, re.M))
-    output = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    output = make().stdout
     lines = output.splitlines()[1:]
     assert {line.split()[0] for line in lines} == targets
     assert all(len(line) <= 120 and len(line.split()) > 2 for line in lines)
@@ -234,7 +243,7 @@ def test_make_works_in_a_folder_with_a_space(makefile: str, tmp_path: Path) -> N
     targets = re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split()
     runs = [target for target in targets if target not in ("help", "setup", "clean")]
     options = [f"PYTHON={stand_in}", "OUT=a folder"]
-    subprocess.run(["make", *options, *runs], cwd=folder, check=True, capture_output=True)
+    make(*options, *runs, cwd=folder)
     calls = (folder / "calls").read_text().splitlines()
     assert calls[0] == "<tools/setup_env.py><--venv><.venv>"
     assert len(calls) == 1 + len(runs)
@@ -244,15 +253,15 @@ def test_make_works_in_a_folder_with_a_space(makefile: str, tmp_path: Path) -> N
         assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), (
             f"make calls {module}, which does not exist"
         )
-    subprocess.run(["make", *options, "setup", "GPU=1", "VENV=.venv 2"], cwd=folder, check=True)
+    make(*options, "setup", "GPU=1", "VENV=.venv 2", cwd=folder)
     assert (folder / "calls").read_text().splitlines()[-1] == "<tools/setup_env.py><--venv><.venv 2><--gpu>"
-    subprocess.run(["make", "clean"], cwd=folder, check=True, capture_output=True)
+    make("clean", cwd=folder)
     assert not (folder / ".venv").exists()
     assert (folder / "calls").exists()
 
 
-def test_make_without_python_says_so(makefile: str, tmp_path: Path) -> None:
-    done = subprocess.run(["make", "-C", str(ROOT), "setup", "PYTHON="], capture_output=True, text=True)
+def test_make_without_python_says_so(makefile: str) -> None:
+    done = make("setup", "PYTHON=", check=False)
     assert done.returncode != 0
     assert "no python3 found: install Python 3.11" in done.stderr
 

@@ -112,7 +112,7 @@ def run_part(part: Part, folder: Path, output: IO[bytes] | None = None) -> Outco
     for number, command in enumerate(part.commands):
         report = folder / f"{part.name}{number}.xml"
         pytest = command[:2] == ("-m", "pytest")
-        extra = [f"--junitxml={report}", "-o", "junit_family=xunit2"] if pytest else []
+        extra = [f"--junitxml={report}", "--durations=8", "--durations-min=3"] if pytest else []
         env = environment() | {"IPYTHONDIR": str(folder / "ipython")}
         status = subprocess.run(
             [sys.executable, *command, *extra], cwd=ROOT, env=env, stdout=output, stderr=output
