@@ -1,0 +1,19 @@
+"""Never moves the chain: plain importance sampling from the uniform distribution.
+
+Gap: ais_spin
+"""
+
+
+# %% solution="ais_spin"
+def ais_spin(W, b, c, betas, runs, seed):
+    rng = np.random.default_rng(seed)
+
+    def log_p_star(v, beta):
+        x = c + v @ W
+        return beta * (v @ b) + np.logaddexp(beta * x, -beta * x).sum(axis=1)
+
+    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
+    log_w = np.zeros(runs)
+    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
+        log_w += log_p_star(v, beta) - log_p_star(v, previous)
+    return log_w

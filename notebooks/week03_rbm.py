@@ -1,0 +1,899 @@
+# %% [markdown] title
+# # Week 3 · Restricted Boltzmann machines
+#
+# {{colab}}
+#
+# A Boltzmann machine without links inside a layer: sampling a whole layer becomes one matrix product, the
+# hidden units can be summed out by hand, and training becomes practical.
+#
+# **After this notebook you can**
+#
+# 1. derive the free energy and both conditionals of a binary RBM, and check them by enumeration;
+# 2. write the log-likelihood gradient as a difference of two expectations, and estimate the second by
+#    contrastive divergence (CD-k) or persistent contrastive divergence (PCD);
+# 3. estimate $\log Z$ by annealed importance sampling (AIS), from below and from above, with an error bar;
+# 4. recognise a chain that does not mix, and say which training curves hide it;
+# 5. use an RBM: fill in missing pixels, repair damaged ones, score anomalies, feed a classifier.
+#
+# *Time:* reading 3 hours, this notebook 2 to 3 hours. It computes for less than a minute on two CPU cores.
+
+# %% [markdown] reading
+# ## Reading
+#
+# | what | minutes |
+# |---|---|
+# | **Main:** Goodfellow, Bengio and Courville, *Deep Learning* (DLB): 20.2 (RBMs), 18.1 and 18.2 (the gradient; CD and stochastic maximum likelihood), 18.3 (pseudolikelihood), 18.7 with 18.7.1 (AIS). Skip 18.4 to 18.6, which belong to week 5. | 90 |
+# | Salakhutdinov and Murray (2008), *On the quantitative analysis of deep belief networks*: the parts on RBMs and on AIS. Skip deep belief networks until week 4. | 50 |
+# | Hinton (2010), *A practical guide to training restricted Boltzmann machines*: browse it; read what it says on the learning rate and on monitoring progress. | 40 |
+#
+# DLB calls PCD *stochastic maximum likelihood* (SML).
+#
+# **Focus questions.** Have an answer to each before you go on.
+#
+# 1. Which property of the graph makes $p(h \mid v)$ factorise? Does $p(h)$ factorise as well?
+# 2. The gradient has a positive and a negative phase. Which one needs samples from the model, and why not the
+#    other?
+# 3. CD-1 starts its chain at the data. Which regions of space does it never visit?
+# 4. AIS gives an unbiased estimate of $Z$. Why does it, on average, *under*estimate $\log Z$?
+#
+# **Letters.** B batch, D visible units (pixels), H hidden units, K temperatures. Units are 0 or 1.
+
+# %% setup
+
+# %% parameters tags=["parameters"]
+dataset = "digits"  # "mnist" for the published comparison: see "Going bigger"
+hidden = 128  # hidden units of the main model
+epochs = 100  # passes over the training images
+batch_size = 20  # images a step
+chains = 100  # persistent chains, the "fantasy particles"
+gibbs_steps = 1  # Gibbs steps a gradient step (the k of CD-k and PCD-k)
+learning_rate = 0.3  # falls linearly to 0
+averaging = 0.999  # how slowly the averaged weights follow
+ais_chains = 100  # independent AIS runs
+ais_temperatures = 1000  # K, the steps of each
+small_epochs = 60  # for the model with 16 hidden units
+seed = 0
+
+# %% imports
+import time
+
+import numpy as np
+import tensorflow as tf
+from sklearn.linear_model import LogisticRegression
+from tqdm.auto import tqdm
+
+from utils import datasets, evaluation, plotting, quiz, scoreboard
+
+digits = datasets.load(dataset)
+rng = tf.random.Generator.from_seed(seed)
+print(digits)
+
+# %% [markdown] energy_text
+# ## 1 · Energy and free energy
+#
+# An RBM has visible units $v \in \{0,1\}^D$, hidden units $h \in \{0,1\}^H$, biases $b$ and $c$, and weights
+# $W$ of shape (D, H) between the layers. There are no links within a layer; that is the *restriction*.
+#
+# $$p(v, h) = \frac{1}{Z} e^{-E(v, h)}, \qquad
+# E(v, h) = -b^\top v - c^\top h - v^\top W h, \qquad
+# Z = \sum_{v, h} e^{-E(v, h)}.$$
+#
+# **Summing out the hidden units.** For a fixed $v$ the exponent is linear in $h$, so the sum over all $2^H$
+#  hidden states is a product of H sums with two terms each:
+#
+# $$\sum_h e^{-E(v, h)} = e^{b^\top v} \sum_h \prod_{j} e^{h_j (c_j + v^\top W_{:j})}
+# = e^{b^\top v} \prod_{j} \left(1 + e^{c_j + v^\top W_{:j}}\right).$$
+#
+# The **free energy** is minus the logarithm of this, so that $p(v) = e^{-F(v)} / Z$:
+#
+# $$F(v) = -b^\top v - \sum_j \log\left(1 + e^{c_j + v^\top W_{:j}}\right).$$
+#
+# The function $x \mapsto \log(1 + e^x)$ is called *softplus*. Its derivative is the logistic function
+# $\sigma(x) = 1 / (1 + e^{-x})$, and that is where the conditionals come from. For a fixed $v$ the joint is a
+# product with one factor $e^{h_j (c_j + v^\top W_{:j})}$ for each hidden unit, so the hidden units are
+# independent *given* $v$; normalising one factor over $h_j \in \{0, 1\}$ gives
+#
+# $$p(h_j = 1 \mid v) = \sigma(c_j + v^\top W_{:j}), \qquad
+# p(v_i = 1 \mid h) = \sigma(b_i + W_{i:}\, h),$$
+#
+# the second by symmetry. The class below has one method for each equation.
+
+
+# %% rbm
+def bernoulli(p, rng):
+    """Independent 0/1 draws with probabilities p (any shape), as floats."""
+    return tf.cast(rng.uniform(tf.shape(p)) < p, tf.float32)
+
+
+class RBM(tf.Module):
+    """p(v, h) = exp(−E(v, h)) / Z with v in {0, 1}^D and h in {0, 1}^H."""
+
+    def __init__(self, D, H, b=None, scale=0.01, seed=0):
+        super().__init__()
+        W = np.random.default_rng(seed).normal(0, scale, (D, H))
+        self.W = tf.Variable(W, dtype=tf.float32)  # (D, H)
+        self.b = tf.Variable(tf.zeros(D) if b is None else b)  # (D,) visible biases
+        self.c = tf.Variable(tf.zeros(H))  # (H,) hidden biases
+
+    def energy(self, v, h):
+        """v: (B, D), h: (B, H) → (B,) nats. E(v, h) = −b·v − c·h − vᵀWh."""
+        visible = tf.linalg.matvec(v, self.b)
+        hidden = tf.linalg.matvec(h, self.c)
+        links = tf.reduce_sum((v @ self.W) * h, axis=-1)
+        return -visible - hidden - links
+
+    def free_energy(self, v):
+        """v: (B, D) → (B,) nats. F(v) = −b·v − Σ_j log(1 + exp(c_j + vᵀW_:j))."""
+        visible = tf.linalg.matvec(v, self.b)
+        hidden = tf.reduce_sum(tf.nn.softplus(self.c + v @ self.W), axis=-1)
+        return -visible - hidden
+
+    def p_h_v(self, v):
+        """v: (B, D) → (B, H), the probabilities p(h_j = 1 | v)."""
+        return tf.sigmoid(self.c + v @ self.W)
+
+    def p_v_h(self, h):
+        """h: (B, H) → (B, D), the probabilities p(v_i = 1 | h)."""
+        return tf.sigmoid(self.b + tf.matmul(h, self.W, transpose_b=True))
+
+    def gibbs(self, v, rng):
+        """One block Gibbs step, v: (B, D) → (B, D): all hidden units at once, then all visible units at once."""
+        h = bernoulli(self.p_h_v(v), rng)
+        return bernoulli(self.p_v_h(h), rng)
+
+
+# %% [markdown] enumerate_text
+# **A toy that can be enumerated.** With 5 visible and 3 hidden units there are 256 joint states. The next
+#  cell compares three formulas with sums over all of them: the free energy with $-\log \sum_h e^{-E(v, h)}$,
+#  the conditional with a ratio of sums, and a long Gibbs chain with $p(v)$.
+#
+# **Predict:** of 20,000 chains after 50 steps each, how far should the fraction that sits in one state be
+#  from that state's probability? (Think of the standard error of a proportion.)
+
+
+# %% enumerate
+def all_states(n):
+    """All 0/1 vectors of length n: (2^n, n); n ≤ 20 or so."""
+    return tf.constant((np.arange(2**n)[:, None] >> np.arange(n)) & 1, tf.float32)
+
+
+toy = RBM(5, 3, b=tf.constant([0.5, -0.5, 0.2, 0.0, -0.3]), scale=1.0, seed=1)
+toy.c.assign([0.3, -0.4, 0.1])
+V, H = all_states(5), all_states(3)
+minus_energy = tf.stack([-toy.energy(V, tf.tile(h[None], [32, 1])) for h in H], axis=1)  # (32 v, 8 h)
+joint = tf.nn.softmax(tf.reshape(minus_energy, [-1])).numpy().reshape(32, 8)
+
+np.testing.assert_allclose(toy.free_energy(V), -tf.reduce_logsumexp(minus_energy, axis=1), rtol=1e-5)
+np.testing.assert_allclose(toy.p_h_v(V), joint @ H.numpy() / joint.sum(axis=1, keepdims=True), rtol=1e-4)
+
+v = tf.zeros([20_000, 5])
+for _ in range(50):
+    v = toy.gibbs(v, rng)
+state = tf.linalg.matvec(v, 2.0 ** tf.range(5.0)).numpy().astype(int)
+visited, p_v = np.bincount(state, minlength=32) / 20_000, joint.sum(axis=1)
+z_scores = (visited - p_v) / np.sqrt(p_v * (1 - p_v) / 20_000)
+print(f"free energy and conditional agree; largest of 32 z-scores of the chain: {abs(z_scores).max():.1f}")
+
+# %% [markdown] gradient_text
+# ## 2 · Learning: two expectations
+#
+# The log-likelihood of one image is $\log p(v) = -F(v) - \log Z$ with $Z = \sum_{v'} e^{-F(v')}$, so
+#
+# $$\frac{\partial \log p(v)}{\partial \theta}
+# = -\frac{\partial F(v)}{\partial \theta} + \sum_{v'} \frac{e^{-F(v')}}{Z} \frac{\partial F(v')}{\partial \theta}
+# = -\frac{\partial F(v)}{\partial \theta}
+# + \mathbb{E}_{v' \sim p}\left[\frac{\partial F(v')}{\partial \theta}\right].$$
+#
+# The first term, the *positive phase*, lowers the free energy of the data; the second, the *negative phase*,
+# raises it where the model itself puts its mass. Differentiating $F$ is one line, since the derivative of
+# softplus is $\sigma$:
+#
+# $$-\frac{\partial F}{\partial W_{ij}} = v_i\, p(h_j = 1 \mid v), \qquad
+# -\frac{\partial F}{\partial b_i} = v_i, \qquad
+# -\frac{\partial F}{\partial c_j} = p(h_j = 1 \mid v).$$
+#
+# So the gradient is *moments under the data minus moments under the model*, for example $\langle v_i\,
+# p(h_j{=}1 \mid v) \rangle_\text{data} - \langle v_i\, p(h_j{=}1 \mid v) \rangle_\text{model}$. The function
+# below computes the three moments of any set of vectors; where the model's vectors come from is the subject
+# of this section.
+
+
+# %% gradient
+def moments(rbm, v):
+    """v: (B, D) → means over the batch of v hᵀ (D, H), v (D,) and h (H,), where h is p(h | v)."""
+    h = rbm.p_h_v(v)
+    vh = tf.matmul(v, h, transpose_a=True) / tf.cast(tf.shape(v)[0], tf.float32)
+    return vh, tf.reduce_mean(v, axis=0), tf.reduce_mean(h, axis=0)
+
+
+def gradient(rbm, v_data, v_model):
+    """v_data: (B, D), v_model: (M, D) → dW (D, H), db (D,), dc (H,) of the mean log-likelihood (DLB 18.1)."""
+    return [data - model for data, model in zip(moments(rbm, v_data), moments(rbm, v_model))]
+
+
+with tf.GradientTape() as tape:
+    log_z = tf.reduce_logsumexp(-toy.free_energy(V))
+    log_likelihood = -toy.free_energy(V[7:8]) - log_z
+exact = tape.gradient(log_likelihood, [toy.W, toy.b, toy.c])
+many = tf.gather(V, np.random.default_rng(seed).choice(32, 200_000, p=p_v / p_v.sum()))  # samples from p(v)
+for name, ours, theirs in zip("Wbc", gradient(toy, V[7:8], many), exact):
+    print(f"d{name}: largest difference {np.abs(ours - theirs).max():.4f} (200,000 samples)")
+
+# %% [markdown] cd_text
+# **Where do the model's samples come from?** Independent ones are out of reach, so a Markov chain supplies
+#  them.
+#
+# - **CD-k** (Hinton, 2002) starts the chain at the training images of the batch and runs k Gibbs steps.
+#   Cheap, low variance, but biased: after k steps the chain is still near the data and sees nothing of the
+#   mass elsewhere.
+# - **PCD-k** (Tieleman, 2008; in DLB *stochastic maximum likelihood*) keeps its chains from one gradient step
+#   to the next. The parameters move a little, the chains follow a little; if the learning rate is small
+#   enough for the chains to keep up, they are samples from the model.
+#
+# **Centring.** The plain gradient depends on the coding: swap the meaning of 0 and 1 for a pixel, and
+#  learning takes another path. Writing the energy with $(v - \mu)$ and $(h - \lambda)$ in place of $v$ and
+#  $h$, where $\mu$ and $\lambda$ are mean activities, removes this and conditions the problem better
+#  (Melchior, Fischer and Wiskott, 2016). The model family stays the same: expanding $(v-\mu)^\top W
+#  (h-\lambda)$ only shifts the biases, to $b = b' - W\lambda$ and $c = c' - W^\top\mu$. Ascending in $(W, b',
+#  c')$ and mapping back gives, from the plain gradient $(\Delta W, \Delta b, \Delta c)$,
+#
+# $$\Delta W^\star = \Delta W - \Delta b\, \lambda^\top - \mu\, \Delta c^\top, \qquad
+# \Delta b^\star = \Delta b - \Delta W^\star \lambda, \qquad
+# \Delta c^\star = \Delta c - \Delta W^{\star\top} \mu.$$
+#
+# **Averaging.** The chains make the gradient noisy and the weights jitter. An exponential moving average of
+#  the weights removes most of the jitter and costs next to nothing; we evaluate the average.
+#
+# One epoch is one TensorFlow graph: a thousand small calls from Python would cost more than the arithmetic.
+
+
+# %% train
+def centre(dW, db, dc, mu, lam):
+    """Plain gradient → centred gradient with offsets mu (D,) and lam (H,) (Melchior et al., 2016)."""
+    dW = dW - db[:, None] * lam - mu[:, None] * dc  # (D, H)
+    db = db - tf.linalg.matvec(dW, lam)
+    dc = dc - tf.linalg.matvec(dW, mu, transpose_a=True)
+    return dW, db, dc
+
+
+@tf.function
+def train_epoch(rbm, average, data, v_chain, rates, decay, rng, B, k, persistent, centred):
+    """One pass over data (N, D) in batches of B, one rate a step; returns the chains (M, D)."""
+    order = tf.argsort(rng.uniform([len(data)]))
+    for i in tf.range(len(rates)):
+        v_data = bernoulli(
+            tf.gather(data, order[i * B : (i + 1) * B]), rng
+        )  # (B, D); 0/1 images stay as they are
+        v_model = v_chain if persistent else v_data
+        for _ in tf.range(k):
+            v_model = rbm.gibbs(v_model, rng)
+        if persistent:
+            v_chain = v_model
+        positive, negative = moments(rbm, v_data), moments(rbm, v_model)
+        step = [data - model for data, model in zip(positive, negative)]
+        if centred:
+            step = centre(*step, mu=positive[1], lam=positive[2])
+        for parameter, mean, delta in zip([rbm.W, rbm.b, rbm.c], [average.W, average.b, average.c], step):
+            parameter.assign_add(rates[i] * delta)
+            mean.assign(decay * mean + (1 - decay) * parameter)
+    return v_chain
+
+
+def train(rbm, data, epochs, B, M, k, rate, decay, rng, persistent=True, centred=True, each_epoch=None):
+    """CD-k or PCD-k with M chains; the rate falls linearly to 0. Returns the averaged RBM and the chains (M, D)."""
+    average = RBM(*rbm.W.shape)
+    for mean, parameter in zip(average.variables, rbm.variables):
+        mean.assign(parameter)
+    data, steps = tf.constant(data), len(data) // B
+    rates = tf.cast(rate * (1 - np.arange(epochs * steps) / (epochs * steps)), tf.float32)
+    v_chain = bernoulli(tf.tile(tf.sigmoid(rbm.b)[None], [M, 1]), rng)
+    for epoch in tqdm(range(epochs), desc=f"{rbm.W.shape[1]} hidden units", unit="epoch"):
+        part = rates[epoch * steps : (epoch + 1) * steps]
+        v_chain = train_epoch(rbm, average, data, v_chain, part, decay, rng, B, k, persistent, centred)
+        if each_epoch is not None:
+            each_epoch(rbm)
+    return average, v_chain
+
+
+# %% [markdown] exact_curves_text
+# **What the curves do not show.** The toy data set is *bars and stripes* on a 4×4 grid: 30 images, equally
+#  likely, so no model can have a mean log-likelihood above $-\log 30 = -3.40$ nats. With 16 hidden units
+#  $\log Z$ is a sum over $2^{16}$ hidden states (summing out the visible units this time), and so the
+#  likelihood is known exactly after every epoch. Beside it we watch two quantities that cost nothing and are
+#  often plotted instead:
+#
+# - the **reconstruction error**, the mean squared distance between an image and its reconstruction $p(v \mid
+#   h)$, where $h$ holds the probabilities given the image;
+# - the **pseudo-log-likelihood** $\sum_i \log p(v_i \mid v_{-i})$. No $Z$ is needed: with $\tilde v$ the
+#   image with pixel $i$ flipped, $p(v_i \mid v_{-i}) = \sigma(F(\tilde v) - F(v))$.
+#
+# **Predict:** we train with CD-1 and with PCD-1, both at a constant high learning rate and not centred. Which
+#  of the three curves will tell you that something goes wrong?
+
+
+# %% monitors
+def exact_log_z(rbm):
+    """log Z in nats by a sum over all 2^H hidden states; each contributes exp(c·h) Π_i (1 + exp(b_i + W_i:h))."""
+    h = all_states(rbm.W.shape[1])
+    visible = tf.reduce_sum(tf.nn.softplus(rbm.b + tf.matmul(h, rbm.W, transpose_b=True)), axis=-1)
+    return float(tf.reduce_logsumexp(tf.cast(tf.linalg.matvec(h, rbm.c) + visible, tf.float64)))
+
+
+def log_likelihood(rbm, v, log_z):
+    """v: (B, D) → (B,) nats, log p(v) = −F(v) − log Z."""
+    return -rbm.free_energy(tf.constant(v)).numpy() - log_z
+
+
+def pseudo_log_likelihood(rbm, v):
+    """v: (B, D) → (B,) nats, Σ_i log σ(F(v with bit i flipped) − F(v))."""
+    D = v.shape[1]
+    flipped = tf.abs(v[:, None, :] - tf.eye(D))  # (B, D, D): row i has bit i flipped
+    difference = (
+        tf.reshape(rbm.free_energy(tf.reshape(flipped, [-1, D])), [-1, D]) - rbm.free_energy(v)[:, None]
+    )
+    return tf.reduce_sum(tf.math.log_sigmoid(difference), axis=1)
+
+
+def reconstruction_error(rbm, v):
+    """v: (B, D) → the mean squared error of p(v | p(h | v)), per pixel."""
+    return tf.reduce_mean((v - rbm.p_v_h(rbm.p_h_v(v))) ** 2)
+
+
+# %% bars
+bars = tf.constant(datasets.bars_and_stripes(4))  # (30, 16)
+assert (
+    abs(np.exp(log_likelihood(toy, V, exact_log_z(toy))).sum() - 1) < 1e-5
+)  # probabilities of all states sum to 1
+
+
+def run_on_bars(k, persistent, epochs=30, rate=0.2):
+    """Train on bars and stripes at a constant rate → {monitor: its value every 100 steps}."""
+    rbm, log = RBM(16, 16, scale=0.05, seed=seed), {"log-likelihood": [], "pseudo": [], "reconstruction": []}
+    data, v_chain, rng = tf.tile(bars, [100, 1]), tf.zeros([100, 16]), tf.random.Generator.from_seed(seed)
+    rates = tf.fill([100], rate)  # 100 steps an epoch
+    for _ in range(epochs):
+        v_chain = train_epoch(rbm, rbm, data, v_chain, rates, 0.0, rng, 30, k, persistent, False)
+        log["log-likelihood"].append(log_likelihood(rbm, bars, exact_log_z(rbm)).mean())
+        log["pseudo"].append(float(tf.reduce_mean(pseudo_log_likelihood(rbm, bars))))
+        log["reconstruction"].append(float(reconstruction_error(rbm, bars)))
+    return log
+
+
+runs = {"CD-1": run_on_bars(1, False), "PCD-1": run_on_bars(1, True)}
+steps = 100 * np.arange(1, 31)
+plotting.learning_curves(
+    {name: (steps, log["log-likelihood"]) for name, log in runs.items()}
+    | {"best possible, −log 30": (steps, np.full(30, -np.log(30)))},
+    "gradient steps",
+    "log-likelihood (nats per image)",
+    "Exact log-likelihood. Both stop improving early and PCD-1 gets worse and worse. Compare the next figure.",
+    "Two curves rise towards -5 nats; CD-1 stays about there, PCD-1 falls back.",
+)
+plotting.learning_curves(
+    {
+        f"{name}, {what}": (steps, -np.array(log[key]) if key == "pseudo" else log[key])
+        for name, log in runs.items()
+        for key, what in [
+            ("pseudo", "−pseudo-log-likelihood (nats)"),
+            ("reconstruction", "reconstruction error"),
+        ]
+    },
+    "gradient steps",
+    "error (see legend), log scale",
+    "What one would plot without the exact value: both errors fall steadily in both runs. They look only at the "
+    "neighbourhood of the data, and the trouble is elsewhere.",
+    "Four falling curves on a logarithmic axis.",
+    ylog=True,
+)
+
+# %% [markdown] ais_text
+# ## 3 · How large is Z? Annealed importance sampling
+#
+# With 128 hidden units there are $2^{128}$ terms: no enumeration. AIS (Neal, 2001; for RBMs Salakhutdinov and
+# Murray, 2008) walks from a distribution whose normaliser is known to the model, along
+#
+# $$p^*_\beta(v) = e^{(1-\beta)\, b_0^\top v + \beta\, b^\top v} \prod_j \left(1 + e^{\beta (c_j + v^\top W_{:j})}\right),
+# \qquad 0 = \beta_0 < \beta_1 < \dots < \beta_K = 1.$$
+#
+# At $\beta = 1$ this is $e^{-F(v)}$. At $\beta = 0$ the pixels are independent with biases $b_0$ (we take the
+# log-odds of their means in the training data) and the hidden units are free, so $Z_0 = 2^H \prod_i (1 +
+# e^{b_{0,i}})$ and exact samples cost nothing. In between, $p^*_\beta$ is the free-energy form of an RBM with
+# weights $\beta W$, hidden biases $\beta c$ and visible biases $(1-\beta) b_0 + \beta b$: block Gibbs works
+# as before.
+#
+# One run draws $v_0 \sim p_{\beta_0}$, then for $t = 1, \dots, K$ multiplies its weight and moves:
+#
+# $$w \leftarrow w \cdot \frac{p^*_{\beta_t}(v_{t-1})}{p^*_{\beta_{t-1}}(v_{t-1})}, \qquad
+# v_t \sim T_{\beta_t}(\cdot \mid v_{t-1}), \qquad T_\beta \text{ a Gibbs step that leaves } p_\beta \text{ unchanged.}$$
+#
+# **Why $\mathbb{E}[w] = Z_K / Z_0$, although the chain is never in equilibrium.** Claim: for every function
+#  $g$, $\mathbb{E}[w_t\, g(v_t)] = \frac{Z_t}{Z_0}\, \mathbb{E}_{p_t}[g]$ (write $t$ for $\beta_t$). It holds
+#  at $t = 0$, where $w_0 = 1$ and $v_0 \sim p_0$. If it holds at $t - 1$, use it with the function $v \mapsto
+#  \frac{p^*_t(v)}{p^*_{t-1}(v)} \sum_{v'} T_t(v' \mid v)\, g(v')$:
+#
+# $$\mathbb{E}[w_t\, g(v_t)]
+# = \frac{Z_{t-1}}{Z_0} \sum_v \frac{p^*_{t-1}(v)}{Z_{t-1}} \frac{p^*_t(v)}{p^*_{t-1}(v)} \sum_{v'} T_t(v' \mid v)\, g(v')
+# = \frac{Z_t}{Z_0} \sum_{v'} g(v') \sum_v p_t(v)\, T_t(v' \mid v)
+# = \frac{Z_t}{Z_0}\, \mathbb{E}_{p_t}[g],$$
+#
+# the last step because $T_t$ leaves $p_t$ unchanged. With $t = K$ and $g = 1$ the claim is $\mathbb{E}[w] =
+# Z_K / Z_0$. ∎
+#
+# So $\hat Z = Z_0 \cdot \frac1R \sum_r w_r$ over R independent runs is unbiased. Its logarithm is not: by
+# Jensen's inequality $\mathbb{E}[\log \hat Z] \le \log Z$. AIS tends to *underestimate* $\log Z$, and so to
+# *flatter* the model.
+#
+# **From the other side.** Start at samples of the *model* and run the same walk backwards: now the weights
+#  average to $Z_0 / Z_K$, and minus the logarithm of their mean, plus $\log Z_0$, tends to *over*estimate
+#  $\log Z$. If both agree, trust them. A caveat: this needs exact samples of the model, and we only have long
+#  chains.
+#
+# **The error bar** is the standard error of the mean weight divided by the mean weight (the first-order error
+#  of a logarithm). It is honest only if the weights are of similar size: if one run in a million carries most
+#  of $Z$, neither the estimate nor its error bar has heard of it.
+
+
+# %% ais
+def log_p_star(rbm, b0, v, x, beta):
+    """log p*_β(v), nats. v: (..., D), x = c + vW: (..., H), beta broadcasts to (...)."""
+    visible = (1 - beta) * tf.linalg.matvec(v, b0) + beta * tf.linalg.matvec(v, rbm.b)
+    return visible + tf.reduce_sum(tf.nn.softplus(beta[..., None] * x), axis=-1)
+
+
+def gibbs_beta(rbm, b0, x, beta, rng):
+    """One block Gibbs step at inverse temperature beta from x = c + vW (..., H) → the new v (..., D)."""
+    beta = beta[..., None]
+    h = bernoulli(tf.sigmoid(beta * x), rng)
+    return bernoulli(
+        tf.sigmoid((1 - beta) * b0 + beta * (rbm.b + tf.matmul(h, rbm.W, transpose_b=True))), rng
+    )
+
+
+@tf.function
+def anneal(rbm, b0, betas, v, rng):
+    """Walk v (R, D) along betas (K + 1,) → log weights (R,) in float64, and the last v (R, D)."""
+    x, log_w = rbm.c + v @ rbm.W, tf.zeros([len(v)], tf.float64)
+    for t in tf.range(1, len(betas)):
+        ratio = log_p_star(rbm, b0, v, x, betas[t]) - log_p_star(rbm, b0, v, x, betas[t - 1])
+        log_w += tf.cast(ratio, tf.float64)
+        v = gibbs_beta(rbm, b0, x, betas[t], rng)
+        x = rbm.c + v @ rbm.W
+    return log_w, v
+
+
+def log_mean_exp(log_w):
+    """(R,) → the logarithm of the mean weight, and its standard error to first order."""
+    w = np.exp(log_w - np.max(log_w))
+    return np.max(log_w) + np.log(w.mean()), w.std(ddof=1) / w.mean() / np.sqrt(len(w))
+
+
+def ais_log_z(rbm, b0, K, R, rng, v_model):
+    """log Z from below (AIS) and from above (reverse, from v_model (R, D)) as Estimates, and the last v (R, D)."""
+    log_z0 = rbm.W.shape[1] * np.log(2) + float(tf.reduce_sum(tf.nn.softplus(b0)))
+    betas = tf.linspace(0.0, 1.0, K + 1)
+    log_w, v = anneal(rbm, b0, betas, bernoulli(tf.tile(tf.sigmoid(b0)[None], [R, 1]), rng), rng)
+    log_w_reverse, _ = anneal(rbm, b0, betas[::-1], v_model, rng)
+    forward, error = log_mean_exp(log_w.numpy())
+    backward, error_reverse = log_mean_exp(log_w_reverse.numpy())
+    below = evaluation.Estimate(log_z0 + forward, error)
+    return below, evaluation.Estimate(log_z0 - backward, error_reverse), v
+
+
+@tf.function
+def run_chains(rbm, v, steps, rng):
+    """Block Gibbs for a number of steps, v: (R, D) → (R, D)."""
+    for _ in tf.range(steps):
+        v = rbm.gibbs(v, rng)
+    return v
+
+
+# %% [markdown] small_text
+# **Sixteen hidden units on the digits: exact against estimated.** The scans are 8×8 pixels, black where the
+#  ink is at least half. With 16 hidden units $\log Z$ is a sum over 65,536 states, and AIS has nowhere to
+#  hide.
+#
+# **Predict:** AIS with 3, 30 and 1,000 temperatures. On which side of the exact value will forward and
+#  reverse estimates lie, and which of the two will be closer?
+
+# %% small
+means = np.clip(digits.train.mean(axis=0), 0.01, 0.99)
+b0 = tf.constant(np.log(means / (1 - means)), tf.float32)  # log-odds of the pixel means
+D = digits.train.shape[1]
+
+small, v_chain = train(
+    RBM(D, 16, b0, seed=seed),
+    digits.train,
+    small_epochs,
+    batch_size,
+    chains,
+    gibbs_steps,
+    learning_rate,
+    averaging,
+    rng,
+)
+small_log_z = exact_log_z(small)
+v_chain = run_chains(
+    small, v_chain, 1000, rng
+)  # the averaged model's own long chains, for the reverse estimate
+print(f"exact log Z {small_log_z:.2f} nats")
+for K in [3, 30, 1000]:
+    below, above, _ = ais_log_z(small, b0, K, ais_chains, rng, v_chain)
+    print(f"{K:5d} temperatures: AIS {below}, reverse {above}")
+small_test = log_likelihood(small, digits.test, small_log_z)
+print(
+    f"exact test log-likelihood {evaluation.mean_estimate(small_test)} nats per image (± from 400 test images)"
+)
+
+# %% [markdown] main_text
+# ## 4 · The digits
+#
+# Now 128 hidden units, trained by centred PCD-1. Every setting in the `parameters` cell was chosen by the
+# likelihood of the 200 validation images; the test images are used once, below.
+
+# %% main
+start = time.perf_counter()
+rbm, v_chain = train(
+    RBM(D, hidden, b0, seed=seed),
+    digits.train,
+    epochs,
+    batch_size,
+    chains,
+    gibbs_steps,
+    learning_rate,
+    averaging,
+    rng,
+)
+train_seconds = time.perf_counter() - start
+
+v_chain = run_chains(rbm, v_chain, 1000, rng)
+R = min(ais_chains, chains)
+log_z, above, v_ais = ais_log_z(rbm, b0, ais_temperatures, R, rng, v_chain[:R])
+print(f"trained in {train_seconds:.0f} s; log Z {log_z} by AIS, {above} by the reverse estimate")
+fresh = np.random.default_rng(
+    seed
+)  # grey images are binarised once for the evaluation; 0/1 images stay as they are
+parts = {
+    name: (fresh.random(part.shape) < part).astype(np.float32)
+    for name, part in [("train", digits.train), ("validation", digits.validation), ("test", digits.test)]
+}
+for name, part in parts.items():
+    print(f"{name:>10}: {log_likelihood(rbm, part, log_z.value).mean():.2f} nats per image (estimate)")
+test = parts["test"]
+test_log_likelihood = log_likelihood(rbm, test, log_z.value)
+
+# %% look
+plotting.filters(
+    rbm.W.numpy()[:, :40],
+    digits.shape,
+    "Weights of 40 hidden units: red pixels switch the unit on, blue ones off. "
+    "Look for strokes and their neighbourhoods.",
+    "Forty small images with red and blue blobs and strokes.",
+)
+plotting.image_grid(
+    np.concatenate([test[:20], v_ais[:20]]),
+    digits.shape,
+    "Two rows of test images, then two of samples (the last states of "
+    "AIS runs). Is there a digit that is missing, or strokes that belong to none?",
+    "Two rows of binary digits above two rows of digits drawn by the model, most of them legible.",
+    columns=10,
+)
+frames = [bernoulli(tf.fill([10, D], 0.5), rng)]
+for _ in range(60):
+    frames.append(rbm.gibbs(frames[-1], rng))
+plotting.animate(
+    rbm.p_v_h(rbm.p_h_v(tf.stack(frames))).numpy(),
+    digits.shape,
+    "Ten chains started from noise, one Gibbs step a frame (pixel "
+    "probabilities). How many steps until the first digits, and how often does a chain change its digit?",
+    "An animation: ten noise images turn into digits, which change slowly.",
+)
+
+# %% [markdown] use_text
+# ## 5 · Put to work: imputing, repairing, anomalies, features
+#
+# **Imputing and repairing are the same computation.** Let $\tilde v$ be what we observe of $v$, each pixel on
+#  its own: $p(\tilde v \mid v) = \prod_i p(\tilde v_i \mid v_i)$. Then $p(h \mid v, \tilde v) = p(h \mid v)$,
+#  and in $p(v \mid h, \tilde v) \propto p(v \mid h)\, p(\tilde v \mid v)$ each pixel's log-odds gain one
+#  term:
+#
+# $$p(v_i = 1 \mid h, \tilde v) = \sigma\left(b_i + W_{i:}\, h + e_i\right), \qquad
+# e_i = \log \frac{p(\tilde v_i \mid v_i = 1)}{p(\tilde v_i \mid v_i = 0)}.$$
+#
+# A *missing* pixel has $e_i = 0$, a *known* one $e_i = \pm\infty$ (it is clamped), and one that was flipped
+# with probability $\varepsilon$ has $e_i = \pm\log\frac{1-\varepsilon}{\varepsilon}$. Averaging the
+# probabilities along the chain (not its 0/1 states: that is Rao-Blackwellisation, and it lowers the variance)
+# gives the posterior mean of each pixel.
+
+
+# %% restore
+@tf.function
+def restore(rbm, evidence, rng, steps, burn_in):
+    """evidence e: (B, D) → posterior means of the pixels (B, D), by Gibbs sampling given the evidence."""
+    v, total = bernoulli(tf.sigmoid(rbm.b + evidence), rng), tf.zeros_like(evidence)
+    for step in tf.range(steps):
+        h = bernoulli(rbm.p_h_v(v), rng)
+        p = tf.sigmoid(rbm.b + tf.matmul(h, rbm.W, transpose_b=True) + evidence)
+        v = bernoulli(p, rng)
+        if step >= burn_in:
+            total += p
+    return total / tf.cast(steps - burn_in, tf.float32)
+
+
+images = test[:400]
+missing = evaluation.lower_half(digits.shape)  # (D,)
+clamped = np.where(missing, 0.0, np.where(images > 0.5, np.inf, -np.inf)).astype(np.float32)
+imputed = restore(rbm, tf.constant(clamped), rng, 400, 100).numpy()
+imputing = evaluation.pixel_errors(images, imputed > 0.5, missing)
+by_means = evaluation.pixel_errors(images, np.tile(means > 0.5, (len(images), 1)), missing)
+print(f"imputing the lower half: {imputing} of the missing pixels wrong; with the pixel means {by_means}")
+
+noise = 0.1
+noisy = evaluation.flip_pixels(images, noise, seed)
+evidence = ((2 * noisy - 1) * np.log((1 - noise) / noise)).astype(np.float32)
+repaired = restore(rbm, tf.constant(evidence), rng, 400, 100).numpy()
+repairing = evaluation.pixel_errors(images, repaired > 0.5)
+print(
+    f"repairing 10 % flipped pixels: {evaluation.pixel_errors(images, noisy)} wrong before, {repairing} after"
+)
+
+rows = [images[:10], np.where(missing, np.nan, images)[:10], imputed[:10], noisy[:10], repaired[:10]]
+plotting.image_grid(
+    np.concatenate(rows),
+    digits.shape,
+    "From top: the test image; its lower half taken away; posterior means of the missing pixels; "
+    "the image with a tenth of its pixels flipped; posterior means. Grey means the model is unsure: rightly so?",
+    "Five rows of ten digits: original, upper half, completed, noisy, repaired.",
+    columns=10,
+)
+
+# %% [markdown] anomaly_text
+# **Anomalies and features.** An image that the model finds improbable has a high free energy ($\log Z$ is the
+#  same for all). As anomalies we take the test images mirrored left to right: the same ink, but a mirrored 7
+#  is no digit. A mirrored 0 or 8 is one, so no detector can reach an area of 1 under the ROC curve.
+#
+# The probabilities $p(h \mid v)$ serve as features for a classifier. With many labels, pixels do well enough
+# on their own. **Predict:** with 50 labelled images, which inputs are better, and does it matter at 1,197?
+
+# %% anomaly_features
+mirrored = evaluation.mirror(images, digits.shape)
+anomaly = evaluation.auroc(rbm.free_energy(images).numpy(), rbm.free_energy(mirrored).numpy())
+print(f"area under the ROC curve, test images against mirrored ones: {anomaly}")
+
+labels, test_labels = digits.train_labels, digits.test_labels[: len(images)]
+for n in [50, 200, len(labels)]:
+    n = min(n, 2000)
+    right = {}
+    for name, inputs in [("pixels", lambda v: np.asarray(v)), ("features", lambda v: rbm.p_h_v(v).numpy())]:
+        classifier = LogisticRegression(max_iter=2000).fit(inputs(parts["train"][:n]), labels[:n])
+        right[name] = (classifier.predict(inputs(images)) == test_labels).astype(float)
+    gain = evaluation.paired_difference(right["features"], right["pixels"])
+    print(
+        f"{n:5d} labels: accuracy {right['pixels'].mean():.3f} with pixels, {right['features'].mean():.3f} with features, "
+        f"difference {gain}"
+    )
+
+# %% [markdown] wrong_text
+# ## 6 · What goes wrong: chains that do not mix
+#
+# Back to bars and stripes, where PCD-1 fell apart in section 2. The gradient was right and the learning rate
+# high; the chains were at fault. Once the weights are large, $p(v)$ is 30 narrow peaks with hardly any mass
+# between them, and a chain that flips a pixel here and there never crosses. The fantasy particles sit in a
+# few patterns, the negative phase digs a hole there and nowhere else, until they tumble into the next
+# pattern: the likelihood swings.
+#
+# **The cure: parallel tempering.** Run one chain at each of several inverse temperatures along the path of
+#  section 3. The chain at $\beta = 0$ forgets everything in one step, the one at $\beta = 1$ is the model.
+#  After each Gibbs step, propose to swap the states of neighbours at $\beta$ and $\beta'$ and accept with
+#  probability
+#
+# $$\min\left(1, \frac{p^*_{\beta}(v')\, p^*_{\beta'}(v)}{p^*_{\beta}(v)\, p^*_{\beta'}(v')}\right).$$
+#
+# That is the Metropolis rule for the joint distribution $\prod_k p_{\beta_k}(v_k)$, so the chain at $\beta =
+# 1$ still has the model as its stationary distribution; but now new patterns come down from the hot chains
+# (Desjardins et al., 2010, used it to train RBMs).
+#
+# **Predict:** ten temperatures cost ten times as much for each step. At the same number of gradient steps,
+#  how close to $-\log 30$ does the training come?
+
+
+# %% tempering
+@tf.function
+def temper(rbm, b0, betas, v, odd, rng):
+    """One Gibbs step at each inverse temperature, then swaps of neighbours. betas: (K, 1), v: (K, M, D) → the same."""
+    k = tf.range(len(betas))
+    partner = tf.clip_by_value(tf.where((k + odd) % 2 == 0, k + 1, k - 1), 0, len(betas) - 1)
+    v = gibbs_beta(rbm, b0, rbm.c + v @ rbm.W, betas, rng)
+    x = rbm.c + v @ rbm.W  # (K, M, H)
+    swapped_v, swapped_x = tf.gather(v, partner), tf.gather(x, partner)
+    gain = log_p_star(rbm, b0, swapped_v, swapped_x, betas) - log_p_star(rbm, b0, v, x, betas)  # (K, M)
+    log_ratio = gain + tf.gather(gain, partner)  # the same for both partners
+    u = tf.gather(rng.uniform(tf.shape(gain)), tf.minimum(k, partner))  # one number for both
+    return tf.where((tf.math.log(u) < log_ratio)[..., None], swapped_v, v)
+
+
+@tf.function
+def train_tempered(rbm, b0, betas, data, v, rate, steps, rng):
+    """Gradient ascent with the negative phase from the chains at β = 1, v[-1]; returns all chains (K, M, D)."""
+    for t in tf.range(steps):
+        v = temper(rbm, b0, betas, v, t % 2, rng)
+        for parameter, delta in zip([rbm.W, rbm.b, rbm.c], gradient(rbm, data, v[-1])):
+            parameter.assign_add(rate * delta)
+    return v
+
+
+betas = tf.linspace(0.0, 1.0, 10)[:, None]  # (K, 1)
+flat = tf.zeros(16)  # b0: at β = 0 all patterns are equally likely
+cured, v_all, rng_pt, history = (
+    RBM(16, 16, scale=0.05, seed=seed),
+    tf.zeros([10, 100, 16]),
+    tf.random.Generator.from_seed(seed),
+    [],
+)
+for _ in range(30):
+    v_all = train_tempered(cured, flat, betas, bars, v_all, 0.2, 100, rng_pt)
+    history.append(log_likelihood(cured, bars, exact_log_z(cured)).mean())
+plotting.learning_curves(
+    {
+        "PCD-1": (steps, runs["PCD-1"]["log-likelihood"]),
+        "PCD-1 with parallel tempering": (steps, history),
+        "best possible, −log 30": (steps, np.full(30, -np.log(30))),
+    },
+    "gradient steps",
+    "log-likelihood (nats per image)",
+    f"The same model, learning rate and number of steps. With tempering the training ends at {history[-1]:.2f} nats.",
+    "PCD-1 swings and falls; with tempering the curve rises and stays just below the best possible value.",
+)
+
+# %% [markdown] mixing_text
+# The cured model is close to uniform over the 30 images, so a good sampler should visit all of them equally
+# often. The next cell starts a plain Gibbs chain and a tempered chain at the same pattern.
+
+# %% mixing
+pattern = {bytes(image.astype(np.uint8)): i for i, image in enumerate(bars.numpy())}
+
+
+def visits(v):
+    """v: (T, D), a chain's states → the indices of those that are bars or stripes."""
+    return np.array([pattern[bytes(state)] for state in v.astype(np.uint8) if bytes(state) in pattern])
+
+
+@tf.function
+def follow(betas, start, T):
+    """The states (T, D) at β = 1 of chains that start at one pattern (D,); a single β is plain Gibbs sampling."""
+    v, states = tf.tile(start[None, None], [len(betas), 1, 1]), tf.TensorArray(tf.float32, T)
+    for t in tf.range(T):
+        v = temper(cured, flat, betas, v, t % 2, rng)
+        states = states.write(t, v[-1, 0])
+    return states.stack()
+
+
+plain, cold = follow(betas[-1:], bars[5], 2000).numpy(), follow(betas, bars[5], 2000).numpy()
+for name, v in [("Gibbs", plain), ("tempered", cold)]:
+    seen = visits(v)
+    print(
+        f"{name:>9}: {len(set(seen))} of 30 patterns in 2,000 steps, {np.count_nonzero(np.diff(seen))} changes of pattern"
+    )
+plotting.image_grid(
+    np.concatenate([plain[::100][:20], cold[::100][:20]]),
+    (4, 4),
+    "Every 100th state. Top: the Gibbs chain repeats a few patterns. "
+    "Bottom: the tempered chain visits bars and stripes alike.",
+    "Two rows of 20 small patterns; the upper row hardly changes.",
+    columns=20,
+    row_titles=["Gibbs", "tempered"],
+)
+
+# %% [markdown] scoreboard_text
+# ## 7 · The scoreboard
+#
+# Two rows from this week. For 16 hidden units the likelihood is *exact*; for the large model it contains the
+# AIS estimate of $\log Z$ and so is an *estimate*, with AIS's own standard error. Sample quality is measured
+# on samples from the AIS runs.
+
+
+# %% board
+def sampled(rbm, n):
+    """n samples (n, D), the last states of AIS walks with 1,000 steps, and milliseconds for each."""
+    start = time.perf_counter()
+    v = bernoulli(tf.tile(tf.sigmoid(b0)[None], [n, 1]), rng)
+    _, v = anneal(rbm, b0, tf.linspace(0.0, 1.0, 1001), v, rng)
+    return v.numpy(), 1000 * (time.perf_counter() - start) / n
+
+
+sampled(rbm, 400)  # the first call compiles
+samples, ms_per_sample = sampled(rbm, 400)
+quality = {}
+if digits.shape == (8, 8):  # the feature extractor knows 8×8 images only
+    quality = {
+        "kernel_distance": evaluation.kernel_distance(images, samples),
+        "c2st": evaluation.classifier_two_sample_test(images, samples, seed),
+    }
+scoreboard.record(
+    scoreboard.Row(
+        week=3,
+        model=f"RBM, {hidden} hidden units, PCD-{gibbs_steps}",
+        family="Boltzmann machine",
+        data=dataset,
+        value=test_log_likelihood.mean(),
+        kind="estimate",
+        error=log_z.error,
+        per_image=test_log_likelihood,
+        train_seconds=train_seconds,
+        ms_per_sample=ms_per_sample,
+        parameters=rbm.W.shape[0] * hidden + D + hidden,
+        imputing=imputing,
+        repairing=repairing,
+        anomaly=anomaly,
+        note=f"reverse estimate of log Z {above.value - log_z.value:+.2f} nats",
+        **quality,
+    )
+)
+if dataset == "digits":
+    scoreboard.record(
+        scoreboard.Row(
+            week=3,
+            model="RBM, 16 hidden units, PCD-1",
+            family="Boltzmann machine",
+            data=dataset,
+            value=small_test.mean(),
+            kind="exact",
+            per_image=small_test,
+            parameters=D * 16 + D + 16,
+        )
+    )
+scoreboard.table(compare_with="RBM, 16 hidden units, PCD-1")
+
+# %% [markdown] board_says
+# Read two things off the table. The large model beats the small one by more than a nat, and the paired
+# standard error says that this is no accident of the 400 test images. And the two-sample test still tells the
+# samples from real digits more often than by chance: a better likelihood is not yet a sample that nobody can
+# tell apart. Rows of other weeks appear here as the course goes on.
+
+# %% [markdown] check_text
+# ## Self-check
+#
+# Five questions; every answer explains itself.
+
+
+# %% self_check
+quiz.show("week03_rbm")
+
+# %% [markdown] class
+# **Bring to class** (no easy answers):
+#
+# 1. Parallel tempering cured the toy at ten times the cost of a step. Would you pay that on MNIST? What else
+#    could you change?
+# 2. Could a model with a *worse* likelihood be the better one for imputing? Invent one, or argue why not.
+# 3. A colleague compares two RBMs by AIS with 10 temperatures, the same seed and no reverse estimate. What
+#    would you accept, and what not?
+#
+# ## Going bigger
+#
+# Change the `parameters` cell only, or run `make benchmark WEEK=week03_rbm` in a checkout. {{bigger}}
+#
+# ## Summary
+#
+# - Without links inside a layer the hidden units can be summed out: $F(v)$ costs as much as one matrix
+#   product.
+# - The gradient is a difference of moments; the negative phase needs samples of the model. CD is biased, PCD
+#   needs chains that keep up.
+# - Reconstruction error and pseudo-likelihood look at the neighbourhood of the data. They improve while the
+#   likelihood falls.
+# - $Z$ comes from AIS, with an error bar, and from the other side as well. A number without its kind is not a
+#   result.
+# - When chains stick, change the chains: temper them, slow the learning, centre the gradient.
+#
+# ## References
+#
+# - G. Desjardins, A. Courville, Y. Bengio, P. Vincent, O. Delalleau (2010). Tempered Markov chain Monte Carlo
+#   for training of restricted Boltzmann machines. AISTATS.
+# - I. Goodfellow, Y. Bengio, A. Courville (2016). Deep Learning. MIT Press.
+# - G. Hinton (2002). Training products of experts by minimizing contrastive divergence. Neural Computation
+#   14.
+# - G. Hinton (2010). A practical guide to training restricted Boltzmann machines. UTML TR 2010-003,
+#   University of Toronto.
+# - J. Melchior, A. Fischer, L. Wiskott (2016). How to center deep Boltzmann machines. JMLR 17.
+# - R. Neal (2001). Annealed importance sampling. Statistics and Computing 11.
+# - R. Salakhutdinov, I. Murray (2008). On the quantitative analysis of deep belief networks. ICML.
+# - T. Tieleman (2008). Training restricted Boltzmann machines using approximations to the likelihood
+#   gradient. ICML.

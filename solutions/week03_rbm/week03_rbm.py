@@ -1,0 +1,758 @@
+# %% [markdown] given="title"
+# # Week 3 · Exercise: RBMs with other units
+#
+# {{colab}}
+#
+# In the preparation all units were 0 or 1. Here you carry the same skills over to two relatives:
+#
+# - the **spin RBM**, whose units are −1 or +1, as in physics and in much of the older literature;
+# - the **Gaussian RBM**, whose visible units are real numbers and whose hidden units are 0 or 1, for grey
+#   images.
+#
+# You will derive a free energy, write Gibbs steps, gradients and AIS weights, fill in missing pixels, and
+# train a model that is judged by its *exact* likelihood. No formula can be copied from the preparation: each
+# changes with the units.
+#
+# **20 points, about 2 to 3 hours.** Seven gaps are graded automatically (18 points), a question by a person
+#  (2 points).
+#
+# ## How it works
+#
+# - Write your answer where it says `raise NotImplementedError`. Keep the names and arguments of the
+#   functions.
+# - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on
+#   other inputs.
+# - All arrays arrive as NumPy `float32`. Return NumPy arrays or TensorFlow tensors, in `float32` or
+#   `float64`, as you like.
+# - Where a function takes a `seed` (an integer), its randomness must depend on nothing else: the same seed
+#   gives the same result, another seed another one. `np.random.default_rng(seed)` or
+#   `tf.random.Generator.from_seed(seed)` will do.
+# - Each gap is tested on its own: an error in one costs you nothing in the next.
+#
+# **Letters:** B batch, D visible units, H hidden units. Vectors of a batch are rows, so the sum $\sum_i v_i
+#  W_{ij}$ for a whole batch is `v @ W`, of shape (B, H).
+
+# %% setup
+
+# %% given="imports"
+import numpy as np
+import tensorflow as tf
+from scipy.special import expit, logsumexp, ndtr, softmax
+
+from utils import datasets, stattests
+
+# %% [markdown] given="gaussian_text"
+# ## 1 · The Gaussian RBM
+#
+# $$E(v, h) = \sum_{i=1}^{D} \frac{(v_i - b_i)^2}{2 \sigma^2} - \sum_{j=1}^{H} c_j h_j
+# - \frac{1}{\sigma^2} \sum_{i, j} v_i W_{ij} h_j, \qquad v \in \mathbb{R}^D,\; h \in \{0, 1\}^H.$$
+#
+# One $\sigma$, a positive number, for all pixels. As functions of $v$ the first and the last term are a
+# parabola: completing the square shows that $p(v \mid h)$ is a Gaussian with mean $b + W h$ and variance
+# $\sigma^2$ in each pixel. And since $h$ appears only linearly, $p(h_j = 1 \mid v) =
+# \sigma_{\text{logistic}}\left(c_j + \frac{1}{\sigma^2} \sum_i v_i W_{ij}\right)$. (Check both: two lines
+# each.)
+#
+# This cell is given. You may use it to check yourself.
+
+
+# %% given="gaussian_energy"
+def energy_gaussian(v, h, W, b, c, sigma):
+    """v: (B, D), h: (B, H), W: (D, H), b: (D,), c: (H,), sigma: number → (B,) nats."""
+    return np.sum((v - b) ** 2, axis=1) / (2 * sigma**2) - h @ c - np.sum((v @ W) * h, axis=1) / sigma**2
+
+
+def all_states(n, values=(0, 1)):
+    """All vectors of n units with two values: (2^n, n)."""
+    return np.array(values)[(np.arange(2**n)[:, None] >> np.arange(n)) & 1]
+
+
+# %% [markdown] given="free_energy_task"
+# ### Gap 1 · Free energy (2 points)
+#
+# Sum out the hidden units: $F(v) = -\log \sum_h e^{-E(v, h)}$, with one term for each hidden unit instead of
+# $2^H$ terms in all. It must not overflow: with $\sigma = 0.1$ the input to a hidden unit easily reaches
+# several hundred, and $e^{100}$ is infinite in `float32`.
+#
+# <details><summary>Hint</summary>
+#
+# The part of $E$ without $h$ stays as it is. For the rest, the sum over $h$ of a product is a product of H
+# sums with two terms. `np.logaddexp(0, x)` and `tf.nn.softplus(x)` compute $\log(1 + e^x)$ without overflow.
+# </details>
+
+
+# %% solution="free_energy_gaussian"
+def free_energy_gaussian(v, W, b, c, sigma):
+    """v: (B, D), W: (D, H), b: (D,), c: (H,), sigma: number → (B,) nats."""
+    ### BEGIN SOLUTION
+    quadratic = np.sum((v - b) ** 2, axis=1) / (2 * sigma**2)
+    hidden = np.logaddexp(0, c + v @ W / sigma**2)  # (B, H)
+    return quadratic - hidden.sum(axis=1)
+    ### END SOLUTION
+
+
+# %% test="free_energy_gaussian" points=2
+def check_free_energy(rng, B, D, H, sigma, scale):
+    """Compare with a sum over all hidden states."""
+    v, b = rng.normal(size=(2, B, D)).astype(np.float32)[:, :, :D]
+    b, W, c = (
+        b[0],
+        (scale * rng.normal(size=(D, H))).astype(np.float32),
+        rng.normal(size=H).astype(np.float32),
+    )
+    states = all_states(H)
+    minus_energy = [-energy_gaussian(v.astype(float), np.tile(h, (B, 1)), W, b, c, sigma) for h in states]
+    stattests.assert_close(
+        f"F(v) with sigma = {sigma}",
+        free_energy_gaussian(v, W, b, c, sigma),
+        -logsumexp(minus_energy, axis=0),
+        rtol=1e-3,
+        atol=1e-3,
+        hint="Compare with −log Σ_h exp(−E(v, h)) for one v by hand.",
+    )
+
+
+check_free_energy(np.random.default_rng(0), B=5, D=3, H=2, sigma=1.0, scale=1.0)
+check_free_energy(np.random.default_rng(1), B=4, D=3, H=2, sigma=0.5, scale=0.5)
+### BEGIN HIDDEN TESTS
+# Other sizes and values of sigma; inputs to the hidden units of several hundred, where exp overflows.
+rng = stattests.grading_rng("free_energy_gaussian")
+check_free_energy(rng, B=7, D=6, H=5, sigma=float(rng.uniform(0.6, 0.9)), scale=1.0)
+check_free_energy(rng, B=7, D=6, H=5, sigma=0.1, scale=3.0)
+check_free_energy(rng, B=1, D=4, H=1, sigma=2.0, scale=1.0)
+### END HIDDEN TESTS
+
+# %% [markdown] given="gradient_task"
+# ### Gap 2 · The gradient (3 points)
+#
+# Contrastive divergence and PCD share one formula: an average over vectors from the data minus the same
+# average over vectors from a chain. For the Gaussian RBM, with $\langle\cdot\rangle$ an average over a batch,
+#
+# $$\Delta\theta = \left\langle -\frac{\partial F(v)}{\partial \theta} \right\rangle_{v \in \text{data}}
+# - \left\langle -\frac{\partial F(v)}{\partial \theta} \right\rangle_{v \in \text{chain}}
+# \qquad \text{for } \theta = W, b, c.$$
+#
+# Work out the three derivatives of your free energy and return the three differences. The two batches may
+# have different sizes. Do not drop the factors of $\sigma$.
+#
+# <details><summary>Hint</summary>
+#
+# The derivative of $\log(1 + e^x)$ is the logistic function, `scipy.special.expit` or `tf.sigmoid`. In
+# $\Delta b$ something cancels, but not everything.
+# </details>
+
+
+# %% solution="gradient_gaussian"
+def gradient_gaussian(v_data, v_chain, W, b, c, sigma):
+    """v_data: (B, D), v_chain: (M, D) → dW (D, H), db (D,), dc (H,): the estimate of the log-likelihood's gradient."""
+    ### BEGIN SOLUTION
+    h_data = expit(c + v_data @ W / sigma**2)  # (B, H)
+    h_chain = expit(c + v_chain @ W / sigma**2)  # (M, H)
+    dW = (v_data.T @ h_data / len(v_data) - v_chain.T @ h_chain / len(v_chain)) / sigma**2
+    db = (v_data.mean(axis=0) - v_chain.mean(axis=0)) / sigma**2
+    dc = h_data.mean(axis=0) - h_chain.mean(axis=0)
+    return dW, db, dc
+    ### END SOLUTION
+
+
+# %% test="gradient_gaussian" points=3
+def check_gradient(rng, B, M, D, H, sigma):
+    """Compare with automatic differentiation of the mean free energy, hidden units summed out state by state."""
+    v_data, v_chain = (
+        rng.normal(size=(B, D)).astype(np.float32),
+        rng.normal(0.5, 1, size=(M, D)).astype(np.float32),
+    )
+    W, b, c = (rng.normal(size=shape).astype(np.float32) for shape in [(D, H), (D,), (H,)])
+    states = tf.constant(all_states(H), tf.float64)  # (2^H, H)
+    parameters = [tf.Variable(x.astype(float)) for x in (W, b, c)]
+
+    def mean_log_p_star(v):  # the mean of log Σ_h exp(−E(v, h))
+        W, b, c = parameters
+        quadratic = tf.reduce_sum((v - b) ** 2, axis=1, keepdims=True) / (2 * sigma**2)  # (B, 1)
+        linear = (
+            tf.linalg.matvec(states, c) + tf.matmul(v @ W, states, transpose_b=True) / sigma**2
+        )  # (B, 2^H)
+        return tf.reduce_mean(tf.reduce_logsumexp(linear - quadratic, axis=1))
+
+    with tf.GradientTape() as tape:
+        difference = mean_log_p_star(v_data.astype(float)) - mean_log_p_star(v_chain.astype(float))
+    answer = gradient_gaussian(v_data, v_chain, W, b, c, sigma)
+    assert isinstance(answer, (tuple, list)) and len(answer) == 3, "return three arrays: dW, db, dc"
+    for name, value, exact in zip(["dW", "db", "dc"], answer, tape.gradient(difference, parameters)):
+        stattests.assert_close(
+            name,
+            value,
+            exact,
+            rtol=1e-3,
+            atol=1e-3,
+            hint=f"sigma is {sigma:.2f}, there are {B} data vectors and {M} chains.",
+        )
+
+
+check_gradient(np.random.default_rng(2), B=5, M=5, D=3, H=2, sigma=1.0)
+check_gradient(np.random.default_rng(3), B=4, M=7, D=3, H=2, sigma=0.5)
+### BEGIN HIDDEN TESTS
+# Other sizes and values of sigma, batches of unequal size.
+rng = stattests.grading_rng("gradient_gaussian")
+check_gradient(rng, B=6, M=3, D=5, H=4, sigma=float(rng.uniform(0.6, 0.9)))
+check_gradient(rng, B=2, M=9, D=4, H=1, sigma=float(rng.uniform(1.5, 2.0)))
+### END HIDDEN TESTS
+
+# %% [markdown] given="spin_text"
+# ## 2 · The spin RBM
+#
+# $$E(v, h) = -\sum_i b_i v_i - \sum_j c_j h_j - \sum_{i,j} v_i W_{ij} h_j, \qquad v \in \{-1, +1\}^D,\; h \in \{-1, +1\}^H.$$
+#
+# The energy looks as in the preparation, the units do not: an inactive unit now contributes −1, not nothing.
+# So sums over two states become $e^{x} + e^{-x} = 2 \cosh x$ where they were $1 + e^{x}$, and everything that
+# follows from them changes.
+
+
+# %% given="spin_energy"
+def energy_spin(v, h, W, b, c):
+    """v: (B, D), h: (B, H), both −1 or +1 → (B,) nats."""
+    return -v @ b - h @ c - np.sum((v @ W) * h, axis=1)
+
+
+# %% [markdown] given="gibbs_task"
+# ### Gap 3 · One block Gibbs step (3 points)
+#
+# Derive $p(h_j = +1 \mid v)$ and $p(v_i = +1 \mid h)$, draw all hidden units given $v$, then all visible
+# units given these $h$, and return the new $v$. Each row of the batch is a chain of its own.
+#
+# <details><summary>Hint</summary>
+#
+# Write $x$ for what multiplies $h_j$ in $-E$. The two states have weights $e^{+x}$ and $e^{-x}$; normalise.
+# </details>
+
+
+# %% solution="gibbs_spin"
+def gibbs_spin(v, W, b, c, seed):
+    """v: (B, D) with values −1, +1; seed: int → the new v, (B, D) with values −1, +1."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(seed)
+
+    def draw(x):  # −1 or +1 with log-odds 2x
+        return np.where(rng.random(x.shape) < expit(2 * x), 1, -1).astype(np.float32)
+
+    h = draw(c + v @ W)
+    return draw(b + h @ W.T)
+    ### END SOLUTION
+
+
+# %% test="gibbs_spin" points=3
+def spin_transition(W, b, c, beta=1.0):
+    """Exact probabilities T(v' | v) of one block Gibbs step, (2^D, 2^D), row v, column v', states as in all_states."""
+    D, H = W.shape
+    v, h = all_states(D, (-1, 1)).astype(float), all_states(H, (-1, 1)).astype(float)
+    coupling = beta * (v @ W @ h.T)  # (2^D, 2^H)
+    p_h_v = softmax(coupling + beta * h @ c, axis=1)
+    p_v_h = softmax(coupling.T + beta * v @ b, axis=1)
+    return p_h_v @ p_v_h
+
+
+def check_gibbs(W, b, c, start, seed, N=20_000):
+    """N chains from one state: the frequencies of all 2^D next states against their exact probabilities.
+
+    Each frequency is a mean of N independent 0/1 values of known variance, so Bernstein's inequality with a union bound over
+    the states rejects a right answer with probability below 1e-6 / 10 (there are fewer than 10 calls).
+    """
+    D = len(b)
+    v = np.tile(all_states(D, (-1, 1))[start], (N, 1)).astype(np.float32)
+    new = stattests.assert_array("the new v", gibbs_spin(v, W, b, c, seed), (N, D))
+    assert np.isin(new, (-1, 1)).all(), (
+        "the new v has other values than −1 and +1: draw states, do not return probabilities"
+    )
+    index = ((new > 0) @ (2 ** np.arange(D))).astype(int)
+    frequency, exact = np.bincount(index, minlength=2**D) / N, spin_transition(W, b, c)[start]
+    for state, (f, p) in enumerate(zip(frequency, exact)):
+        tolerance = stattests.bernstein_tolerance(N, p * (1 - p), 1.0, alpha=1e-7, comparisons=2**D)
+        assert abs(f - p) <= tolerance, (
+            f"from v = {v[0].astype(int)} the state {all_states(D, (-1, 1))[state]} is reached in {f:.3f} of {N:,} chains, but "
+            f"its probability is {p:.3f} ± {tolerance:.3f}. Is the log-odds of a ±1 unit right? Is h drawn, for each chain?"
+        )
+
+
+def check_seed(B, D, H):
+    """The same seed twice and 20 other seeds (512 fair bits each: equal by chance with probability below 1e-150)."""
+    v, zeros = (
+        np.ones((B, D), np.float32),
+        (np.zeros((D, H), np.float32), np.zeros(D, np.float32), np.zeros(H, np.float32)),
+    )
+    first = np.asarray(gibbs_spin(v, *zeros, 5))
+    assert np.array_equal(first, np.asarray(gibbs_spin(v, *zeros, 5))), (
+        "the same seed must give the same result"
+    )
+    assert not np.array_equal(first, np.asarray(gibbs_spin(v, *zeros, 6))), (
+        "another seed must give another result"
+    )
+
+
+check_seed(B=64, D=8, H=2)
+W_example = np.array([[0.9, -0.4], [0.7, 0.6], [-0.5, 1.0]], np.float32)
+b_example, c_example = np.array([0.2, -0.3, 0.1], np.float32), np.array([0.4, -0.2], np.float32)
+check_gibbs(W_example, b_example, c_example, start=0, seed=1)
+check_gibbs(W_example, b_example, c_example, start=6, seed=2)
+### BEGIN HIDDEN TESTS
+# Other weights, sizes and starting states.
+rng = stattests.grading_rng("gibbs_spin")
+for D, H in [(3, 2), (2, 3), (4, 1)]:
+    W, b, c = (rng.normal(0, 0.7, size=shape).astype(np.float32) for shape in [(D, H), (D,), (H,)])
+    check_gibbs(W, b, c, start=int(rng.integers(2**D)), seed=int(rng.integers(2**31)))
+### END HIDDEN TESTS
+
+# %% [markdown] given="pcd_task"
+# ### Gap 4 · One PCD step (3 points)
+#
+# One complete update of persistent contrastive divergence for the spin RBM:
+#
+# 1. advance each of the chains by one block Gibbs step, with the parameters as they are;
+# 2. compute the gradient: averages over `v_data` minus averages over the *advanced* chains, with the hidden
+#    units summed out (their conditional *means* given $v$, not draws);
+# 3. return the parameters after a step of size `rate` along the gradient, and the advanced chains.
+#
+# Do not change the arrays that come in.
+#
+# <details><summary>Hint</summary>
+#
+# Differentiate $\log\left(e^{x} + e^{-x}\right)$. The result is the mean of a ±1 unit, between −1 and +1.
+# </details>
+
+
+# %% solution="pcd_step_spin"
+def pcd_step_spin(v_data, chains, W, b, c, rate, seed):
+    """v_data: (B, D), chains: (M, D), both −1 or +1 → new W (D, H), b (D,), c (H,), chains (M, D)."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(seed)
+    h = np.where(rng.random((len(chains), len(c))) < expit(2 * (c + chains @ W)), 1, -1)
+    chains = np.where(rng.random(chains.shape) < expit(2 * (b + h @ W.T)), 1, -1).astype(np.float32)
+
+    h_data, h_chains = np.tanh(c + v_data @ W), np.tanh(c + chains @ W)
+    dW = v_data.T @ h_data / len(v_data) - chains.T @ h_chains / len(chains)
+    db = v_data.mean(axis=0) - chains.mean(axis=0)
+    dc = h_data.mean(axis=0) - h_chains.mean(axis=0)
+    return W + rate * dW, b + rate * db, c + rate * dc, chains
+    ### END SOLUTION
+
+
+# %% test="pcd_step_spin" points=3
+def call_pcd(v_data, chains, W, b, c, rate, seed):
+    """Call the answer; check shapes, values and that the inputs are left alone."""
+    arguments = [v_data, chains, W, b, c]
+    copies = [x.copy() for x in arguments]
+    answer = pcd_step_spin(*copies, rate, seed)
+    for name, before, after in zip(["v_data", "chains", "W", "b", "c"], arguments, copies):
+        assert np.array_equal(before, after), f"{name} was changed in place; return new arrays"
+    assert isinstance(answer, (tuple, list)) and len(answer) == 4, "return four arrays: W, b, c, chains"
+    names = ["the new W", "the new b", "the new c", "the new chains"]
+    answer = [stattests.assert_array(n, x, y.shape) for n, x, y in zip(names, answer, [W, b, c, chains])]
+    assert np.isin(answer[3], (-1, 1)).all(), "the new chains have other values than −1 and +1"
+    return [x.astype(float) for x in answer]
+
+
+def check_pcd(v_data, chains, moved, W, b, c, rate, seed, why):
+    """Parameters so strong that a Gibbs step has one outcome, `moved` (another with probability below 1e-9)."""
+    W_new, b_new, c_new, chains_new = call_pcd(v_data, chains, W, b, c, rate, seed)
+    assert np.array_equal(chains_new, moved), why
+    positive, negative = np.tanh(c + v_data @ W.astype(float)), np.tanh(c + moved @ W.astype(float))
+    dW = v_data.T @ positive / len(v_data) - moved.T @ negative / len(moved)
+    hint = f"There are {len(v_data)} data vectors and {len(chains)} chains, the rate is {rate}."
+    stattests.assert_close("the new W", W_new, W + rate * dW, rtol=1e-4, atol=1e-4, hint=hint)
+    stattests.assert_close(
+        "the new b", b_new, b + rate * (v_data.mean(0) - moved.mean(0)), rtol=1e-4, atol=1e-4, hint=hint
+    )
+    stattests.assert_close(
+        "the new c", c_new, c + rate * (positive.mean(0) - negative.mean(0)), rtol=1e-4, atol=1e-4, hint=hint
+    )
+
+
+def magnet(D, H):
+    """Strong equal links: a chain of all +1 or all −1 stays where it is."""
+    return 5 * np.ones((D, H), np.float32), np.zeros(D, np.float32), np.zeros(H, np.float32)
+
+
+def field(rng, D, H):
+    """Links too weak to matter beside strong visible biases: each chain jumps to the signs of b, from anywhere."""
+    W, b = rng.normal(0, 0.3, size=(D, H)).astype(np.float32), 15.0 * rng.choice([-1, 1], D)
+    return W, b.astype(np.float32), rng.normal(size=H).astype(np.float32)
+
+
+def check_both(rng, B, M, D, H, rate):
+    v_data = rng.choice([-1, 1], (B, D)).astype(np.float32)
+    signs = np.where(np.arange(M) < M // 3, 1, -1).astype(np.float32)
+    chains = np.tile(signs[:, None], (1, D))
+    check_pcd(
+        v_data,
+        chains,
+        chains,
+        *magnet(D, H),
+        rate,
+        int(rng.integers(2**31)),
+        "with strong links chains of equal spins must stay as they are: do they start from `chains`, not from the data?",
+    )
+    W, b, c = field(rng, D, H)
+    chains = rng.choice([-1, 1], (M, D)).astype(np.float32)
+    check_pcd(
+        v_data,
+        chains,
+        np.tile(np.sign(b), (M, 1)),
+        W,
+        b,
+        c,
+        rate,
+        int(rng.integers(2**31)),
+        "with strong biases each chain must move to the signs of b: are the advanced chains returned?",
+    )
+
+
+check_both(np.random.default_rng(4), B=5, M=6, D=6, H=3, rate=0.1)
+### BEGIN HIDDEN TESTS
+# Other sizes and rates; and on weak links the advanced chains against their exact distribution (Bernstein, false alarm < 1e-6).
+rng = stattests.grading_rng("pcd_step_spin")
+check_both(rng, B=9, M=4, D=7, H=4, rate=float(rng.uniform(0.2, 0.5)))
+M, D, H = 20_000, 3, 2
+W, b, c = (rng.normal(0, 0.6, size=shape).astype(np.float32) for shape in [(D, H), (D,), (H,)])
+start = int(rng.integers(2**D))
+chains = np.tile(all_states(D, (-1, 1))[start], (M, 1)).astype(np.float32)
+new = call_pcd(
+    rng.choice([-1, 1], (10, D)).astype(np.float32), chains, W, b, c, 1.0, int(rng.integers(2**31))
+)[3]
+frequency = np.bincount(((new > 0) @ (2 ** np.arange(D))).astype(int), minlength=2**D) / M
+v, h = all_states(D, (-1, 1)).astype(float), all_states(H, (-1, 1)).astype(float)
+p_h_v, p_v_h = softmax(v @ W @ h.T + h @ c, axis=1), softmax(h @ W.T @ v.T + v @ b, axis=1)
+for f, p in zip(frequency, (p_h_v @ p_v_h)[start]):
+    assert abs(f - p) <= stattests.bernstein_tolerance(M, p * (1 - p), 1.0, comparisons=2**D), (
+        "the advanced chains do not have the distribution of one block Gibbs step with the parameters that came in"
+    )
+### END HIDDEN TESTS
+
+# %% [markdown] given="ais_task"
+# ### Gap 5 · AIS weights (3 points)
+#
+# For the spin RBM the path of AIS is
+#
+# $$p^*_\beta(v) = \sum_h e^{-\beta E(v, h)}, \qquad \beta_0 = 0 < \beta_1 < \dots < \beta_K = 1,$$
+#
+# which starts at the uniform distribution over $\{-1, +1\}^D$ with $Z_0 = 2^{D + H}$. Sum out $h$, then run
+# `runs` independent chains: draw $v_0$ uniformly; for $t = 1, \dots, K$ first add $\log
+# p^*_{\beta_t}(v_{t-1}) - \log p^*_{\beta_{t-1}}(v_{t-1})$ to the log weight, then draw $v_t$ by one block
+# Gibbs step that leaves $p_{\beta_t}$ unchanged. Return the log weights, so that $Z_0 \cdot
+# \mathbb{E}[e^{\log w}] = Z$.
+#
+# <details><summary>Hint</summary>
+#
+# At inverse temperature $\beta$ each parameter is multiplied by $\beta$, and that is all. For the weights,
+# $\log 2\cosh x$ = `np.logaddexp(x, -x)` does not overflow.
+# </details>
+
+
+# %% solution="ais_spin"
+def ais_spin(W, b, c, betas, runs, seed):
+    """W: (D, H), b: (D,), c: (H,), betas: (K + 1,) rising from 0 to 1 → log weights (runs,) in nats."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(seed)
+
+    def log_p_star(v, beta):
+        x = beta * (c + v @ W)
+        return beta * (v @ b) + np.logaddexp(x, -x).sum(axis=1)
+
+    def draw(x):
+        return np.where(rng.random(x.shape) < expit(2 * x), 1.0, -1.0)
+
+    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
+    log_w = np.zeros(runs)
+    for previous, beta in zip(betas[:-1], betas[1:]):
+        log_w += log_p_star(v, beta) - log_p_star(v, previous)
+        h = draw(beta * (c + v @ W))
+        v = draw(beta * (b + h @ W.T))
+    return log_w
+    ### END SOLUTION
+
+
+# %% test="ais_spin" points=3
+def exact_ais(W, b, c, betas):
+    """Exact mean of log w, the width of its range, and log(Z / Z_0), by following all 2^D states along the path."""
+    D, H = W.shape
+    v, h = all_states(D, (-1, 1)).astype(float), all_states(H, (-1, 1)).astype(float)
+    minus_energy = v @ b[:, None] + h @ c + v @ W @ h.T  # (2^D, 2^H)
+    q, mean, width = np.full(2**D, 0.5**D), 0.0, 0.0
+    for previous, beta in zip(betas[:-1], betas[1:]):
+        step = logsumexp(beta * minus_energy, axis=1) - logsumexp(previous * minus_energy, axis=1)
+        mean, width = mean + q @ step, width + np.ptp(step)
+        p_h_v = softmax(beta * (v @ W @ h.T + h @ c), axis=1)
+        q = q @ p_h_v @ softmax(beta * (h @ W.T @ v.T + v @ b), axis=1)
+    return mean, width, logsumexp(minus_energy) - (D + H) * np.log(2)
+
+
+def check_ais_exact(c, betas, D):
+    """Without links and visible biases every run has the same weight, Π_j cosh(c_j): no chance involved."""
+    H = len(c)
+    log_w = ais_spin(np.zeros((D, H), np.float32), np.zeros(D, np.float32), c, betas, 7, 3)
+    stattests.assert_close(
+        "log weights with W = 0, b = 0",
+        log_w,
+        np.full(7, np.log(np.cosh(c.astype(float))).sum()),
+        rtol=1e-3,
+        atol=1e-3,
+        hint="For W = 0 and b = 0, Z / Z_0 is the product of cosh(c_j).",
+    )
+
+
+def check_ais(W, b, c, betas, seed, runs=20_000):
+    """The mean log weight and its exact value: log w lies in an interval of known width, so Hoeffding's inequality holds.
+
+    False alarm below 1e-6 / 5 for each call.
+    """
+    log_w = stattests.assert_array("the log weights", ais_spin(W, b, c, betas, runs, seed), (runs,)).astype(
+        float
+    )
+    mean, width, log_ratio = exact_ais(W.astype(float), b.astype(float), c.astype(float), betas.astype(float))
+    tolerance = stattests.hoeffding_tolerance(runs, 0, width, alpha=2e-7)
+    stattests.assert_mean(
+        log_w,
+        mean,
+        tolerance,
+        "log w of AIS",
+        hint=f"(log Z/Z_0 is {log_ratio:.3f}.) Is the weight taken before the move, each move at its own beta, v_0 uniform?",
+    )
+
+
+check_ais_exact(np.array([0.5, -1.5, 2.0], np.float32), np.linspace(0, 1, 4, dtype=np.float32), D=3)
+W_ais = np.array([[1.2, -0.8], [0.9, 0.7], [-1.1, 1.0]], np.float32)
+check_ais(
+    W_ais,
+    np.array([0.2, -0.3, 0.1], np.float32),
+    np.array([0.4, -0.2], np.float32),
+    np.linspace(0, 1, 6, dtype=np.float32),
+    seed=1,
+)
+### BEGIN HIDDEN TESTS
+# Other parameters and unequal temperatures; a strong field, where cosh overflows.
+rng = stattests.grading_rng("ais_spin")
+check_ais_exact(rng.normal(0, 2, size=4).astype(np.float32), np.array([0, 0.1, 0.5, 0.6, 1], np.float32), D=5)
+c_strong = np.array([300, -250], np.float32)
+strong = ais_spin(
+    np.zeros((3, 2), np.float32),
+    np.zeros(3, np.float32),
+    c_strong,
+    np.linspace(0, 1, 5, dtype=np.float32),
+    4,
+    1,
+)
+stattests.assert_close(
+    "log weights with c = (300, −250)", strong, np.full(4, 550 - 2 * np.log(2)), rtol=1e-3, atol=1e-2
+)
+for D, H in [(3, 2), (4, 3)]:
+    W, b, c = (
+        rng.normal(0, s, size=shape).astype(np.float32)
+        for s, shape in [(1.0, (D, H)), (0.5, (D,)), (0.5, (H,))]
+    )
+    check_ais(W, b, c, np.array([0, 0.2, 0.5, 0.7, 1], np.float32), seed=int(rng.integers(2**31)))
+### END HIDDEN TESTS
+
+# %% [markdown] given="impute_task"
+# ## 3 · Grey images
+#
+# ### Gap 6 · Imputing with a Gaussian RBM (2 points)
+#
+# `missing` says which pixels are unknown. Run `steps` Gibbs steps of the Gaussian RBM (section 1) in which
+# the known pixels keep their values, and return the last *sample* of the whole image. Start the missing
+# pixels from $b$. What stands in `v` at the missing pixels is meaningless and may be anything, even NaN.
+
+
+# %% solution="impute_gaussian"
+def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
+    """v: (B, D), missing: (D,) of bool, steps and seed: int → a sample of each image (B, D), known pixels unchanged."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(seed)
+    known = v
+    v = np.where(missing, b, known)
+    for _ in range(steps):
+        p_h = expit(c + v @ W / sigma**2)
+        h = (rng.random(p_h.shape) < p_h).astype(float)
+        sample = b + h @ W.T + sigma * rng.standard_normal(v.shape)
+        v = np.where(missing, sample, known)
+    return v
+    ### END SOLUTION
+
+
+# %% test="impute_gaussian" points=2
+def check_impute(W, b, c, sigma, v, missing, seed, N=20_000, steps=60):
+    """N chains from one image; the one missing pixel against its exact conditional distribution, a mixture of Gaussians.
+
+    Compared at 9 points of the distribution function: means of N independent 0/1 values of known variance (Bernstein).
+    The chain's bias after `steps` is below rho ** steps, since two chains with any two hidden states agree on the next v with
+    probability 1 − rho or more, where rho is the total variation distance of their Gaussians. False alarm below 1e-6 / 5 a call.
+    """
+    W, b, c = (np.asarray(x, np.float32) for x in (W, b, c))
+    given = np.where(missing, np.nan, v).astype(np.float32)
+    new = impute_gaussian(np.tile(given, (N, 1)), missing, W, b, c, sigma, steps, seed)
+    new = stattests.assert_array("the imputed images", new, (N, len(b)))
+    assert np.array_equal(new[:, ~missing], np.tile(given[~missing], (N, 1))), (
+        "the known pixels must keep their values"
+    )
+    states, (i,) = all_states(W.shape[1]), np.flatnonzero(missing)
+    means = b + states @ W.T  # (2^H, D) of p(v | h)
+    log_p_h = states @ c + (np.sum(means**2, axis=1) - np.sum(b**2)) / (2 * sigma**2)
+    log_p_h = log_p_h - np.sum((v - means)[:, ~missing] ** 2, axis=1) / (2 * sigma**2)
+    p_h = softmax(log_p_h)  # p(h | known pixels)
+    rho = 2 * ndtr(np.ptp(means[:, i]) / (2 * sigma)) - 1
+    centre, spread = p_h @ means[:, i], np.ptp(means[:, i]) + 2 * sigma
+    for x in np.linspace(centre - 0.6 * spread, centre + 0.6 * spread, 9):
+        p = p_h @ ndtr((x - means[:, i]) / sigma)
+        tolerance = stattests.bernstein_tolerance(N, p * (1 - p), 1.0, alpha=2e-7, comparisons=9) + rho**steps
+        share = np.mean(new[:, i] <= x)
+        assert abs(share - p) <= tolerance, (
+            f"the missing pixel is at most {x:.2f} in {share:.3f} of {N:,} samples, but with probability {p:.3f} ± {tolerance:.3f} "
+            "given the known ones. Is h drawn, is noise of size sigma added, are the known pixels put back in every step?"
+        )
+
+
+W_grey = np.array([[0.8, -0.5], [0.6, 0.7], [-0.7, 0.4]])
+b_grey, c_grey = np.array([0.1, 0.3, -0.2]), np.array([-0.5, 0.2])
+check_impute(W_grey, b_grey, c_grey, 0.8, np.array([0.9, -0.4, 0.3]), np.array([False, True, False]), seed=1)
+### BEGIN HIDDEN TESTS
+# Other parameters, sizes, sigma, and pixels.
+rng = stattests.grading_rng("impute_gaussian")
+for D, H in [(3, 2), (4, 3)]:
+    sigma = float(rng.uniform(0.5, 0.9))
+    W = sigma * rng.uniform(0.4, 0.9, size=(D, H)) * rng.choice([-1, 1], (D, H))
+    missing = np.arange(D) == rng.integers(D)
+    check_impute(
+        W,
+        rng.normal(size=D),
+        rng.normal(size=H),
+        sigma,
+        rng.normal(size=D),
+        missing,
+        seed=int(rng.integers(2**31)),
+    )
+### END HIDDEN TESTS
+
+# %% [markdown] given="train_task"
+# ### Gap 7 · Train a model (2 points)
+#
+# Now train a Gaussian RBM with 12 hidden units on the grey digits (levels 0 to 16, divided by 16), with
+# $\sigma = 0.25$. How is up to you: CD, PCD, your own schedule. It should take less than 10 seconds; 60
+# epochs suffice.
+#
+# You hand over the parameters, and the test evaluates them itself. With 12 hidden units this can be exact. A
+# Gaussian RBM is a mixture of $2^H$ Gaussians, one for each hidden state, whose means $b + Wh$ share their
+# parts:
+#
+# $$p(v) = \sum_h p(h)\, \mathcal{N}(v;\; b + W h,\; \sigma^2 I), \qquad
+# p(h) \propto e^{c^\top h + \left(\lVert b + W h \rVert^2 - \lVert b \rVert^2\right) / 2\sigma^2}.$$
+#
+# (Integrate $e^{-E(v,h)}$ over $v$: complete the square.) You pass with at least **2.5 nats per image** on
+# the validation part; the threshold leaves room for bad luck. For comparison: $W = 0$ with the best $b$
+# reaches −7.8. More is never wrong.
+#
+# <details><summary>Hint</summary>
+#
+# Start with small random weights and $b$ at the mean image. The gradient for $W$ and $b$ is large, because of
+# the factor $1/\sigma^2 = 16$: choose the rate accordingly (0.006 for these two, 0.1 for $c$, all falling to
+# 0, is a good start). Start the chains at images, not at noise.
+# </details>
+
+# %% given="grey_data"
+digits = datasets.digits("grey")
+grey_train, grey_validation = (
+    digits.train / 16,
+    digits.validation / 16,
+)  # (1197, 64), (200, 64), values 0 to 1
+SIGMA = 0.25
+
+
+def exact_log_likelihood(v, W, b, c, sigma):
+    """v: (B, D) → (B,) nats, exact: the mixture over all 2^H hidden states (H up to about 12)."""
+    h = all_states(W.shape[1]).astype(float)
+    means = b + h @ W.T  # (2^H, D)
+    log_p_h = h @ c + (np.sum(means**2, axis=1) - np.sum(b**2)) / (2 * sigma**2)
+    log_p_h -= logsumexp(log_p_h)
+    squared = np.sum(v**2, axis=1, keepdims=True) - 2 * v @ means.T + np.sum(means**2, axis=1)  # (B, 2^H)
+    return logsumexp(log_p_h - squared / (2 * sigma**2), axis=1) - v.shape[1] / 2 * np.log(
+        2 * np.pi * sigma**2
+    )
+
+
+# %% solution="train_gaussian"
+def train_gaussian(v_train, hidden, sigma, seed):
+    """v_train: (N, D), hidden: int → W (D, hidden), b (D,), c (hidden,), trained."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(seed)
+    D, B, epochs = v_train.shape[1], 50, 60
+    W, b, c = rng.normal(0, 0.05, (D, hidden)), v_train.mean(axis=0), np.zeros(hidden)
+    chains = v_train[rng.integers(len(v_train), size=100)]
+    for epoch in range(epochs):
+        rate = 0.1 * (1 - epoch / epochs)
+        order = rng.permutation(len(v_train))
+        for i in range(0, len(v_train) - B + 1, B):
+            h = rng.random((len(chains), hidden)) < expit(c + chains @ W / sigma**2)
+            chains = b + h @ W.T + sigma * rng.standard_normal(chains.shape)
+            v = v_train[order[i : i + B]]
+            h_data, h_chains = expit(c + v @ W / sigma**2), expit(c + chains @ W / sigma**2)
+            # steps for W and b are in units of sigma**2, which cancels the gradient's 1 / sigma**2
+            W = W + rate * (v.T @ h_data / B - chains.T @ h_chains / len(chains))
+            b = b + rate * (v.mean(axis=0) - chains.mean(axis=0))
+            c = c + rate * (h_data.mean(axis=0) - h_chains.mean(axis=0))
+    return W, b, c
+    ### END SOLUTION
+
+
+# %% test="train_gaussian" points=2
+answer = train_gaussian(grey_train, 12, SIGMA, 0)
+assert isinstance(answer, (tuple, list)) and len(answer) == 3, "return three arrays: W, b, c"
+W_trained, b_trained, c_trained = (
+    stattests.assert_array(name, value, shape).astype(float)
+    for name, value, shape in zip("Wbc", answer, [(64, 12), (64,), (12,)])
+)
+reached = exact_log_likelihood(grey_validation, W_trained, b_trained, c_trained, SIGMA).mean()
+print(f"{reached:.2f} nats per image on the validation part")
+assert reached >= 2.5, (
+    f"{reached:.2f} nats per image reached, at least 2.5 expected: train longer, or try another rate"
+)
+### BEGIN HIDDEN TESTS
+# The likelihood on images that the training has never seen, the test part.
+# The threshold is empirical: over 50 seeds the reference reaches 5.67 to 8.62 on the validation part and 6.08 to 8.51 on the
+# test part; the worst minus the range is 2.7 and 3.7.
+held_out = exact_log_likelihood(digits.test / 16, W_trained, b_trained, c_trained, SIGMA).mean()
+assert held_out >= 2.5, f"only {held_out:.2f} nats per image on unseen images"
+### END HIDDEN TESTS
+
+# %% [markdown] given="argue_task"
+# ## 4 · A question to argue (2 points)
+#
+# Someone gives each pixel its own $\sigma_i$ and learns it by gradient ascent together with $W$, $b$ and $c$.
+# All seems to go well: the validation log-likelihood passes 50 nats per image, rises with every epoch and
+# shows no sign of overfitting. But the samples do not improve. (Three pixels are 0 in every image of this
+# data set, two of them in the left column.)
+#
+# 1. Why does the likelihood grow without limit, and why does the validation part not give the alarm?
+# 2. Name one remedy, and say what it costs.
+# 3. Are these 50 nats comparable with the −17 nats of the binary RBM in the preparation? Why, or why not?
+#
+# Answer in about 150 words.
+
+# %% [markdown] argue="argue_sigma" points=2
+# ### BEGIN SOLUTION
+# 1. A density, unlike a probability, may exceed 1. For a pixel that is always 0 and is predicted as 0 the
+#    density is $1 / (\sqrt{2\pi}\, \sigma_i)$: as $\sigma_i \to 0$ each such pixel adds $-\log \sigma_i$
+#    without limit, and the gradient always points that way. The same pixels are 0 in the validation images,
+#    so these gain just as much. Nothing was learned about digits, hence the unchanged samples.
+# 2. For example a lower bound on $\sigma_i$, or one fixed $\sigma$ (pixels that really vary little are fitted
+#    less well); dequantisation, noise of one grey level added to the data (details finer than a level are
+#    given up; what one gets is a bound on the probability of the discrete data); leaving the constant pixels
+#    out (it is then another data set, and the model says nothing about them).
+# 3. No. One is the logarithm of a density, whose value depends on the unit of $v$ (dividing the levels by 16
+#    alone adds $64 \log 16 \approx 177$ nats), the other of a probability, which is at most 1, on binary
+#    images, another data set. They become comparable only on the same data and the same kind of space, for
+#    example as probabilities of the 17 levels.
+#
+# **Rubric.** 1 point for the unbounded density (½) of pixels that are constant in both parts (½); ½ for a
+#  remedy with its cost; ½ for density against probability, or the change of units.
+# ### END SOLUTION
+
+# %% [markdown] given="end"
+# ---
+# Before you hand in: *Kernel → Restart Kernel and Run All Cells*, then the **Validate** button. It runs the
+# visible tests.
