@@ -1,4 +1,4 @@
-"""Another order and kind of draws: uniforms first, thresholds on the other side, logistic noise, columns.
+"""Another order and kind of draws: uniforms first, thresholds on the other side, logistic noise, columns."""
 
 
 # %% solution="free_energy_gaussian"
