@@ -21,7 +21,7 @@ from pathlib import Path
 
 import jupytext
 
-from grading.executor import Cell, Job, Result, run_forked
+from grading.executor import Cell, Job, Result, modules_of, run_forked
 from tools import notebooks
 from tools.notebooks import ROOT, SourceError
 
@@ -219,9 +219,22 @@ def preload(exercise: Exercise, entries: list[Entry]) -> None:
                     names |= dict.fromkeys(alias.name for alias in node.names)
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     names |= dict.fromkeys([node.module, *(f"{node.module}.{a.name}" for a in node.names)])
-    for name in names:
-        with suppress(Exception):  # what cannot be imported fails where it is used
-            importlib.import_module(name)
+    _import(names)
+    _import(modules_of([cell for cell in exercise.cells if cell.name == "setup"]))  # imported by functions
+
+
+def _import(names: Iterable[str]) -> None:
+    """Import what can be imported, without what C++ libraries write to file descriptor 2 meanwhile."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        for name in names:
+            with suppress(Exception):  # what cannot be imported fails where it is used
+                importlib.import_module(name)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def banks(root: Path = ROOT) -> list[str]:

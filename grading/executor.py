@@ -16,7 +16,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing.connection import Connection, wait
@@ -202,6 +202,28 @@ def run_forked(
             process.kill()
 
 
+def modules_of(cells: list[Cell]) -> list[str]:
+    """Modules that running these cells imports, found in a forked process, which may run operations."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(Job("modules", cells), sender, _modules), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv() if receiver.poll(TIMEOUT) else []
+    except EOFError:
+        return []
+    finally:
+        process.kill()
+        process.join()
+
+
+def _modules(job: Job) -> list[str]:
+    before = set(sys.modules)
+    run_cells(job)
+    return [name for name in list(sys.modules) if name not in before]
+
+
 def _collect(receiver: Connection, job: Job, late: str, ready: bool) -> dict[str, Result]:
     reason = late
     if ready:
@@ -212,13 +234,13 @@ def _collect(receiver: Connection, job: Job, late: str, ready: bool) -> dict[str
     return {cell.name: Result(False, "ProcessError", reason) for cell in job.cells if cell.kind == "test"}
 
 
-def _child(job: Job, sender: Connection) -> None:
+def _child(job: Job, sender: Connection, act: Callable[[Job], Any] = run_cells) -> None:
     """In the forked process: run, answer, end without Python's clean-up, which belongs to the parent."""
     try:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
-            sender.send(run_cells(job))
+            sender.send(act(job))
             sender.close()
     finally:
         os._exit(0)
