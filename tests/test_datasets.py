@@ -25,7 +25,7 @@ def test_split_is_fixed():
     joined = np.concatenate(rows)
     assert sorted(joined) == list(range(1797))
     digest = hashlib.sha256(joined.astype("<i8").tobytes()).hexdigest()
-    assert digest == "baa727a06a394c5d972c85cc03fdd01ac5463135129caa81824c424cb109d83d"
+    assert digest == "eee3597ebc3d7d156cdf2ea63c535deff2a5875944e40559b1947650141f97a4"
 
 
 def test_digits():

@@ -27,6 +27,7 @@ def row(model="RBM", **changes) -> Row:
 @pytest.fixture(autouse=True)
 def own(tmp_path, monkeypatch):
     """A student's own file in a folder of the test; no committed rows."""
+    monkeypatch.delenv("LGM_SCOREBOARD", raising=False)
     monkeypatch.setattr(scoreboard.paths, "data_folder", lambda: tmp_path / "data")
     monkeypatch.setattr(scoreboard.paths, "PACKAGE", tmp_path / "package")
     return tmp_path / "data" / "scoreboard.json"

@@ -57,6 +57,7 @@ def main() -> None:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     steps = EPOCHS * -(-COPIES * len(grey) // BATCH)
     network.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)), [loss, loss])
+    assert digits.train_labels is not None
     labels = np.tile(digits.train_labels, COPIES)
     for _ in range(EPOCHS):
         batch, rate = augment(np.tile(grey, (COPIES, 1, 1)), rng)
@@ -76,7 +77,7 @@ def main() -> None:
         "rate_bias",
     )
     arrays = {name: w.astype(np.float16) for name, w in zip(names, weights, strict=True)}
-    np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(target, **arrays)
 
     for name, part in (("grey", digits.test / 16), ("binary", datasets.digits("binary").test)):
         logits = evaluation.features(part) @ arrays["head"].astype(np.float64) + arrays["head_bias"]

@@ -110,11 +110,12 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 def digits_split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row numbers of train, validation and test, stratified by label.
 
-    Every image gets a 64-bit random key. Within each class the images with the smallest keys go to the test
-    part, the next to the validation part; each part is then put in the order of its keys, so that classes
-    alternate. Only the raw stream of PCG64 is used, which NumPy promises never to change.
+    Every image gets two 64-bit random keys. Within each class the images with the smallest first keys go to the
+    test part, the next to the validation part; each part is then put in the order of its second keys, so that
+    its first n images are a random sample of it. Only the raw stream of PCG64 is used, which NumPy promises
+    never to change.
     """
-    keys = np.random.PCG64(1797).random_raw(len(labels))
+    keys, order = np.random.PCG64(1797).random_raw(2 * len(labels)).reshape(2, -1)
     classes = np.unique(labels)
     sizes = np.array([np.sum(labels == c) for c in classes])
     n_test = _apportion(sizes, _TEST)
@@ -125,7 +126,7 @@ def digits_split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
         members = members[np.argsort(keys[members])]
         for part, rows in zip(parts, np.split(members, [test, test + validation]), strict=True):
             part.extend(rows)
-    test_rows, validation_rows, train_rows = (np.array(part)[np.argsort(keys[part])] for part in parts)
+    test_rows, validation_rows, train_rows = (np.array(part)[np.argsort(order[part])] for part in parts)
     return train_rows, validation_rows, test_rows
 
 

@@ -146,8 +146,8 @@ def reference() -> list[Row]:
 
 
 def own_file() -> Path:
-    """Where a student's own rows are kept."""
-    return paths.data_folder() / "scoreboard.json"
+    """Where a student's own rows are kept: the file that LGM_SCOREBOARD names, else data/scoreboard.json."""
+    return Path(os.environ.get("LGM_SCOREBOARD") or paths.data_folder() / "scoreboard.json")
 
 
 def mine() -> list[Row]:
@@ -167,7 +167,7 @@ def read(path: Path) -> list[Row]:
     """The rows of one file. Raises ScoreboardError."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        return [_from_json(entry) for entry in entries]
+        return [from_json(entry) for entry in entries]
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     except json.JSONDecodeError as error:
@@ -180,7 +180,7 @@ def read(path: Path) -> list[Row]:
 def write(path: Path, rows: Iterable[Row]) -> None:
     """Write rows to a file, whole or not at all. Raises ScoreboardError."""
     # One line for each row, so that a changed row is one changed line.
-    lines = [json.dumps(_to_json(row), ensure_ascii=False, allow_nan=False) for row in rows]
+    lines = [json.dumps(to_json(row), ensure_ascii=False, allow_nan=False) for row in rows]
     text = '{"rows": [\n' + ",\n".join(lines) + "\n]}\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +199,8 @@ def write(path: Path, rows: Iterable[Row]) -> None:
         ) from None
 
 
-def _to_json(row: Row) -> dict[str, Any]:
+def to_json(row: Row) -> dict[str, Any]:
+    """A row as plain data, without what it has no value for."""
     entry = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
     for name in _ESTIMATES:
         if entry[name] is not None:
@@ -207,7 +208,8 @@ def _to_json(row: Row) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if value not in (None, "")}
 
 
-def _from_json(entry: dict[str, Any]) -> Row:
+def from_json(entry: dict[str, Any]) -> Row:
+    """The row that ``to_json`` gave. Raises ValueError, TypeError or KeyError for anything else."""
     entry = dict(entry)
     for name in _ESTIMATES:
         if entry.get(name) is not None:
@@ -391,19 +393,20 @@ def plot(rows: Sequence[Row] | None = None) -> None:
         group = [row for row in group if row.value is not None]
         if not group:
             continue
+        values = [row.value for row in group if row.value is not None]
         fig, ax = plt.subplots(figsize=(8.5, 1.6 + 0.45 * len(group)))
-        for y, row in enumerate(group):
+        for y, (row, value) in enumerate(zip(group, values, strict=True)):
             colour = plotting.FAMILY_COLOURS[row.family]
             if row.per_image:
                 scatter = evaluation.mean_estimate(row.per_image).error
-                ax.errorbar(row.value, y, xerr=scatter, color=colour, linewidth=1, capsize=3, zorder=1)
+                ax.errorbar(value, y, xerr=scatter, color=colour, linewidth=1, capsize=3, zorder=1)
             if row.error:
-                ax.errorbar(row.value, y, xerr=row.error, color=colour, linewidth=4, zorder=2)
+                ax.errorbar(value, y, xerr=row.error, color=colour, linewidth=4, zorder=2)
             bound = row.kind.endswith("lower bound")
             marker = "<" if bound and unit == "bits per dimension" else _MARKERS[row.kind]
             filled = row.kind != "estimated lower bound"
             ax.plot(
-                row.value,
+                value,
                 y,
                 marker,
                 color=colour,

@@ -1,4 +1,4 @@
-"""log(2 cosh x) as written, which overflows.
+"""Ignores the seed.
 
 Gap: ais_spin
 """
@@ -6,11 +6,11 @@ Gap: ais_spin
 
 # %% solution="ais_spin"
 def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
 
     def log_p_star(v, beta):
         x = c + v @ W
-        return beta * (v @ b) + np.log(2 * np.cosh(beta * x)).sum(axis=1)
+        return beta * (v @ b) + np.logaddexp(beta * x, -beta * x).sum(axis=1)
 
     v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
     log_w = np.zeros(runs)

@@ -1,0 +1,15 @@
+"""One number of noise for all pixels of an image.
+
+Gap: impute_gaussian
+"""
+
+
+# %% solution="impute_gaussian"
+def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
+    rng = np.random.default_rng(seed)
+    known, v = v, np.where(missing, b, v)
+    for _ in range(steps):
+        p = expit(c + v @ W / sigma**2)
+        h = (rng.random(p.shape) < p).astype(float)
+        v = np.where(missing, b + h @ W.T + sigma * rng.standard_normal((len(v), 1)), known)
+    return v
