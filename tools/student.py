@@ -27,6 +27,7 @@ FILES = [
     "environment.yml",
     "requirements.txt",
     ".gitattributes",
+    "docs/setup.md",
     "docs/students.md",
     "tools/__init__.py",
     "tools/setup_env.py",
