@@ -102,7 +102,7 @@ print(digits)
 # %% rbm
 def bernoulli(p, rng):
     """Independent 0/1 draws with probabilities p (any shape), as floats."""
-    return tf.cast(rng.uniform(tf.shape(p)) < p, tf.float32)
+    return tf.math.ceil(p - rng.uniform(tf.shape(p)))  # 1 where u < p; cheaper than to compare and to cast
 
 
 class RBM(tf.Module):
@@ -197,21 +197,20 @@ print(
 #
 # So the gradient is *moments under the data minus moments under the model*, for example $\langle v_i\,
 # p(h_j{=}1 \mid v) \rangle_\text{data} - \langle v_i\, p(h_j{=}1 \mid v) \rangle_\text{model}$. The function
-# below computes the three moments of any set of vectors; where the model's vectors come from is the subject
-# of this section.
+# below writes both phases as one sum, in which each data vector has the weight $+1/B$ and each vector of the
+# model $-1/M$: a single matrix product for each term. Where the model's vectors come from is the subject of
+# this section.
 
 
 # %% gradient
-def moments(rbm, v):
-    """v: (B, D) → means over the batch of v hᵀ (D, H), v (D,) and h (H,), where h is p(h | v)."""
-    h = rbm.p_h_v(v)
-    vh = tf.matmul(v, h, transpose_a=True) / tf.cast(tf.shape(v)[0], tf.float32)
-    return vh, tf.reduce_mean(v, axis=0), tf.reduce_mean(h, axis=0)
-
-
 def gradient(rbm, v_data, v_model):
     """v_data: (B, D), v_model: (M, D) → dW (D, H), db (D,), dc (H,) of the mean log-likelihood (DLB 18.1)."""
-    return [data - model for data, model in zip(moments(rbm, v_data), moments(rbm, v_model))]
+    B, M = len(v_data), len(v_model)
+    weight = tf.concat([tf.ones([B, 1]) / float(B), -tf.ones([M, 1]) / float(M)], axis=0)  # (B + M, 1)
+    v = tf.concat([v_data, v_model], axis=0)  # (B + M, D)
+    h = weight * rbm.p_h_v(v)  # (B + M, H)
+    dW = tf.matmul(v, h, transpose_a=True)
+    return dW, tf.reduce_sum(weight * v, axis=0), tf.reduce_sum(h, axis=0)
 
 
 with tf.GradientTape() as tape:
@@ -248,6 +247,23 @@ for name, ours, theirs in zip("Wbc", gradient(toy, V[7:8], many), exact):
 # the weights removes most of the jitter and costs next to nothing; we evaluate the average.
 #
 # One epoch is one TensorFlow graph: a thousand small calls from Python would cost more than the arithmetic.
+# Inside it the random numbers come from `Draws`, which has one key a step and is cheaper than
+# `tf.random.Generator`.
+
+
+# %% draws
+class Draws:
+    """Uniform random numbers for one step inside a graph, used like a tf.random.Generator.
+
+    Each call of `uniform` has its own number, which it gets when it is traced: a loop around it must be Python's.
+    """
+
+    def __init__(self, key):
+        self.key, self.calls = key, 0
+
+    def uniform(self, shape):
+        self.calls += 1
+        return tf.random.stateless_uniform(shape, tf.stack([self.key, self.calls]))
 
 
 # %% train
@@ -263,22 +279,23 @@ def centre(dW, db, dc, mu, lam):
 def train_epoch(rbm, average, data, v_chain, rates, decay, rng, B, k, persistent, centred):
     """One pass over data (N, D) in batches of B, one rate a step; returns the chains (M, D)."""
     order = tf.argsort(rng.uniform([len(data)]))
+    keys = rng.uniform([len(rates)], maxval=2**31 - 1, dtype=tf.int32)
     for i in tf.range(len(rates)):
-        v_data = bernoulli(
-            tf.gather(data, order[i * B : (i + 1) * B]), rng
-        )  # (B, D); 0/1 images stay as they are
+        draws = Draws(keys[i])
+        v_data = tf.gather(data, tf.reshape(order[i * B : (i + 1) * B], [B]))  # (B, D)
         v_model = v_chain if persistent else v_data
-        for _ in tf.range(k):
-            v_model = rbm.gibbs(v_model, rng)
+        for _ in range(k):
+            v_model = rbm.gibbs(v_model, draws)
         if persistent:
             v_chain = v_model
-        positive, negative = moments(rbm, v_data), moments(rbm, v_model)
-        step = [data - model for data, model in zip(positive, negative)]
+        step = gradient(rbm, v_data, v_model)
         if centred:
-            step = centre(*step, mu=positive[1], lam=positive[2])
-        for parameter, mean, delta in zip([rbm.W, rbm.b, rbm.c], [average.W, average.b, average.c], step):
+            step = centre(*step, tf.reduce_mean(v_data, axis=0), tf.reduce_mean(rbm.p_h_v(v_data), axis=0))
+        for parameter, delta in zip([rbm.W, rbm.b, rbm.c], step):
             parameter.assign_add(rates[i] * delta)
-            mean.assign(decay * mean + (1 - decay) * parameter)
+        if average is not None:
+            for mean, parameter in zip(average.variables, rbm.variables):
+                mean.assign_add((1 - decay) * (parameter - mean))
     return v_chain
 
 
@@ -287,11 +304,12 @@ def train(rbm, data, epochs, B, M, k, rate, decay, rng, persistent=True, centred
     average = RBM(*rbm.W.shape)
     for mean, parameter in zip(average.variables, rbm.variables):
         mean.assign(parameter)
-    data, steps = tf.constant(data), len(data) // B
+    images, steps = tf.constant(data), len(data) // B
     rates = tf.cast(rate * (1 - np.arange(epochs * steps) / (epochs * steps)), tf.float32)
     v_chain = bernoulli(tf.tile(tf.sigmoid(rbm.b)[None], [M, 1]), rng)
     for epoch in tqdm(range(epochs), desc=f"{rbm.W.shape[1]} hidden units", unit="epoch"):
         part = rates[epoch * steps : (epoch + 1) * steps]
+        data = bernoulli(images, rng)  # grey images are binarised afresh; images of 0 and 1 stay as they are
         v_chain = train_epoch(rbm, average, data, v_chain, part, decay, rng, B, k, persistent, centred)
         if each_epoch is not None:
             each_epoch(rbm)
@@ -354,7 +372,7 @@ def run_on_bars(k, persistent, epochs=30, rate=0.2):
     data, v_chain, rng = tf.tile(bars, [100, 1]), tf.zeros([100, 16]), tf.random.Generator.from_seed(seed)
     rates = tf.fill([100], rate)  # 100 steps an epoch
     for _ in range(epochs):
-        v_chain = train_epoch(rbm, rbm, data, v_chain, rates, 0.0, rng, 30, k, persistent, False)
+        v_chain = train_epoch(rbm, None, data, v_chain, rates, None, rng, 30, k, persistent, False)
         log["log-likelihood"].append(log_likelihood(rbm, bars, exact_log_z(rbm)).mean())
         log["pseudo"].append(float(tf.reduce_mean(pseudo_log_likelihood(rbm, bars))))
         log["reconstruction"].append(float(reconstruction_error(rbm, bars)))
@@ -401,7 +419,7 @@ plotting.learning_curves(
 # log-odds of their means in the training data, kept between 1 % and 99 %) and the hidden units are free, so
 # $Z_0 = 2^H \prod_i (1 + e^{b_{0,i}})$ and exact samples cost nothing. In between, $p^*_\beta$ is the
 # free-energy form of an RBM with weights $\beta W$, hidden biases $\beta c$ and visible biases
-# $(1-\beta) b_0 + \beta b$: block Gibbs works as before.
+# $(1-\beta)b_0+\beta b$: block Gibbs works as before.
 #
 # One run draws $v_0 \sim p_{\beta_0}$, then for $t = 1, \dots, K$ multiplies its weight and moves:
 #
@@ -881,17 +899,23 @@ quiz.show("week03_rbm")
 # ```python
 # dataset = "mnist"
 # hidden = 500
-# epochs = 50
+# epochs = 45
 # batch_size = 200
 # chains = 200
-# gibbs_steps = 5
+# gibbs_steps = 3
 # learning_rate = 0.3
 # averaging = 0.998
 # ais_temperatures = 20_000
 # small_epochs = 2
 # ```
 #
-# BIGGER_TEXT
+# Measured on two CPU cores: 258 s of training, 8 minutes for the whole notebook, 1.7 GB of memory. Test
+# log-likelihood **−85.85 ± 0.09 nats** by AIS (100 runs of 20,000 temperatures); with the reverse estimate of
+# $\log Z$ in its place it is −86.01 ± 0.09. With 5 Gibbs steps and 50 epochs, 390 s of training, it was
+# −85.37 ± 0.05 (reverse −85.59 ± 0.07). The settings were chosen on the validation part, the last 10,000 of
+# the 60,000 training images, which we did not train on. Salakhutdinov and Murray (2008) report −86.34 nats
+# for 500 hidden units trained by CD-25, also on MNIST binarised afresh, also by AIS. On a GPU it has not been
+# measured. `dataset = "fashion-mnist"` runs as well; we know of no published number to compare with.
 
 # %% [markdown] summary
 # ## Summary

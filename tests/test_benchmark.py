@@ -10,7 +10,8 @@ from tools import benchmark
 RECORD = """
 from utils import scoreboard
 print("size", size)
-scoreboard.record(scoreboard.Row(week=3, model=f"m{size}", family="flow", value=-1.0 * size, kind="exact", train_seconds=1.5))
+row = dict(week=3, model=f"m{size}", family="flow", value=-1.0 * size, kind="exact", train_seconds=1.5)
+scoreboard.record(scoreboard.Row(**row))
 """
 
 
@@ -20,7 +21,9 @@ def notebook(code=RECORD, block="```python\nsize = 3  # three\nname = 'x'\n```")
         nbformat.v4.new_code_cell(code),
         nbformat.v4.new_markdown_cell(f"## Going bigger\n\n{block}", metadata={"title": "bigger"}),
     ]
-    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "P"}})
+    return nbformat.v4.new_notebook(
+        cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "P"}}
+    )
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_has_what_students_need(built: Path) -> None:
     needed = """
         README.md Makefile pyproject.toml requirements.txt environment.yml nbgrader_config.py .gitignore
-        .gitattributes docs/setup.md docs/students.md tools/__init__.py tools/setup_env.py tools/lab.py utils/__init__.py
+        .gitattributes docs/setup.md docs/students.md
+        tools/__init__.py tools/setup_env.py tools/lab.py utils/__init__.py
         utils/course.mplstyle
     """.split()
     assert [name for name in needed if not (built / name).is_file()] == []

@@ -1,4 +1,4 @@
-"""The functions of the week 3 notebook against enumeration of a toy, beyond what the notebook itself checks."""
+"""The functions of the week 3 notebook against enumeration of a toy, beyond what the notebook checks."""
 
 import itertools
 from pathlib import Path
@@ -50,7 +50,9 @@ def frequencies(v):
 
 def close_to(p, shares, N):
     for share, exact in zip(shares, p, strict=True):
-        assert abs(share - exact) <= stattests.bernstein_tolerance(N, exact * (1 - exact), 1.0, comparisons=len(p))
+        assert abs(share - exact) <= stattests.bernstein_tolerance(
+            N, exact * (1 - exact), 1.0, comparisons=len(p)
+        )
 
 
 def test_energy_and_normaliser(week, toy):
@@ -76,7 +78,10 @@ def test_the_centred_gradient_is_that_of_the_centred_parameters(week, toy):
 
     # log-likelihood as a function of (W, b', c') with b = b' − Wλ and c = c' − Wᵀμ
     W, b, c = (tf.Variable(x.numpy().astype(float)) for x in (toy.W, toy.b, toy.c))
-    b1, c1 = tf.Variable(b + tf.linalg.matvec(W, lam)), tf.Variable(c + tf.linalg.matvec(W, mu, transpose_a=True))
+    b1, c1 = (
+        tf.Variable(b + tf.linalg.matvec(W, lam)),
+        tf.Variable(c + tf.linalg.matvec(W, mu, transpose_a=True)),
+    )
     with tf.GradientTape() as tape:
         b2, c2 = b1 - tf.linalg.matvec(W, lam), c1 - tf.linalg.matvec(W, mu, transpose_a=True)
 
@@ -125,7 +130,7 @@ def bounds(rbm, b0, betas):
 
 
 def test_tempering_keeps_each_temperature_at_its_distribution(week, toy):
-    """Start 20,000 sets of chains at exact samples of each temperature: after some steps they must still be that."""
+    """20,000 sets of chains, started at exact samples of each temperature, must still be that later."""
     N, b0 = 20_000, np.array([0.2, -0.4, 0.0, 0.3])
     W, b, c = (x.numpy().astype(float) for x in (toy.W, toy.b, toy.c))
     betas, rng = np.array([0.0, 0.4, 1.0]), np.random.default_rng(5)
@@ -155,8 +160,10 @@ def test_restore_gives_the_posterior_means(week, toy):
     e = tf.constant(np.tile(evidence, (4000, 1)), tf.float32)
     means = week["restore"](toy, e, tf.random.Generator.from_seed(7), 120, 20).numpy()
     assert (means[:, 0] == 1).all()
-    # 4,000 independent chains; each row's mean lies within [0, 1] (a burn-in of 20 steps on this toy has no visible bias)
-    stattests.assert_mean(means, posterior @ v, stattests.hoeffding_tolerance(4000, 0, 1, comparisons=4), "means")
+    # 4,000 independent chains, each mean within [0, 1]; after 20 steps on this toy no bias is visible
+    stattests.assert_mean(
+        means, posterior @ v, stattests.hoeffding_tolerance(4000, 0, 1, comparisons=4), "means"
+    )
 
 
 def test_one_seed_gives_the_same_numbers(week):
@@ -169,6 +176,22 @@ def test_one_seed_gives_the_same_numbers(week):
 
     for a, b in zip(numbers(), numbers(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_draws_differ_from_call_to_call_and_from_key_to_key(week):
+    """Equal numbers in two calls would couple v and h; equal numbers in two steps would couple the steps."""
+
+    @tf.function
+    def numbers(keys):
+        rows = tf.TensorArray(tf.float32, 2 * len(keys))
+        for i in tf.range(len(keys)):
+            draws = week["Draws"](keys[i])
+            rows = rows.write(2 * i, draws.uniform([50])).write(2 * i + 1, draws.uniform([50]))
+        return rows.stack()
+
+    drawn = numbers(tf.constant([3, 4, 2**31 - 2])).numpy()
+    assert len({row.tobytes() for row in drawn}) == 6
+    np.testing.assert_array_equal(drawn, numbers(tf.constant([3, 4, 2**31 - 2])).numpy())
 
 
 def test_training_on_a_pattern_finds_it(week):

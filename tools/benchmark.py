@@ -1,7 +1,7 @@
 """Run a week's notebook with its "Going bigger" parameters: `make benchmark WEEK=week03_rbm`.
 
 The parameters are those of the fenced block in the notebook's Markdown cell called `bigger`, so what the text
-names is what is measured. Prints what the notebook printed, the seconds of the whole run and the kernel's peak
+names is what is measured. Prints what the notebook printed, the seconds of the whole run, the kernel's peak
 memory, and as its last line the scoreboard row as JSON.
 
 `--small` keeps the notebook's own parameters; `--reference` also writes the rows to utils/reference, where
@@ -47,7 +47,9 @@ def parameters(notebook: nbformat.NotebookNode) -> dict[str, object]:
                 for target in statement.targets
                 if isinstance(target, ast.Name)
             }
-    raise BenchmarkError(f"the notebook has no Markdown cell called {CELL!r} with the parameters in a fenced block")
+    raise BenchmarkError(
+        f"the notebook has no Markdown cell called {CELL!r} with the parameters in a fenced block"
+    )
 
 
 def printed(notebook: nbformat.NotebookNode) -> str:
@@ -80,7 +82,9 @@ def run(path: Path, values: dict[str, object]) -> tuple[nbformat.NotebookNode, l
                 progress_bar=sys.stderr.isatty(),
             )
         except papermill.PapermillExecutionError as error:
-            raise BenchmarkError(f"cell {error.cell_index} of {path.name}: {error.ename}: {error.evalue}") from None
+            raise BenchmarkError(
+                f"cell {error.cell_index} of {path.name}: {error.ename}: {error.evalue}"
+            ) from None
         seconds = time.monotonic() - began
         if not board.exists():
             raise BenchmarkError(f"{path.name} recorded no scoreboard row")

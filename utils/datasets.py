@@ -110,7 +110,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 def digits_split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row numbers of train, validation and test, stratified by label.
 
-    Every image gets two 64-bit random keys. Within each class the images with the smallest first keys go to the
+    Every image gets two 64-bit keys. Within each class the images with the smallest first keys go to the
     test part, the next to the validation part; each part is then put in the order of its second keys, so that
     its first n images are a random sample of it. Only the raw stream of PCG64 is used, which NumPy promises
     never to change.
