@@ -13,6 +13,7 @@ print("size", size)
 row = dict(week=3, model=f"m{size}", family="flow", value=-1.0 * size, kind="exact", train_seconds=1.5)
 scoreboard.record(scoreboard.Row(**row))
 """
+SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 def notebook(code=RECORD, block="```python\nsize = 3  # three\nname = 'x'\n```"):
@@ -21,9 +22,7 @@ def notebook(code=RECORD, block="```python\nsize = 3  # three\nname = 'x'\n```")
         nbformat.v4.new_code_cell(code),
         nbformat.v4.new_markdown_cell(f"## Going bigger\n\n{block}", metadata={"title": "bigger"}),
     ]
-    return nbformat.v4.new_notebook(
-        cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "P"}}
-    )
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": SPEC})
 
 
 @pytest.fixture
