@@ -385,7 +385,7 @@ plotting.learning_curves(
     "gradient steps",
     "log-likelihood (nats per image)",
     "Exact log-likelihood. CD-1 stalls more than a nat below the best possible value; PCD-1 swings by several nats.",
-    "Two curves rise to about -5 nats; CD-1 then stays level, PCD-1 swings between -5 and -13.",
+    "Two curves rise to about -5 nats; CD-1 then stays level, PCD-1 swings between about -5 and -15.",
 )
 plotting.learning_curves(
     {
@@ -398,8 +398,9 @@ plotting.learning_curves(
     },
     "gradient steps",
     "error (see legend), log scale",
-    "What one would plot without the exact value. Both errors of PCD-1 are far lower at step 2,000 than at step 900, "
-    "though its likelihood has lost several nats meanwhile: they look only at the neighbourhood of the data.",
+    "What one would plot without the exact value. Both errors of PCD-1 are less than half at step 2,000 of "
+    "what they were at step 900, though its likelihood has lost several nats meanwhile: they look only at the "
+    "neighbourhood of the data.",
     "Four curves that fall on a logarithmic axis, those of PCD-1 with bumps.",
     ylog=True,
 )
