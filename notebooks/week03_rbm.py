@@ -427,7 +427,7 @@ plotting.learning_curves(
 #
 # **Why $\mathbb{E}[w] = Z_K / Z_0$, although the chain is never in equilibrium.** Write $t$ for $\beta_t$ in
 # an index and $Z_t = \sum_v p^*_t(v)$. Claim: for every function $g$, $\mathbb{E}[w_t\, g(v_t)] =
-# \frac{Z_t}{Z_0}\, \mathbb{E}_{p_t}[g]$ It holds at $t = 0$, where $w_0 = 1$ and $v_0 \sim p_0$. If it holds
+# \frac{Z_t}{Z_0}\, \mathbb{E}_{p_t}[g]$. It holds at $t = 0$, where $w_0 = 1$ and $v_0 \sim p_0$. If it holds
 # at $t - 1$, use it with the function $v \mapsto \frac{p^*_t(v)}{p^*_{t-1}(v)} \sum_{v'} T_t(v' \mid v)\,
 # g(v')$:
 #
@@ -521,7 +521,7 @@ def run_chains(rbm, v, steps, rng):
 # hide.
 #
 # By Jensen's inequality the mean of $\log w$ over single runs lies below $\log Z$ (plus $\log Z_0$, as
-# always), that of the reverse walk above it: the two enclose the truth. The estimates proper, from the mean
+# always), that of the reverse walk above it: in expectation the two enclose the truth. The estimates proper, from the mean
 # of $w$, lie much closer, on either side within their errors.
 #
 # **Predict:** how wide is the gap between the two means with 3, 30 and 1,000 temperatures?
@@ -913,7 +913,7 @@ quiz.show("week03_rbm")
 # $\log Z$ in its place it is −86.05 ± 0.08. The settings were chosen on the validation part, the last 10,000 of
 # the 60,000 training images, on which the model is not trained. Salakhutdinov and Murray (2008) report −86.34
 # nats for 500 hidden units trained by CD-25, also on MNIST binarised afresh, also by AIS. On a GPU it has not
-# been measured. `dataset = "fashion-mnist"` runs as well; we know of no published number to compare with.
+# been measured.
 
 # %% [markdown] summary
 # ## Summary
