@@ -203,3 +203,13 @@ def test_training_on_a_pattern_finds_it(week):
     )
     log_z = week["exact_log_z"](average)
     assert week["log_likelihood"](average, image[None], log_z)[0] > np.log(0.8)
+
+
+def test_an_epoch_visits_each_image_once(week):
+    """With b far below 0 the model's v is always 0: the change of b counts how often each image came."""
+    N, B = 12, 3
+    rbm = week["RBM"](N, 2, b=tf.fill([N], -50.0))
+    rates, rng = tf.ones([N // B]), tf.random.Generator.from_seed(3)
+    chains = tf.zeros([5, 2])
+    week["train_epoch"](rbm, None, tf.eye(N), chains, rates, None, rng, B, 1, True, False)
+    np.testing.assert_allclose(rbm.b + 50, np.full(N, 1 / B), atol=1e-4)

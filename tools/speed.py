@@ -51,13 +51,13 @@ def ours(week: dict[str, Any], data: Any, H: int, B: int, epochs: int) -> Callab
     rbm = week["RBM"](D, H)
     rng, images = tf.random.Generator.from_seed(0), tf.constant(data)
     rates = tf.fill([len(data) // B], 0.01)
-    chains = tf.zeros([B, D])
+    chains = tf.zeros([B, H])
 
     def run() -> float:
-        began, v = time.perf_counter(), chains
+        began, h = time.perf_counter(), chains
         for _ in range(epochs):
-            v = week["train_epoch"](rbm, None, images, v, rates, None, rng, B, 1, True, False)
-        v.numpy()  # wait for the result
+            h = week["train_epoch"](rbm, None, images, h, rates, None, rng, B, 1, True, False)
+        h.numpy()  # wait for the result
         return time.perf_counter() - began
 
     run()
