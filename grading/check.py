@@ -1,8 +1,8 @@
 """The authoring check: is a week's exercise fit to be released? `python -m grading check WEEK`.
 
-The solution must get all automatic points and the unsolved version none, through the grader's two processes;
-the bank must behave; each automatic point needs a test, each test a hidden part that says what it is about and,
-where chance is involved, its false-alarm bound; the times must fit.
+The solution must get all automatic points and the unsolved version none, through the grader's two
+processes; the bank must behave; each automatic point needs a test, each test a hidden part that says what it
+is about and, where chance is involved, its false-alarm bound; the times must fit.
 """
 
 from __future__ import annotations
@@ -103,9 +103,8 @@ def judge_own(assignment: Assignment, outcomes: Iterable[Outcome], report: Repor
                     )
             if outcome.score == most:
                 times = ", ".join(f"{gap.gap} {gap.seconds:.1f}" for gap in outcome.gaps)
-                report.good(
-                    f"{outcome.pseudonym} gets all {most:g} automatic points in {outcome.seconds:.0f} s ({times})"
-                )
+                took = f"in {outcome.seconds:.0f} s ({times})"
+                report.good(f"{outcome.pseudonym} gets all {most:g} automatic points {took}")
         elif outcome.score:
             gained = ", ".join(gap.gap for gap in outcome.gaps if gap.points)
             report.fault(f"the unsolved version gets {outcome.score:g} points: {gained}")
@@ -145,7 +144,7 @@ def as_grader_job(job: executor.Job) -> Job:
     return Job(job.label, Assignment("bank", tuple(trusted)), (tuple(clean),), job.seed)
 
 
-def check(week: str, seeds: int = 1, place: Place = Place(), root: Path = ROOT, with_bank: bool = True) -> bool:
+def check(week: str, seeds: int, place: Place, root: Path = ROOT, with_bank: bool = True) -> bool:
     """Run the whole check and print its report; True if the exercise is fit."""
     start, report = time.perf_counter(), Report()
     assignment = assignment_from_source(week, root)

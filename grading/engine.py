@@ -88,9 +88,8 @@ def _locally(jobs: Iterable[Job], place: Place, make: StationMaker) -> Iterator[
             results.put(error)
         results.put(None)
 
-    threads = [
-        threading.Thread(target=work, name=f"grading-{i}", daemon=True) for i in range(place.workers or cores())
-    ]
+    count = place.workers or cores()
+    threads = [threading.Thread(target=work, name=f"grading-{i}", daemon=True) for i in range(count)]
     for thread in threads:
         thread.start()
     running = len(threads)
@@ -145,11 +144,11 @@ def _on_dask(jobs: Iterable[Job], place: Place) -> Iterator[Outcome]:
                 break
         for future in running:
             pseudonym = pending.pop(future)
-            error = future.exception()
-            if error is None:
+            trouble = future.exception()
+            if trouble is None:
                 yield from_data(Outcome, json.loads(future.result()))
             else:
-                yield Outcome(pseudonym, failure=f"the worker failed: {type(error).__name__}: {error}")
+                yield Outcome(pseudonym, failure=f"the worker failed: {type(trouble).__name__}: {trouble}")
             future.release()
             submit()
 

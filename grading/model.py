@@ -21,9 +21,9 @@ Kind = Literal["text", "given", "solution", "test", "manual"]
 class TrustedCell:
     """A cell of the exercise as the instructor wrote it.
 
-    kind: text (Markdown that nobody grades), given (code of the instructor that both S and T run, the setup cell
-    too), solution (a gap, for the student's code), test (graded automatically, hidden tests included), manual
-    (a gap that a person grades, Markdown or code).
+    kind: text (Markdown that nobody grades), given (code of the instructor that both S and T run, the setup
+    cell too), solution (a gap, for the student's code), test (graded automatically, hidden tests included),
+    manual (a gap that a person grades, Markdown or code).
     """
 
     name: str  # nbgrader's grade_id, else the title of the source's cell, unique in the exercise
@@ -33,7 +33,7 @@ class TrustedCell:
     cell_id: str = ""  # the notebook format's id in the released notebook
     points: float = 0.0  # of test and manual cells
     gap: str = ""  # of a test or solution cell: the name of the gap, such as "gibbs_spin"
-    defines: tuple[str, ...] = ()  # of a solution cell: names that the reference solution sets at its top level
+    defines: tuple[str, ...] = ()  # of a solution cell: names that the reference sets at its top level
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class CleanCell:
-    """A cell of the notebook that is executed: trusted ones as the instructor wrote them, the student's put in.
+    """A cell of the notebook that is executed: trusted ones are the instructor's, with the student's put in.
 
     kind: as in TrustedCell, or extra (a cell that the student added).
     """
@@ -91,8 +91,8 @@ class Doubt:
 class Repaired:
     """A submission put back into the exercise's shape.
 
-    variants: one clean notebook, or several where it is doubtful what the student meant; each is executed, and
-    the one with the most marks counts (the first among equals).
+    variants: one clean notebook, or several where it is doubtful what the student meant; each is executed,
+    and the one with the most marks counts (the first among equals).
     problem: why nothing could be read (in words for the student); then `variants` has the unsolved exercise.
     """
 
