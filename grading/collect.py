@@ -412,7 +412,7 @@ def _examine(
 
 
 def _recognise(cells: list[dict[str, Any]], week: str, assignment: Assignment | None) -> tuple[int, bool]:
-    """How many cells of the exercise are there (by grade id, id or defined names); whether no gap is solved."""
+    """How many of the exercise's cells are there (by grade id, id, defined names); whether none is solved."""
     prefix = re.sub(r"[^a-z0-9_]+", "-", week.lower()) + "-"
     trusted = {cell.name: cell for cell in assignment.cells if cell.name} if assignment else {}
     by_id = {cell.cell_id: cell.name for cell in trusted.values() if cell.cell_id}
