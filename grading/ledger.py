@@ -1,8 +1,8 @@
 """Results that are done, each in a file named after what it is the result of.
 
 A key stands for everything that a result depends on, so a result never becomes stale: another submission,
-another test, another seed have another key. A file appears whole or not at all, whenever a writer is killed and
-however many write.
+another test, another seed have another key. A file appears whole or not at all, whenever a writer is killed
+and however many write.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORGOTTEN = 3600.0  # seconds after which another machine's unfinished file is t
 
 
 def key(submission: str, assignment: str, engine: str, seed: int, limits: Limits) -> str:
-    """The name of a result: digests of submission and assignment, the engine's version, grading seed, limits."""
+    """The name of a result: digests of submission and assignment, engine's version, seed, limits."""
     parts = [submission, assignment, engine, seed, to_data(limits)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -151,7 +151,7 @@ for turn in itertools.count():
 
 
 def test_writers_killed_at_any_moment(ledger: Ledger) -> None:
-    """Two writers of the same four results at a time, 30 kills: what is there is whole and is not lost again."""
+    """Two writers of the same four results, 30 kills: what is there is whole and is not lost again."""
     keys = [key(str(number), "", "", 0, Limits()) for number in range(4)]
     chance = random.Random(1)
     seen: set[int] = set()
