@@ -15,7 +15,6 @@ from grading.assignment import solved, unsolved
 from grading.model import Assignment
 from tools.notebooks import ROOT
 
-
 MARKER = ".made-by-grading"  # in a folder that may be emptied
 
 
