@@ -1,4 +1,4 @@
-"""Records results, by one writer: marks into nbgrader's gradebook, executed notebooks into grading/autograded.
+"""Records results, by one writer: marks into nbgrader's gradebook, executed notebooks into autograded/.
 
 What a person has entered (scores, comments, extra credit, extensions) is never touched. Recording the same
 result again changes nothing; recording everything again mends what an interruption left undone.
