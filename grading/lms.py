@@ -35,7 +35,7 @@ class ExportError(Exception):
 
 
 class MoodleExporter(ExportPlugin):
-    """A CSV for Moodle's grade import: who, points, feedback. No points: nothing handed in, or not graded yet.
+    """A CSV for Moodle's grade import: who, points, feedback. No points: nothing handed in or not graded.
 
     On import map the first column to the same field of Moodle's, and for each assignment both the points and
     the feedback: Moodle deletes what is left out.
@@ -180,7 +180,7 @@ def _people(gradebook: Gradebook, wanted: Sequence[str]) -> list[Student]:
 
 
 def _identifier(people: Iterable[Student], wanted: str) -> tuple[str, list[str]]:
-    """The first column's title and what stands in it; ExportError if a student has none or two have the same."""
+    """The first column's title and what stands in it; ExportError if one has none or two the same."""
     people = list(people)
     values = {
         "id number": [person.lms_user_id or "" for person in people],
