@@ -14,9 +14,19 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from grading.hidden import HideHiddenTests
 from grading.model import Assignment, CellRun, GapResult
 
-# Of an output's representations these are kept; text/html is sanitised.
-KEPT = ("text/plain", "text/latex", "image/png", "image/jpeg", "image/gif")
+# Of an output's representations these and text are kept; formgrader's page escapes little by itself.
+PICTURES = ("image/png", "image/jpeg", "image/gif")
 PICTURE = re.compile(r"data:image/(png|jpeg|gif);base64,[A-Za-z0-9+/=\s]*")
+BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
+# In Markdown: tags without attributes that change only how text looks. All others are shown as written.
+PLAIN_TAG = (
+    r"/?(?:b|i|em|strong|u|s|sub|sup|br|hr|p|code|pre|kbd|details|summary|ul|ol|li|table|tr|td|th)\s*/?>"
+)
+OTHER_TAG = re.compile(rf"<(?=[A-Za-z/!?])(?!{PLAIN_TAG})", re.IGNORECASE)
+# Links are kept if they lead to a web page or a picture of the notebook, or stay on the page.
+OTHER_LINK = re.compile(
+    r"\](?:\((?!\s*(?:https?://|mailto:|attachment:|#))|:(?!\s*https?://))", re.IGNORECASE
+)
 LEFT_OUT = "(an output that cannot be shown safely was left out)"
 
 
@@ -53,6 +63,7 @@ def executed_notebook(
     results: test cell → what came of it; a test without one has not been run.
     """
     ids = {cell.name: cell.cell_id for cell in assignment.cells}
+    stubs = {cell.name: cell.source for cell in assignment.cells}
     notebook = new_notebook()
     notebook.metadata = nbformat.from_dict(
         {
@@ -72,7 +83,10 @@ def executed_notebook(
             cell.outputs = outputs
         else:
             make = new_markdown_cell if clean.cell_type == "markdown" else new_raw_cell
-            cell = make(_text(clean.source), id=cell_id)
+            source = _text(clean.source)
+            if clean.kind not in ("text", "given") and source != stubs.get(clean.name):
+                source = harmless_markdown(source)
+            cell = make(source, id=cell_id)
         if clean.kind != "extra" and clean.name in metadata:
             cell.metadata["nbgrader"] = nbformat.from_dict(dict(metadata[clean.name]))
         notebook.cells.append(cell)
@@ -113,10 +127,13 @@ def _harmless(output: Mapping[str, Any]) -> NotebookNode:
     data = output.get("data")
     shown: dict[str, str] = {}
     for mime, value in data.items() if isinstance(data, Mapping) else ():
-        if mime in KEPT:
-            shown[mime] = _text(value)
+        text = _text(value)
+        if mime == "text/plain" or (mime in PICTURES and BASE64.fullmatch(text)):
+            shown[mime] = text
+        elif mime == "text/latex":
+            shown[mime] = text.replace("<", "\\lt ")
         elif mime == "text/html":
-            shown[mime] = clean_html(_text(value))
+            shown[mime] = clean_html(text)
     shown = {mime: value for mime, value in shown.items() if value}
     return (
         new_output("display_data", data=shown or {"text/plain": LEFT_OUT})
@@ -129,6 +146,12 @@ def _harmless(output: Mapping[str, Any]) -> NotebookNode:
             )
         )
     )
+
+
+def harmless_markdown(source: str) -> str:
+    """A student's Markdown in which HTML and links that could run something are shown as they are written."""
+    source = OTHER_TAG.sub("&lt;", source)
+    return OTHER_LINK.sub(lambda match: "]" + {"(": "&#40;", ":": "&#58;"}[match[0][1]], source)
 
 
 def clean_html(html: str) -> str:

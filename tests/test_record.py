@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from nbgrader.utils import determine_grade
 from postgres import new_database, postgres_server  # noqa: F401 (a fixture)
 from traitlets.config import Config
 
-from grading.executed import clean_html
+from grading.executed import clean_html, executed_notebook
 from grading.hidden import NOTE
 from grading.model import (
     Assignment,
@@ -463,6 +464,81 @@ def test_addresses(tmp_path: Path) -> None:
     assert gradebook_url("postgresql://u:p@h/d") == "postgresql+psycopg://u:p@h/d"
     with pytest.raises(RecordError, match="no address"):
         gradebook_url("://")
+
+
+FORMGRADER = """
+import sys, nbformat
+from nbconvert.exporters import HTMLExporter
+from nbgrader.server_extensions.formgrader import handlers
+exporter = HTMLExporter(template_name="formgrade", extra_template_basedirs=[handlers.template_path])
+names = "assignment_id notebook_id submission_id base_url student last_name first_name notebook_path".split()
+resources = {name: "x" for name in names} | {"index": 0, "total": 1}
+print(exporter.from_filename(sys.argv[1], resources=resources)[0])
+"""
+
+
+def test_formgraders_page_runs_nothing_of_a_student(
+    exercise: Assignment, released: Path, tmp_path: Path
+) -> None:
+    path = shutil.copy(released / "grading" / "gradebook.db", tmp_path / "gradebook.db")
+    evil = "<script>evil()</script><img src=x onerror=evil()> <b>bold</b> $a <b$ [x](javascript:evil())"
+    evil += "\n\n[a]( javas&#99;ript:evil()) [b](<javascript:evil()>) [c][d] <javascript:evil()>"
+    evil += "\n\n[d]: javascript:evil()"
+    work = repaired(
+        exercise, {"scale": f"# {evil}", "why": f"{evil}\n\n<!-- --><svg/onload=evil()>"}, extra=True
+    )
+    result = outcome(work, {})
+    data = {"text/html": evil, "image/png": f'x">{evil}', "text/latex": f"${evil}$", "text/plain": evil}
+    outputs = (
+        *({"output_type": "display_data", "data": {mime: text}} for mime, text in data.items()),
+        {"output_type": "stream", "name": "stdout", "text": evil},
+        {"output_type": "error", "ename": evil, "evalue": evil, "traceback": [evil]},
+    )
+    runs = [
+        dataclasses.replace(r, outputs=outputs) if r.cell.kind in ("extra", "test") else r
+        for r in result.cells
+    ]
+    for kind in ("markdown", "raw"):
+        runs.append(CellRun(CleanCell(f"extra{kind}", "extra", evil, kind)))  # type: ignore[arg-type]
+    result = dataclasses.replace(result, cells=tuple(runs))
+    record(result, submission("anna"), work, exercise, path, tmp_path / "autograded")
+    notebook = tmp_path / "autograded" / "anna" / WEEK / f"{WEEK}.ipynb"
+    command = [sys.executable, "-W", "ignore", "-c", FORMGRADER, str(notebook)]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    seen = Tags()
+    seen.feed(page)
+    assert seen.evil == [] and "<b>bold</b>" in page and "evil" in page
+
+
+class Tags(HTMLParser):
+    """What a browser would run of the word evil: scripts, handlers, addresses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.evil: list[str] = []
+        self.script = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.script = tag == "script"
+        self.evil += [f"{tag} {key}" for key, value in attrs if "evil" in (value or "") and key != "alt"]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.script = False
+
+    def handle_data(self, data: str) -> None:
+        if self.script and "evil" in data:
+            self.evil.append(data)
+
+
+def test_a_stub_with_tags_is_still_a_stub(exercise: Assignment) -> None:
+    cells = tuple(
+        dataclasses.replace(c, source="<div>answer</div>") if c.name == "why" else c for c in exercise.cells
+    )
+    for answer, kept in (("<div>answer</div>", True), ("<div>mine</div>", False)):
+        work = repaired(Assignment(WEEK, cells), {"why": answer})
+        runs = [CellRun(cell) for cell in work.variants[0]]
+        notebook = executed_notebook(runs, Assignment(WEEK, cells), {}, {})
+        assert ("<div>" in notebook.cells[-1].source) == kept
 
 
 def test_errors_are_one_line_without_passwords(exercise: Assignment, tmp_path: Path) -> None:
