@@ -1,0 +1,336 @@
+"""What crosses between T, which runs the tests, and S, which runs the student's code.
+
+A message is a tree that JSON can hold, with arrays beside it as npy, dtype and size checked before anything
+is allocated; never pickle. This module runs on both sides. T treats every byte from S as hostile: whatever
+does not fit is a WireError.
+
+Values: None, booleans, numbers, strings, bytes, lists, tuples, dicts, sets, NumPy arrays and scalars,
+TensorFlow tensors and variables. What else there is stays where it is: S gives it a number, and T has a
+handle to it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+HEAD = struct.Struct(">4sII")  # magic, bytes of JSON, number of blobs
+SIZE = struct.Struct(">Q")
+MAGIC = b"LGM1"
+TEXT_LIMIT = 8 * 2**20  # bytes of JSON; larger data belongs in arrays
+BLOB_COUNT = 10_000
+DEPTH = 40
+KINDS = "biufcSU"  # dtypes that may cross: booleans, numbers, strings
+
+
+class WireError(Exception):
+    """A message that is malformed or too large."""
+
+
+class Closed(Exception):
+    """The other side is gone."""
+
+
+class Channel:
+    """Messages over a stream socket. `limit`: bytes of a message that is received."""
+
+    def __init__(self, sock: socket.socket, limit: int = 2**30) -> None:
+        self.sock, self.limit = sock, limit
+
+    def send(self, tree: Any, blobs: list[bytes] | None = None, timeout: float | None = None) -> None:
+        """Send a message. Closed if nobody is there, TimeoutError if nobody reads it."""
+        text = json.dumps(tree).encode()
+        blobs = blobs or []
+        parts = [HEAD.pack(MAGIC, len(text), len(blobs)), *(SIZE.pack(len(blob)) for blob in blobs), text]
+        self.sock.settimeout(timeout)
+        try:
+            self.sock.sendall(b"".join(parts))
+            for blob in blobs:
+                self.sock.sendall(blob)
+        except TimeoutError:
+            raise
+        except OSError:
+            raise Closed from None
+
+    def receive(self, timeout: float | None = None) -> tuple[Any, list[bytes]]:
+        """The next message. WireError, Closed, or TimeoutError after `timeout` seconds in all."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        magic, size, count = HEAD.unpack(self._read(HEAD.size, deadline))
+        if magic != MAGIC:
+            raise WireError("no message of ours")
+        if size > TEXT_LIMIT:
+            raise WireError(f"{size:,} bytes of text in one answer, at most {TEXT_LIMIT:,} are allowed")
+        if count > BLOB_COUNT:
+            raise WireError(f"{count:,} arrays in one answer, at most {BLOB_COUNT:,} are allowed")
+        sizes = [SIZE.unpack(self._read(SIZE.size, deadline))[0] for _ in range(count)]
+        if sum(sizes) > self.limit:
+            raise WireError(
+                f"{sum(sizes):,} bytes of arrays in one answer, at most {self.limit:,} are allowed"
+            )
+        text = self._read(size, deadline)
+        blobs = [self._read(size, deadline) for size in sizes]
+        try:
+            return json.loads(text), blobs
+        except (ValueError, RecursionError) as error:
+            raise WireError(f"not JSON: {type(error).__name__}") from None
+
+    def pending(self) -> bool:
+        """Has the other side sent something that nobody asked for?"""
+        self.sock.settimeout(0)
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK))
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def _read(self, size: int, deadline: float | None) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            if deadline is None:
+                self.sock.settimeout(None)
+            else:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                self.sock.settimeout(left)
+            try:
+                part = self.sock.recv(min(size - len(data), 2**20))
+            except TimeoutError:
+                raise
+            except OSError:
+                raise Closed from None
+            if not part:
+                raise Closed
+            data += part
+        return bytes(data)
+
+
+# Values
+
+
+class Encoder:
+    """Values → tree and blobs.
+
+    other: gives the tree of a value that does not cross. track: mutable values get a number, by which the
+    other side says what it changed; `mutable` lists them.
+    """
+
+    def __init__(self, other: Callable[[Any], Any], track: bool = False) -> None:
+        self.blobs: list[bytes] = []
+        self.mutable: list[Any] = []
+        self._other, self._track = other, track
+
+    def encode(self, value: Any, depth: int = 0) -> Any:
+        """The tree of a value; ValueError if it is nested too deep or holds itself."""
+        if depth > DEPTH:
+            raise ValueError(f"nested more than {DEPTH} deep, or holds itself")
+        if value is None or type(value) in (bool, str):
+            return value
+        if type(value) is int:
+            if abs(value) < 2**53:
+                return value
+            if value.bit_length() > 4096:
+                raise ValueError("an integer of more than 4,096 bits")
+            return {"t": "int", "v": hex(value)}
+        if type(value) is float:
+            return value if math.isfinite(value) else {"t": "float", "v": repr(value)}
+        if type(value) is complex:
+            return {"t": "complex", "v": [repr(value.real), repr(value.imag)]}
+        if isinstance(value, bytes | bytearray):
+            return {"t": "bytes", "b": self._blob(bytes(value))}
+        array = as_array(value)
+        if array is not None:
+            kind, content = array
+            if content.dtype.kind not in KINDS or not content.dtype.itemsize:
+                return self._other(value)
+            tree = {"t": "array", "k": kind, "b": self._blob(npy(content))}
+            return self._tracked(tree, value) if kind in ("numpy", "variable") else tree
+        if isinstance(value, tuple):
+            return {"t": "tuple", "v": [self.encode(item, depth + 1) for item in value]}
+        if isinstance(value, list):
+            return self._tracked({"t": "list", "v": [self.encode(item, depth + 1) for item in value]}, value)
+        if isinstance(value, set | frozenset):
+            items = sorted(value, key=repr)
+            return {"t": "set", "v": [self.encode(item, depth + 1) for item in items]}
+        if isinstance(value, dict):
+            pairs = [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in value.items()]
+            return self._tracked({"t": "dict", "v": pairs}, value)
+        return self._other(value)
+
+    def _tracked(self, tree: dict[str, Any], value: Any) -> dict[str, Any]:
+        if self._track:
+            tree["m"] = len(self.mutable)
+            self.mutable.append(value)
+        return tree
+
+    def _blob(self, data: bytes) -> int:
+        self.blobs.append(data)
+        return len(self.blobs) - 1
+
+
+class Decoder:
+    """Tree and blobs → values. `other`: makes a value of a tree that only the caller understands.
+
+    `mutable`: number → value, of those that the sender wants to hear about if they change.
+    """
+
+    def __init__(self, blobs: list[bytes], other: Callable[[dict[str, Any]], Any]) -> None:
+        self.mutable: dict[int, Any] = {}
+        self._blobs, self._other = blobs, other
+
+    def decode(self, tree: Any, depth: int = 0) -> Any:
+        """The value; WireError for anything that Encoder would not have written."""
+        try:
+            return self._decode(tree, depth)
+        except WireError:
+            raise
+        except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+            raise WireError(f"malformed value: {type(error).__name__}") from None
+
+    def _decode(self, tree: Any, depth: int) -> Any:
+        if depth > DEPTH + 1:
+            raise WireError("nested too deep")
+        if tree is None or isinstance(tree, bool | int | float | str):
+            return tree
+        if not isinstance(tree, dict):
+            raise WireError("malformed value")
+        kind = tree.get("t")
+        if kind == "int":
+            return int(str(tree["v"])[:1100], 16)
+        if kind == "float":
+            return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[tree["v"]]
+        if kind == "complex":
+            return complex(float(tree["v"][0]), float(tree["v"][1]))
+        if kind == "bytes":
+            return self._blob(tree["b"])
+        if kind == "array":
+            value = from_array(str(tree["k"]), array_of(self._blob(tree["b"])))
+        elif kind == "tuple":
+            return tuple(self._items(tree, depth))
+        elif kind == "set":
+            return set(self._items(tree, depth))
+        elif kind == "list":
+            value = self._items(tree, depth)
+        elif kind == "dict":
+            pairs = tree["v"]
+            if not isinstance(pairs, list):
+                raise WireError("malformed dict")
+            value = {self._decode(k, depth + 1): self._decode(v, depth + 1) for k, v in pairs}
+        else:
+            return self._other(tree)
+        if isinstance(tree.get("m"), int):
+            self.mutable[tree["m"]] = value
+        return value
+
+    def _items(self, tree: dict[str, Any], depth: int) -> list[Any]:
+        if not isinstance(tree["v"], list):
+            raise WireError("malformed list")
+        return [self._decode(item, depth + 1) for item in tree["v"]]
+
+    def _blob(self, index: Any) -> bytes:
+        if type(index) is not int or not 0 <= index < len(self._blobs):
+            raise WireError("no such array")
+        return self._blobs[index]
+
+
+def as_array(value: Any) -> tuple[str, np.ndarray] | None:
+    """(kind, content) of an array, tensor, variable or NumPy scalar; None for anything else.
+
+    Half precision of TensorFlow's own kind (bfloat16) becomes float32.
+    """
+    if isinstance(value, np.ndarray):
+        return "numpy", _standard(np.asarray(value))
+    if isinstance(value, np.generic):
+        return "scalar", _standard(np.asarray(value))
+    tf = sys.modules.get("tensorflow")
+    if tf is not None and hasattr(tf, "Variable"):
+        if isinstance(value, tf.Variable):
+            return "variable", _standard(np.asarray(value.numpy()))
+        if isinstance(value, tf.Tensor) and hasattr(value, "numpy"):
+            return "tensor", _standard(np.asarray(value.numpy()))
+    keras = sys.modules.get("keras")
+    if keras is not None and hasattr(keras, "Variable") and isinstance(value, keras.Variable):
+        return "variable", _standard(np.asarray(value))
+    return None
+
+
+def _standard(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "V" and array.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        return array.astype(np.float32)
+    if array.dtype.kind == "O":  # tensors of strings
+        items = array.ravel().tolist()
+        if items and all(isinstance(item, bytes) for item in items):
+            return array.astype("S")
+    return array
+
+
+def from_array(kind: str, array: np.ndarray) -> Any:
+    """The reverse of as_array."""
+    if kind == "numpy":
+        return array
+    if kind == "scalar":
+        if array.shape:
+            raise WireError("a scalar with a shape")
+        return array[()]
+    if kind in ("tensor", "variable"):
+        import tensorflow as tf
+
+        content = array.astype(object) if array.dtype.kind == "S" else array
+        return tf.Variable(content) if kind == "variable" else tf.constant(content)
+    raise WireError("an array of unknown kind")
+
+
+def npy(array: np.ndarray) -> bytes:
+    """An array in NumPy's file format, without pickle."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+    return file.getvalue()
+
+
+def array_of(data: bytes) -> np.ndarray:
+    """The array in npy data; dtype and size are checked before memory is taken."""
+    file = io.BytesIO(data)
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise WireError("not npy 1.0")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=2000)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise WireError(f"malformed array: {type(error).__name__}") from None
+    if dtype.kind not in KINDS or dtype.hasobject or not dtype.itemsize or dtype.subdtype:
+        raise WireError("an array of a type that may not cross")
+    if any(type(n) is not int or n < 0 for n in shape) or len(shape) > 32:
+        raise WireError("an array of impossible shape")
+    start = file.tell()
+    if math.prod(shape) * dtype.itemsize != len(data) - start:
+        raise WireError("an array whose size is not that of its data")
+    flat = np.frombuffer(data, dtype, offset=start)
+    return flat.reshape(shape, order="F" if fortran else "C").copy(order="K")
+
+
+def apply_change(old: Any, new: Any) -> None:
+    """Give a mutable value the content that the other side gave its copy."""
+    array = as_array(old)
+    if array is not None:
+        content = np.asarray(new.numpy() if hasattr(new, "numpy") else new)
+        if array[0] == "variable":
+            old.assign(content)
+        elif old.shape == content.shape and old.dtype == content.dtype:
+            old[...] = content
+    elif isinstance(old, list) and isinstance(new, list):
+        old[:] = new
+    elif isinstance(old, dict) and isinstance(new, dict):
+        old.clear()
+        old.update(new)
