@@ -20,12 +20,12 @@ from typing import Any
 from tqdm import tqdm
 from traitlets.config import Config, PyFileConfigLoader
 
-from grading import collect, engine, feedback, report
+from grading import collect, engine, feedback, lms, report
 from grading.assignment import assignment_from_gradebook
 from grading.ledger import Ledger, key
 from grading.model import Assignment, GapResult, Job, Limits, Outcome, Repaired, Submission
 from grading.people import Secrets, secrets_for
-from grading.record import Differences, Recorded, Recorder, automatic_marks, differences
+from grading.record import Differences, Recorded, Recorder, automatic_marks, differences, gradebook
 from grading.repair import repair
 from grading.tables import write_whole
 from tools.notebooks import ROOT
@@ -124,7 +124,8 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
         summary.resumed = len(summary.outcomes) - len(waiting)
         for path in ledger.damaged:
             say(f"{path}: damaged, graded again")
-    if not summary.outcomes:
+    unread = collect.report_of(course.submitted, week).unreadable
+    if not summary.outcomes and not unread:
         say(f"nothing to grade: no notebook in {course.submitted}/STUDENT/{week}/{week}.ipynb")
         return summary
 
@@ -229,10 +230,7 @@ def record_all(
                 outcome = Outcome(pseudonym, failure=why)
             else:
                 recorded = recorder.record(outcome, submission, repaired)
-                page = feedback.feedback_page(outcome, repaired, assignment)
-                path = course.feedback / submission.student / assignment.week / f"{assignment.week}.html"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(path, page)
+                write_feedback(course, submission.student, outcome, repaired, assignment)
             summary.recorded[submission.student] = recorded
             rows.append(
                 report.ReportRow(
@@ -243,9 +241,30 @@ def record_all(
                     penalty=recorded.penalty,
                 )
             )
+        for entry in collect.report_of(course.submitted, assignment.week).unreadable:
+            if options.students is None or entry.student in options.students:
+                problem = "; ".join(entry.notes) or "nothing that was handed in can be read"
+                repaired = Repaired((), problem=problem)
+                recorded = recorder.not_graded(entry.student, problem, repaired=repaired)
+                summary.recorded[entry.student] = recorded
+                outcome = unreadable(secrets.pseudonym(entry.student), assignment, repaired)
+                write_feedback(course, entry.student, outcome, repaired, assignment)
+                rows.append(report.ReportRow(outcome.pseudonym, outcome, repaired, entry.handed_in))
     folder = course.results(assignment.week)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "report.html", report.report_page(rows, assignment))
+    with gradebook(course.address) as book:
+        lms.write_grades(book, folder / "grades.csv", [assignment.week])
+        lms.write_moodle(book, folder / "moodle.csv", [assignment.week])
+
+
+def write_feedback(
+    course: Course, student: str, outcome: Outcome, repaired: Repaired, assignment: Assignment
+) -> None:
+    """A student's page."""
+    path = course.feedback / student / assignment.week / f"{assignment.week}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, feedback.feedback_page(outcome, repaired, assignment))
 
 
 def marks(course: Course, week: str, assignment: Assignment) -> dict[str, dict[str, float]]:

@@ -85,13 +85,13 @@ def honest(week: str, assignment: Assignment, n: int, seed: int = 0, root: Path 
     rng.shuffle(wrong)
     samples = []
     for i in range(n):
-        points = dict(full)
+        points, left_open = dict(full), list[str]()
         if i % 4 == 0:
             entry = right[i // 4 % len(right)]
-            name, replaced, left_open = f"right: {entry.name}", entry.replaced, []
+            name, replaced = f"right: {entry.name}", entry.replaced
         elif i % 4 in (1, 2):
             entry = wrong[(i // 2) % len(wrong)]
-            name, replaced, left_open = f"wrong: {entry.name}", entry.replaced, []
+            name, replaced = f"wrong: {entry.name}", entry.replaced
             points[entry.gaps[0]] = 0.0
         else:
             left_open = sorted(rng.sample(sorted(full), rng.randint(1, len(full))))

@@ -134,7 +134,16 @@ def make_shell(outputs: Outputs) -> Any:
     from traitlets.config import Config
 
     class Publisher(DisplayPublisher):
-        def publish(self, data: Any, metadata: Any = None, **_: Any) -> None:
+        def publish(
+            self,
+            data: Any,
+            metadata: Any = None,
+            source: Any = None,
+            *,
+            transient: Any = None,
+            update: Any = False,
+            **options: Any,
+        ) -> None:
             outputs.show({"output_type": "display_data", "metadata": {}}, dict(data))
 
         def clear_output(self, wait: bool = False) -> None:
