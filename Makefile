@@ -13,7 +13,7 @@ ARGS ?=
 RUN = "$(VENV)/bin/python" -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test lint notebooks release student bank benchmark speed lock colab-test clean
+.PHONY: help setup lab test lint notebooks release student bank grade check demo trial throughput benchmark speed lock colab-test clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET [NAME=value]'
@@ -43,6 +43,21 @@ student: setup ## Build the students' repository in OUT (build/student)
 
 bank: setup ## Run a week's right and wrong answers under many seeds (WEEK=week03_rbm SEEDS=20)
 	@$(RUN) grading.bank "$(WEEK)" --seeds $(SEEDS) $(ARGS)
+
+grade: setup ## Grade a week's submissions (WEEK=week03_rbm ARGS="--zip all.zip --students class.csv")
+	@$(RUN) grading grade "$(WEEK)" $(ARGS)
+
+check: setup ## Is a week's exercise fit to be released? (WEEK=week03_rbm)
+	@$(RUN) grading check "$(WEEK)" $(ARGS)
+
+demo: setup ## Grade a sample class end to end, in build/demo
+	@$(RUN) grading demo $(ARGS)
+
+trial: setup ## Grade 64 submissions while processes are killed, and compare (WEEK=week03_rbm)
+	@$(RUN) grading trial "$(WEEK)" $(ARGS)
+
+throughput: setup ## Time the grading engine beside nbgrader autograde (WEEK=week03_rbm)
+	@$(RUN) grading benchmark "$(WEEK)" $(ARGS)
 
 benchmark: setup ## Run a week with its "Going bigger" parameters (WEEK=week03_rbm)
 	@$(RUN) tools.benchmark "$(WEEK)" $(ARGS)
