@@ -39,7 +39,7 @@ def assignment_from_source(week: str, root: Path = ROOT) -> Assignment:
 
 
 def assignment_from_gradebook(address: str | Path, week: str, root: Path = ROOT) -> Assignment:
-    """The exercise from the gradebook, which has the full tests; the order is that of the released notebook."""
+    """The exercise from the gradebook, with the full tests; its order is the released notebook's."""
     from grading.record import RecordError, gradebook
 
     path = root / "exercises" / week / f"{week}.ipynb"
