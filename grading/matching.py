@@ -6,8 +6,9 @@ import bisect
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from grading.assignment import visible
 from grading.model import Assignment, Doubt, TrustedCell
@@ -78,7 +79,11 @@ class Matcher:
         todo = list(reversed(loose))
         while todo:
             cell = todo.pop()
-            if flat(cell.source) in self.exact or len(done) + len(todo) > len(loose) + PIECES:
+            if (
+                flat(cell.source) in self.exact
+                or untouched(cell)
+                or len(done) + len(todo) > len(loose) + PIECES
+            ):
                 done.append(cell)
                 continue
             text = f"\n{_trimmed(cell.source)}\n"
@@ -96,7 +101,8 @@ class Matcher:
             ]
             pieces = [replace(p, part=cell.part * 4 + i) for i, p in enumerate(pieces) if p.source.strip()]
             if len(pieces) > 1:
-                found.repairs.append(f"The cell {name!r} had been merged with another cell: taken apart.")
+                what = "had text of the student's in it" if owner else "had been merged with another cell"
+                found.repairs.append(f"The cell {name!r} {what}: taken apart.")
             todo += reversed(pieces[1:])
             if pieces[0].grade_id == name:
                 done.append(pieces[0])
@@ -381,15 +387,24 @@ def longest_rise(pairs: Sequence[tuple[Loose, int]]) -> list[tuple[Loose, int]]:
 
 def untouched(cell: Loose) -> bool:
     """Whether a cell is as a release made it, by nbgrader's checksum."""
-    if not cell.checksum:
-        return False
-    kind = cell.cell_type
-    for grade in (True, False):
-        text = f"{cell.source}{kind}{grade}{cell.is_solution}{cell.is_locked}{cell.grade_id}"
-        text += str(cell.points) if grade and cell.points is not None else ""
-        if hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() == cell.checksum:
-            return True
-    return False
+    meta = {
+        "solution": cell.is_solution,
+        "locked": cell.is_locked,
+        "grade_id": cell.grade_id,
+        "points": cell.points,
+    }
+    sums = (made_checksum(cell.source, cell.cell_type, meta | {"grade": grade}) for grade in (False, True))
+    return bool(cell.checksum) and cell.checksum in sums
+
+
+def made_checksum(source: str, cell_type: str, meta: Mapping[str, Any]) -> str:
+    """nbgrader's checksum of a cell with its metadata."""
+    grade, solution = bool(meta.get("grade")), bool(meta.get("solution"))
+    locked = not solution and (grade or bool(meta.get("locked")))
+    text = f"{source}{cell_type}{grade}{solution}{locked}{meta['grade_id']}"
+    if grade and meta.get("points") is not None:
+        text += str(float(meta["points"]))
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def unfenced(source: str) -> str:

@@ -2,8 +2,8 @@
 
 Editors and students split, copy, move, merge, retype and delete cells, and strip what nbgrader knows them by.
 The clean notebook is the instructor's, with the student's answers in its gaps and the student's own cells
-where they stood. Where it is doubtful what was meant, there are variants, of which the best counts. Nothing is
-executed, and no file makes this raise.
+where they stood. Where it is doubtful what was meant, there are variants, of which the best counts. Nothing
+is executed, and no file makes this raise.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def _check_week(loose: Sequence[Loose], found: Matched, matcher: Matcher) -> Non
         ):  # fmt: skip
             return
     raise Unreadable(
-        f"This is another notebook, not the exercise {matcher.assignment.week}: none of its gaps was found. Hand"
-        " in the notebook of this exercise."
+        f"This is another notebook, not the exercise {matcher.assignment.week}: none of its gaps was found."
+        " Hand in the notebook of this exercise."
     )
 
 
