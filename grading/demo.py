@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from grading import attacks, collect, damage, run, samples
+from grading import collect, damage, run, samples
 from grading.assignment import assignment_from_source
 from grading.engine import Place
+from grading.hostile import ATTACKS, hostile
 from grading.model import Assignment, Limits
 from grading.trial import course_folder
 
@@ -69,8 +70,9 @@ def students(assignment: Assignment) -> Iterator[Student]:
         harm = damage.find(kind)
         yield Student(name, plain, harm.apply(solved_but()), f"right, then damaged: {harm.name}")
     yield Student("Ivan Ilić", plain, solved_but(train_gaussian=SLOW), "an endless loop in one gap")
-    for name, attack in zip(["Jo Jansen", "Kim Keller"], attacks.for_demo(assignment), strict=True):
-        yield Student(name, plain, attack.notebook, f"hostile: {attack.name}")
+    for name, attack in [("Jo Jansen", ATTACKS[1]), ("Kim Keller", ATTACKS[4])]:
+        sample = hostile(assignment, attack)
+        yield Student(name, plain, sample.notebook, sample.name)
     yield Student(
         "Lena Lang",
         plain,

@@ -33,7 +33,7 @@ from tools.notebooks import ROOT
 # Modules on which no result depends. A new one counts until it is named here.
 NO_RESULT = set(
     "__init__ __main__ archive bank benchmark check collect damage demo engine executed executor feedback "
-    "harmless late ledger lms nbgrader_config pages people record report run samples tables transfer "
+    "harmless hostile late ledger lms nbgrader_config pages people record report run samples tables transfer "
     "trial".split()
 )
 DONE, FAILED, NOT_ACCEPTED = 0, 2, 3  # exit statuses; 1 is an error that stopped the run

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import psutil
 
-from grading import attacks, samples
+from grading import samples
 from grading.assignment import assignment_from_source
+from grading.hostile import hostile_class
 from grading.model import Assignment
 from grading.record import automatic_marks
 from tools import release
@@ -41,7 +42,7 @@ def course_folder(folder: Path, week: str, class_: Sequence[samples.Sample]) -> 
 def class_of(week: str, assignment: Assignment, n: int, hostile: int, seed: int) -> list[samples.Sample]:
     """n submissions, `hostile` of them, in an order of their own."""
     made = samples.honest(week, assignment, n - hostile, seed)
-    made += attacks.samples(assignment, hostile, seed)
+    made += hostile_class(assignment, hostile)
     random.Random(seed).shuffle(made)
     return made
 
