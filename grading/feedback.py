@@ -27,13 +27,13 @@ CELLS = 300  # of a notebook
 
 # Type of the exception that ended a test → what it usually means.
 MEANINGS = {
-    "NotImplementedError": "This gap still has the line raise NotImplementedError: it counts as not answered.",
+    "NotImplementedError": "The line raise NotImplementedError still stands here: not answered yet.",
     "NameError": "A name does not exist when the test runs. Is it spelt as in the task, and did its cell run "
     "without an error?",
     "SyntaxError": "Python cannot read this cell, so nothing in it ran.",
     "IndentationError": "Python cannot read this cell, so nothing in it ran.",
-    "ImportError": "A module or a name in it could not be imported. The grader has the packages of the course "
-    "and no others.",
+    "ImportError": "A module or a name in it could not be imported. The grader has the course's packages and "
+    "no others.",
     "ModuleNotFoundError": "A module could not be imported. The grader has the packages of the course and no "
     "others.",
     "FileNotFoundError": "A file is missing. The grader has the files of the exercise and no others.",
@@ -180,38 +180,35 @@ def _manual_row(cell: TrustedCell, title: str, grade: ManualGrade, anchor: str) 
     words = (("", "Read by a person."),)
     if grade.comment:
         words = (("", "Your instructor writes:"),)
-    return Row(
-        title, cell.name, grade.points, cell.points, state, "graded", words, grade.comment, "", anchor
-    )
+    return Row(title, cell.name, grade.points, cell.points, state, "graded", words, grade.comment, "", anchor)
 
 
 def _row(result: GapResult, title: str, anchor: str, secrets: set[str]) -> Row:
     state = _state(result.points, result.max_points)
     if result.passed:
-        return Row(
-            title, result.gap, result.points, result.max_points, state, "passed", (), "", "", anchor
-        )
+        return Row(title, result.gap, result.points, result.max_points, state, "passed", (), "", "", anchor)
     words: list[tuple[str, str]] = []
     message = scrub(plain(result.message, 4000), secrets).strip()
     verdict = "hidden test failed" if result.hidden else "visible test failed"
     if result.ended_by:
         verdict, what, todo = pages.limit_words(result.ended_by)
-        words += [("", what), ("Next: ", todo)]
+        words += [("", message or what), ("Next: ", todo)]
+        message = ""
     elif result.error == "NotImplementedError":
         verdict = "not answered"
         words.append(("", MEANINGS[result.error]))
         message = ""
     elif result.error == "Unreadable":
-        verdict = "not read"
+        verdict, message = "not read", ""  # the page says it once, above
+        words.append(("", "Nothing of your notebook could be read: see above."))
     elif result.hidden:
         about = " ".join(line.strip().lstrip("#").strip() for line in plain(result.about, 1000).split("\n"))
-        words.append(("The visible test passed. The hidden one is about: ", about.strip() or "inputs other than those of the visible test."))
+        words.append(("", "The visible test passed. The hidden one is about:"))
+        words.append(("", about.strip() or "inputs other than those of the visible test."))
     if not result.ended_by and result.error in MEANINGS and result.error != "NotImplementedError":
         words.append(("", MEANINGS[result.error]))
-    if message and result.error not in TELLING and not result.ended_by:
-        message = f"{plain(result.error, 80)}: {message}"
-    elif not message and not result.ended_by and result.error not in TELLING:
-        message = plain(result.error, 80)
+    if result.error not in TELLING and not result.ended_by and not message.startswith(result.error):
+        message = f"{plain(result.error, 80)}: {message}".removesuffix(": ")
     if not (words or message):
         words.append(("", "The test says no more than that the result is not what it expects."))
     trace = scrub(plain(result.traceback, 6000), secrets).strip("\n")
@@ -295,9 +292,7 @@ def _code(source: str, harmless: Harmless) -> Markup:
     return Markup('<pre class="code"><code>{}</code></pre>').format(inside)
 
 
-def _outputs(
-    run: CellRun, harmless: Harmless, hide: Callable[[str], str] | None = None
-) -> Iterator[Markup]:
+def _outputs(run: CellRun, harmless: Harmless, hide: Callable[[str], str] | None = None) -> Iterator[Markup]:
     """A cell's outputs; `hide` takes hidden lines out of those of a test, whose error the table tells."""
     for output in run.outputs:
         if not isinstance(output, Mapping):

@@ -1,7 +1,7 @@
 """What students' code displays, made safe to open: no scripts, no addresses that load by themselves.
 
-The pages forbid scripts and network besides (`pages.py`). What is hostile may also be huge, so that everything
-here has a budget for each page: a million nested tags would keep the sanitiser busy for minutes.
+The pages forbid scripts and network besides (`pages.py`). What is hostile may also be huge: all this has a
+budget for each page, since a million nested tags would keep the sanitiser busy for minutes.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Harmless:
         self.tags -= tags
         start = time.thread_time()
         clean = nh3.clean(
-            source,
+            source.encode("utf-8", "replace").decode("utf-8"),  # lone surrogates
             tags=TAGS_KEPT,
             attributes=ATTRIBUTES,
             attribute_filter=self._attribute,

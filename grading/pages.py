@@ -1,7 +1,7 @@
 """What the two pages, feedback and report, have in common: templates, style, and a policy against scripts.
 
-A page is one file. Its Content-Security-Policy lets the browser run no script, load nothing and apply no style
-but the one in the page's head; pictures only where they are embedded.
+A page is one file. Its Content-Security-Policy lets the browser run no script, load nothing and apply no
+style but the one in the page's head; pictures only where they are embedded.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ LIMITS: dict[str, tuple[str, str, str]] = {
         "Your code was stopped because it took longer than a cell may take.",
         "Look for a loop that never ends, then for loops over single values that one array operation could "
         "replace. %time in front of a line tells how long it takes.",
+    ),
+    "notebook": (
+        "took too long in all",
+        "Your notebook was stopped because as a whole it took longer than it may.",
+        "Find out which cells take longest, and do less there: fewer steps, no loops over single values.",
     ),
     "memory": (
         "too much memory",
@@ -136,7 +141,7 @@ def title(assignment: Assignment) -> str:
 
 
 def gap_titles(assignment: Assignment) -> dict[str, str]:
-    """Gap, and name of a manual cell → the heading that stands before it; the name where that is not its own."""
+    """Gap, and name of a manual cell → the heading before it; the name where several share a heading."""
     titles: dict[str, str] = {}
     heading, manual = "", set()
     for cell in assignment.cells:

@@ -142,8 +142,6 @@ def typical(assignment: Assignment) -> tuple[Outcome, Repaired]:
                 Doubt("slow_mean", "the function is defined twice; the version with more points counts"),
             ),
         },
-        limits_hit=(
-            LimitEvent("slow_mean", "time", "The cell slow_mean was stopped after 120 seconds."),
-        ),
+        limits_hit=(LimitEvent("slow_mean", "time", "The cell slow_mean was stopped after 120 seconds."),),
         suspicions=("the cell extra1 called inspect.stack() 40 times",),
     )
