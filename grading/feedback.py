@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -48,6 +48,7 @@ class ManualGrade:
 
     points: float | None = None
     comment: str = ""
+    answered: bool = True  # False: left as it was handed out, hence no points
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ def feedback_page(
 ) -> str:
     """The page, a whole HTML file.
 
-    manual: name of a manual cell → what a person gave; those that are missing are pending. penalty: points
-    taken for handing in late.
+    manual: name of a manual cell → what a person gave; those that are missing are pending. Of a test: points
+    that a person gave instead of the test's. Of a solution cell: a comment. penalty: points taken for
+    handing in late.
     """
     harmless = Harmless()
     secrets = telling(
@@ -134,6 +136,23 @@ def feedback_page(
     return pages.page("feedback.html", values)
 
 
+def manual_grades(notebook: Any, assignment: Assignment) -> dict[str, ManualGrade]:
+    """What persons entered in the gradebook, from nbgrader's SubmittedNotebook: points and comments."""
+    kinds = {cell.name: cell.kind for cell in assignment.cells}
+    comments = {comment.name: (comment.manual_comment or "").strip() for comment in notebook.comments}
+    found = {}
+    for grade in notebook.grades:
+        by_hand = grade.manual_score is not None or bool(grade.extra_credit)
+        wanted = by_hand or (kinds.get(grade.name) == "manual" and grade.auto_score is not None)
+        if kinds.get(grade.name) in ("manual", "test") and wanted and not grade.needs_manual_grade:
+            comment = comments.get(grade.name, "")
+            found[grade.name] = ManualGrade(float(grade.score), comment, by_hand or grade.auto_score != 0)
+    for name, comment in comments.items():
+        if comment and name in kinds and name not in found:
+            found[name] = ManualGrade(None, comment)
+    return found
+
+
 def _runs(outcome: Outcome, repaired: Repaired) -> tuple[CellRun, ...]:
     """The cells as run; as handed in where nothing ran."""
     if outcome.cells or not repaired.variants:
@@ -169,18 +188,32 @@ def _rows(
                 yield Row(title, cell.gap, None, cell.points, "wait", "not graded yet", anchor=anchor)
             else:
                 left.remove(result)
-                yield _row(result, title, anchor, secrets)
+                row = _row(result, title, anchor, secrets)
+                comment = manual.get(answers.get(cell.gap, ""), ManualGrade()).comment
+                yield _by_hand(row, manual.get(cell.name, ManualGrade()), comment)
+
+
+def _by_hand(row: Row, grade: ManualGrade, comment: str) -> Row:
+    """A test's row with the points and the comment of a person, where there are any."""
+    words = row.paragraphs
+    if grade.points is not None and grade.points != row.points:
+        words += (("", f"Your instructor has changed these points: the test gave {row.points or 0:g}."),)
+        row = replace(row, points=grade.points, state=_state(grade.points, row.max_points))
+    for said in (grade.comment, comment):
+        if said:
+            words += (("Your instructor writes: ", said),)
+    return replace(row, paragraphs=words)
 
 
 def _manual_row(cell: TrustedCell, title: str, grade: ManualGrade, anchor: str) -> Row:
     if grade.points is None:
         words: tuple[tuple[str, str], ...] = (("", "Your instructor reads this answer."),)
         return Row(title, cell.name, None, cell.points, "wait", "pending", words, grade.comment, "", anchor)
-    state = _state(grade.points, cell.points)
-    words = (("", "Read by a person."),)
-    if grade.comment:
-        words = (("", "Your instructor writes:"),)
-    return Row(title, cell.name, grade.points, cell.points, state, "graded", words, grade.comment, "", anchor)
+    state, verdict = _state(grade.points, cell.points), "graded"
+    words = (("", "Your instructor writes:" if grade.comment else "Read by a person."),)
+    if not grade.answered:
+        verdict, words = "not answered", ()
+    return Row(title, cell.name, grade.points, cell.points, state, verdict, words, grade.comment, "", anchor)
 
 
 def _row(result: GapResult, title: str, anchor: str, secrets: set[str]) -> Row:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import graded
@@ -136,6 +137,43 @@ def test_manual_points_comments_and_penalty(exercise: Assignment) -> None:
     assert "1.5 of 2" in said and "And the <cost>?" in said
     nothing = text_of(feedback_page(outcome, repaired, exercise, {"why": ManualGrade(0.0)}, penalty=99))
     assert "0 of 10 points" in nothing
+
+
+def test_what_a_person_changed(exercise: Assignment) -> None:
+    def grade(name: str, auto: float | None, manual: float | None, needs: bool = False) -> Any:
+        score = manual if manual is not None else auto or 0.0
+        return SimpleNamespace(
+            name=name,
+            auto_score=auto,
+            manual_score=manual,
+            extra_credit=None,
+            needs_manual_grade=needs,
+            score=score,
+        )
+
+    said_of = {"fit": "a sign", "why": None, "gone": "x", "mean_of": None}
+    comments = [
+        SimpleNamespace(name=name, manual_comment=said, auto_comment="No response.")
+        for name, said in said_of.items()
+    ]
+    grades = [grade("test_mean_of", 2.0, None), grade("test_slow_mean", 0.0, 3.0, needs=True)]
+    grades += [grade("test_fit", 0.0, 2.5), grade("why", 0.0, None), grade("gone", None, 1.0)]
+    notebook = SimpleNamespace(comments=comments, grades=grades)
+    manual = feedback.manual_grades(notebook, exercise)
+    assert manual == {
+        "test_fit": ManualGrade(2.5),
+        "fit": ManualGrade(None, "a sign"),
+        "why": ManualGrade(0.0, answered=False),
+    }
+    outcome, repaired = graded.graded(
+        exercise, GapResult("fit", 0.0, 3.0, False, "AssertionError", "wrong sign")
+    )
+    said = text_of(feedback_page(outcome, repaired, exercise, manual))
+    assert "7.5 of 10 points" in said and "2.5 of 3 ◐" in said
+    assert "why 0 of 2 ✗ not answered" in said and "No response" not in said
+    assert "changed these points: the test gave 0." in said and "Your instructor writes: a sign" in said
+    notebook.grades[-2].needs_manual_grade = True
+    assert "why" not in feedback.manual_grades(notebook, exercise), "pending"
 
 
 def test_a_notebook_that_cannot_be_read(exercise: Assignment) -> None:
