@@ -27,7 +27,8 @@ CELLS = 300  # of a notebook
 
 # Type of the exception that ended a test → what it usually means.
 MEANINGS = {
-    "NotImplementedError": "The line raise NotImplementedError still stands here: not answered yet.",
+    "NotImplementedError": "The line raise NotImplementedError was reached: this gap, or one that it "
+    "calls, is not answered yet.",
     "NameError": "A name does not exist when the test runs. Is it spelt as in the task, and did its cell run "
     "without an error?",
     "SyntaxError": "Python cannot read this cell, so nothing in it ran.",
