@@ -1,4 +1,4 @@
-"""How T, the trusted process, gets and ends an S, the student's process: the one thing that it asks of its Station."""
+"""How T, the trusted process, gets and ends an S, the student's process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Lifeline(Protocol):
     """What T can ask for. There is at most one S at a time."""
 
     def start_student(self) -> socket.socket:
-        """A fresh S; T's end of the connection to it. OSError if none can be had, which is the grader's fault."""
+        """A fresh S; T's end of the connection to it. OSError if none can be had: the grader's fault."""
         ...
 
     def stop_student(self) -> StudentUse:

@@ -245,6 +245,7 @@ def record_all(
                     repaired=replace(repaired, variants=()),
                     timestamp=submission.timestamp,
                     penalty=recorded.penalty,
+                    waiting=recorded.waiting,
                 )
             )
         for entry in collect.report_of(course.submitted, assignment.week).unreadable:

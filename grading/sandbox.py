@@ -1,7 +1,7 @@
 """The sandbox around S: what bubblewrap shows to the student's code and what it keeps from it.
 
-Run by root, bubblewrap needs no user namespace, and each submission gets an unprivileged user number of its own
-(grading/zygote.py). Run by anybody else, it makes a user namespace, in which there are no rights outside.
+Run by root, bubblewrap needs no user namespace, and each submission gets an unprivileged user number of its
+own (grading/zygote.py). Run by anybody else, it makes a user namespace, in which there are no rights outside.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Station executes one submission at a time: it owns the two fork servers, hands their children to each other
+"""A Station executes one submission at a time: it owns two fork servers, hands their children to each other
 and watches what the student's processes use.
 
 There is one for each worker. Several may live in one process, each used by the thread that made it, since the

@@ -27,7 +27,7 @@ HEAD = struct.Struct(">4sII")  # magic, bytes of JSON, number of blobs
 SIZE = struct.Struct(">Q")
 MAGIC = b"LGM1"
 TEXT_LIMIT = 8 * 2**20  # bytes of JSON; larger data belongs in arrays
-BLOB_COUNT = 10_000
+BLOB_COUNT = 100_000
 DEPTH = 40
 KINDS = "biufcSU"  # dtypes that may cross: booleans, numbers, strings
 
@@ -160,6 +160,8 @@ class Encoder:
             return self._tracked(tree, value) if kind in ("numpy", "variable") else tree
         if isinstance(value, tuple):
             return {"t": "tuple", "v": [self.encode(item, depth + 1) for item in value]}
+        if isinstance(value, list) and _all_scalars(value):
+            return self._tracked({"t": "scalars", "b": self._blob(npy(np.array(value)))}, value)
         if isinstance(value, list):
             return self._tracked({"t": "list", "v": [self.encode(item, depth + 1) for item in value]}, value)
         if isinstance(value, set | frozenset):
@@ -224,6 +226,8 @@ class Decoder:
             return set(self._items(tree, depth))
         elif kind == "list":
             value = self._items(tree, depth)
+        elif kind == "scalars":
+            value = list(array_of(self._blob(tree["b"])))
         elif kind == "dict":
             pairs = tree["v"]
             if not isinstance(pairs, list):
@@ -244,6 +248,13 @@ class Decoder:
         if type(index) is not int or not 0 <= index < len(self._blobs):
             raise WireError("no such array")
         return self._blobs[index]
+
+
+def _all_scalars(items: list[Any]) -> bool:
+    """Are these NumPy numbers of one type? Then they cross as one array."""
+    if not items or not isinstance(items[0], np.generic) or items[0].dtype.kind not in "biufc":
+        return False
+    return all(type(item) is type(items[0]) for item in items)
 
 
 def as_array(value: Any) -> tuple[str, np.ndarray] | None:

@@ -1,8 +1,8 @@
 """Fork servers: each imports the slow libraries once and forks a process for every submission.
 
 `python -m grading.zygote student FD OPTIONS` runs inside of bubblewrap and forks S; it confines each child so
-that submissions cannot reach each other. `python -m grading.zygote trusted FD OPTIONS` runs outside and forks T.
-FD is a socket to the Station: each message brings the socket of a child and a line of JSON. At its end the
+that submissions cannot reach each other. `python -m grading.zygote trusted FD OPTIONS` runs outside and forks
+T. FD is a socket to the Station: each message brings the socket of a child and a line of JSON. At its end the
 server ends. No TensorFlow operation may run here: threads do not survive a fork.
 """
 
@@ -93,8 +93,8 @@ def main() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             control.close()
             _child(role, fds[0], json.loads(message), options, function)
-        for fd in fds:
-            os.close(fd)
+        for received in fds:
+            os.close(received)
 
 
 def _child(
