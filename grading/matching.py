@@ -18,6 +18,7 @@ from grading.snippets import MOST, flat, is_stub, likeness, look, same_code, sta
 LOCKED = ("text", "given", "test")
 ALIKE = 0.7  # share of words in common from which a cell without ids is taken for a changed copy
 LEAST = 60  # characters of a trusted cell that is looked for inside of other cells
+Place = tuple[int, int]
 PIECES = 200  # into which cells are taken apart, altogether
 
 
@@ -28,6 +29,7 @@ class Matched:
     claims: dict[str, list[Loose]] = field(default_factory=lambda: defaultdict(list))
     extras: list[Loose] = field(default_factory=list)
     left_out: list[Loose] = field(default_factory=list)  # cells of an earlier release, not the student's
+    by_place: set[str] = field(default_factory=set)  # trusted cells that were found by their place only
     repairs: list[str] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
 
@@ -73,20 +75,21 @@ class Matcher:
 
     def _apart(self, loose: Sequence[Loose], found: Matched) -> list[Loose]:
         """Take trusted cells out of cells into which they were merged, or in which the student wrote."""
-        blocks = [(cell.name, f"\n{_trimmed(self.seen[cell.name])}\n") for cell in self.locked]
+        blocks = [(cell.name, f"\n{trimmed(self.seen[cell.name])}\n") for cell in self.locked]
         blocks = [(name, block) for name, block in blocks if len(block) >= LEAST]
         done: list[Loose] = []
         todo = list(reversed(loose))
         while todo:
             cell = todo.pop()
             if (
-                flat(cell.source) in self.exact
+                len(cell.source) > MOST
+                or flat(cell.source) in self.exact
                 or untouched(cell)
                 or len(done) + len(todo) > len(loose) + PIECES
             ):
                 done.append(cell)
                 continue
-            text = f"\n{_trimmed(cell.source)}\n"
+            text = f"\n{trimmed(cell.source)}\n"
             name, block = next(((n, b) for n, b in blocks if b in text), ("", ""))
             if not name:
                 done.append(cell)
@@ -299,11 +302,12 @@ class Matcher:
     def _renamed(self, rest: list[Loose], found: Matched) -> list[Loose]:
         """Gaps that an earlier release called otherwise, by their place; its other cells are left out."""
         left: list[Loose] = []
+        fixed = self.fixed_places(found)
         for cell in rest:
             if not cell.grade_id or cell.grade_id in self.cells:
                 left.append(cell)
             elif cell.is_solution:
-                before, after = self.between(cell, found)
+                before, after = self.between(cell, fixed)
                 kind = "solution" if cell.cell_type == "code" else "manual"
                 places = [
                     (likeness(cell.source, trusted.source), -place, trusted.name)
@@ -313,6 +317,8 @@ class Matcher:
                 if places:
                     name = max(places)[2]
                     found.claims[name].append(cell)
+                    found.by_place.add(name)
+                    fixed = self.fixed_places(found)
                     found.repairs.append(f"{cell.grade_id!r} of an earlier release is today's {name!r}.")
                 else:
                     left.append(cell)
@@ -331,10 +337,10 @@ class Matcher:
             claimed = found.claims.get(trusted.name, [])
             if any(cell.source.strip() and flat(cell.source) != flat(trusted.source) for cell in claimed):
                 continue
-            place = self.order[trusted.name]
+            place, fixed = self.order[trusted.name], self.fixed_places(found, without=trusted.name)
             near = []
             for cell in rest:
-                before, after = self.between(cell, found, without=trusted.name)
+                before, after = self.between(cell, fixed)
                 prose = cell.cell_type != "code" or not look(cell.source).parses
                 if before < place < after and prose and cell.source.strip():
                     near.append(cell)
@@ -349,13 +355,16 @@ class Matcher:
                     found.doubts.append(Doubt(trusted.name, "The answer stood in another cell near by."))
         return rest
 
-    def between(self, cell: Loose, found: Matched, without: str = "") -> tuple[int, int]:
+    def between(self, cell: Loose, fixed: Sequence[tuple[Place, int]]) -> tuple[int, int]:
         """Places in the exercise of the nearest cells before and after one that are where they belong."""
-        fixed = [(c.place, p) for c, p in self.fixed(found) if self.assignment.cells[p].name != without]
         index = bisect.bisect_left(fixed, (cell.place, -1))
         before = fixed[index - 1][1] if index else -1
         after = fixed[index][1] if index < len(fixed) else len(self.assignment.cells)
         return before, after
+
+    def fixed_places(self, found: Matched, without: str = "") -> list[tuple[Place, int]]:
+        """As `fixed`, places only, without a cell of the exercise."""
+        return [(c.place, p) for c, p in self.fixed(found) if self.assignment.cells[p].name != without]
 
     def fixed(self, found: Matched) -> list[tuple[Loose, int]]:
         """Cells that stand in the exercise's order, as many as possible, with their places there."""
@@ -409,7 +418,9 @@ def made_checksum(source: str, cell_type: str, meta: Mapping[str, Any]) -> str:
 
 def unfenced(source: str) -> str:
     """Code without the fence ``` around it that Markdown wants."""
-    match = re.fullmatch(r"\s*(`{3,}|~{3,})[ \t]*\w*[ \t]*\n([\s\S]*?)\n\1\s*", source)
+    if not source.rstrip().endswith(("```", "~~~")):
+        return source
+    match = re.fullmatch(r"\s*(`{3,}|~{3,})[ \t]*(?:\w+[ \t]*)?\n([\s\S]*?)\n\1\s*", source)
     return match[2] if match else source
 
 
@@ -420,7 +431,8 @@ def _sets(cell: Loose) -> frozenset[str]:
     return code.sets
 
 
-def _trimmed(source: str) -> str:
+def trimmed(source: str) -> str:
+    """Source without white space at the ends of its lines and empty lines around it."""
     return "\n".join(line.rstrip() for line in source.strip("\n").split("\n"))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 MOST_BYTES = 64 * 2**20
-MOST_CELLS = 5000
+MOST_CELLS = 2000
 AGAIN = "Open your notebook in JupyterLab or Colab, save it, and hand in the .ipynb file."
 
 

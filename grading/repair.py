@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from grading.matching import LOCKED, Matched, Matcher, unfenced
+from grading.matching import LOCKED, Matched, Matcher, Place, trimmed, unfenced
 from grading.model import Assignment, CleanCell, Doubt, Repaired, TrustedCell
 from grading.reading import AGAIN, Loose, Unreadable, read
 from grading.snippets import flat, is_stub, look
@@ -56,6 +56,8 @@ def _check_week(loose: Sequence[Loose], found: Matched, matcher: Matcher) -> Non
     for name, cells in found.claims.items():
         trusted = matcher.cells[name]
         seen = matcher.seen[name]
+        if name in found.by_place:
+            continue
         if trusted.kind in ("solution", "test"):
             return
         if trusted.kind == "manual" and any(cell.grade_id == name for cell in cells):
@@ -123,14 +125,10 @@ class _Mender:
         if not claimed:
             self.repairs.append(f"The cell {gap.name!r} was missing: taken as unanswered.")
             return _Answer([])
-        pieces: list[Loose] = []
-        for cell in claimed:
-            if not is_stub(cell.source, gap.source) and all(
-                flat(cell.source) != flat(p.source) for p in pieces
-            ):
-                pieces.append(cell)
+        different = {trimmed(c.source): c for c in reversed(claimed) if not is_stub(c.source, gap.source)}
+        pieces = list(reversed(different.values()))
         if not pieces:
-            return _Answer([self._with_neighbours(gap, claimed[0], claimed)], claimed)
+            return _Answer([self._with_neighbours(gap, claimed[0])], claimed)
         if len(pieces) < len(claimed):
             self.repairs.append(f"Copies of {gap.name!r} that were the same or unanswered are left out.")
         if len(pieces) > 1 and (joined := self._joined(gap, pieces)):
@@ -143,7 +141,7 @@ class _Mender:
         if rest:
             self.repairs.append(f"A copy of {gap.name!r} without an answer is kept as a cell of its own.")
         if len(answering) == 1:
-            return _Answer([self._with_neighbours(gap, answering[0], claimed)], claimed)
+            return _Answer([self._with_neighbours(gap, answering[0])], claimed)
         preferred = self._preferred(gap, answering)
         others = [cell for cell in answering if cell is not preferred]
         self.doubts.append(
@@ -179,27 +177,31 @@ class _Mender:
             seen |= names
         return _join(pieces)
 
-    def _with_neighbours(self, gap: TrustedCell, cell: Loose, claimed: Sequence[Loose]) -> Loose:
+    def _with_neighbours(self, gap: TrustedCell, cell: Loose) -> Loose:
         """The cell, with pieces of it that were split off and have lost its ids."""
         for _ in range(8):
-            after = [e for e in self.extras if e.place > cell.place and self._touches(cell, e)]
-            before = [e for e in self.extras if e.place < cell.place and self._touches(e, cell)]
-            for extra, pair in [(e, (cell, e)) for e in after[:1]] + [(e, (e, cell)) for e in before[-1:]]:
+            for pair in self._neighbours(cell):
+                extra = next(piece for piece in pair if piece is not cell)
                 broken = not all(look(piece.source).parses for piece in pair)
-                if broken and extra.cell_type != "markdown" and (joined := _join(pair)):
+                if broken and (joined := _join(pair)):
                     self.extras = [e for e in self.extras if e is not extra]
                     self.repairs.append(f"{gap.name!r} had been split: joined with the cell beside it.")
                     cell = replace(cell, source=joined.source)
                     break
             else:
-                return cell
+                break
         return cell
 
-    def _touches(self, first: Loose, second: Loose) -> bool:
-        """Whether nothing but Markdown or nothing stands between two cells of the student."""
-        taken = [cell.place for cells in self.found.claims.values() for cell in cells]
-        taken += [cell.place for cell in self.extras if cell.cell_type == "code"]
-        return not any(first.place < place < second.place for place in taken)
+    def _neighbours(self, cell: Loose) -> Iterator[tuple[Loose, Loose]]:
+        """The cell with the student's own cell after it, and before it, if only Markdown stands between."""
+        own = [extra for extra in self.extras if extra.cell_type != "markdown"]
+        walls = [other.place for cells in self.found.claims.values() for other in cells]
+        after = min((e for e in own if e.place > cell.place), key=lambda e: e.place, default=None)
+        if after and not any(cell.place < wall < after.place for wall in walls):
+            yield cell, after
+        before = max((e for e in own if e.place < cell.place), key=lambda e: e.place, default=None)
+        if before and not any(before.place < wall < cell.place for wall in walls):
+            yield before, cell
 
     def _preferred(self, gap: TrustedCell, answers: Sequence[Loose]) -> Loose:
         """The last answer before the gap's test, which is what counted in the student's notebook."""
@@ -242,10 +244,10 @@ class _Mender:
                     )
 
     def _order_matters(self, gap: TrustedCell, answer: _Answer) -> bool:
-        """Whether a moved cell has names in common with code that it has jumped over."""
+        """Whether a moved cell sets or reads at once what code that it has jumped over reads or sets."""
         chosen, place = answer.choices[0], self.matcher.order[gap.name]
         code = look(chosen.source)
-        anchors = {id(cell): where for cell, where in self.matcher.fixed(self.found)}
+        fixed = self.matcher.fixed_places(self.found)
         others = [
             (cell, self.matcher.order[name])
             for name, cells in self.found.claims.items()
@@ -253,23 +255,17 @@ class _Mender:
             if name != gap.name and self.matcher.cells[name].kind in ("solution", "given")
         ]
         others += [
-            (extra, self._anchor(extra, anchors)) for extra in self.extras if extra.cell_type == "code"
+            (extra, self.matcher.between(extra, fixed)[0])
+            for extra in self.extras
+            if extra.cell_type == "code"
         ]
         for other, where in others:
             if (other.place < chosen.place) == (where < place):
                 continue
             theirs = look(other.source)
-            if code.sets & (theirs.sets | theirs.uses) or theirs.sets & code.uses:
+            if code.sets & (theirs.sets | theirs.at_once) or theirs.sets & code.at_once:
                 return True
         return False
-
-    def _anchor(self, cell: Loose, anchors: dict[int, int]) -> int:
-        """Place in the exercise of the last cell before this one that is where it belongs; -1 if none is."""
-        best, found = -1, None
-        for claimed in (c for cells in self.found.claims.values() for c in cells if id(c) in anchors):
-            if claimed.place < cell.place and (found is None or claimed.place > found):
-                best, found = anchors[id(claimed)], claimed.place
-        return best
 
     def _plans(self, answers: dict[str, _Answer]) -> Iterator[dict[str, int]]:
         """Gap → which choice, -1 for the place where the student had it. The first plan is the plain one."""
@@ -286,26 +282,33 @@ class _Mender:
         yield from flips[: MOST_VARIANTS - 1]
 
     def _assemble(self, answers: dict[str, _Answer], plan: dict[str, int]) -> tuple[CleanCell, ...]:
-        anchors = {id(cell): place for cell, place in self.matcher.fixed(self.found)}
+        fixed = self.matcher.fixed_places(self.found)
         behind: dict[int, list[tuple[tuple[int, int], Loose, TrustedCell | None]]] = {}
 
         def put(cell: Loose, trusted: TrustedCell | None = None) -> None:
-            behind.setdefault(self._anchor(cell, anchors), []).append((cell.place, cell, trusted))
+            behind.setdefault(self.matcher.between(cell, fixed)[0], []).append((cell.place, cell, trusted))
 
-        for extra in self.extras:
-            put(extra)
         before: dict[int, list[Loose]] = {}
+        helpers: set[int] = set()
         at_home: dict[str, Loose] = {}
         for name, answer in answers.items():
             if not answer.choices:
                 continue
             number = max(0, plan.get(name, 0))
             chosen = answer.choices[number]
-            before[self.matcher.order[name]] = [c for c in answer.choices if c is not chosen]
+            place = self.matcher.order[name]
+            before[place] = [c for c in answer.choices if c is not chosen]
+            if plan.get(name) != -1:
+                came_along = [c for c in self._helpers(chosen, place, fixed) if id(c) not in helpers]
+                helpers |= {id(c) for c in came_along}
+                before[place] = came_along + before[place]
             if plan.get(name) == -1:
                 put(chosen, self.matcher.cells[name])
             else:
                 at_home[name] = chosen
+        for extra in self.extras:
+            if id(extra) not in helpers:
+                put(extra)
         elsewhere = {name for name, number in plan.items() if number == -1}
 
         cells: list[CleanCell] = []
@@ -334,6 +337,21 @@ class _Mender:
                     extra_cell(alias)
             rest(place)
         return tuple(cells)
+
+    def _helpers(self, answer: Loose, place: int, fixed: Sequence[tuple[Place, int]]) -> list[Loose]:
+        """The student's own cells that an answer needs and that stood before it, but come after its place."""
+        needed, found = set(look(answer.source).uses), []
+        for extra in sorted(self.extras, key=lambda cell: cell.place, reverse=True):
+            if extra.cell_type != "code" or extra.place > answer.place:
+                continue
+            code = look(extra.source)
+            if code.sets & needed and self.matcher.between(extra, fixed)[0] >= place:
+                needed |= code.uses
+                found.append(extra)
+                self.repairs.append(
+                    "A cell of the student's own was moved along with the answer that needs it."
+                )
+        return found[::-1]
 
     def _alias(self, gap: TrustedCell, answer: Loose) -> Loose | None:
         """A cell that gives a function the name of today's release, where it has another one."""

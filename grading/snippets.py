@@ -8,8 +8,6 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
-from IPython.core.inputtransformer2 import TransformerManager
-
 from grading.executor import _base
 
 MOST = 200_000  # characters of a cell that are looked at
@@ -19,11 +17,12 @@ TRANSPARENT = re.compile(r"\A\s*%%(?:time|capture|prun|memit|wandb)\b[^\n]*\n")
 
 @dataclass(frozen=True)
 class Code:
-    """Names of a cell: those it sets at its top level, and those it reads anywhere."""
+    """Names of a cell: those it sets at its top level, those it reads anywhere, those it reads at once."""
 
     parses: bool
     sets: frozenset[str] = frozenset()
     uses: frozenset[str] = frozenset()
+    at_once: frozenset[str] = frozenset()  # not those that a function reads when it is called
     functions: tuple[str, ...] = ()
 
 
@@ -33,18 +32,34 @@ def look(source: str) -> Code:
     tree = parse(source)
     if tree is None:
         found = re.findall(
-            r"^(?:(?:async\s+)?def|class)\s+(\w+)|^(\w+)\s*(?::[^=\n]*)?=[^=]", source[:MOST], re.M
+            r"^(?:(?:async\s+)?def|class)\s+(\w+)|^(\w+)[ \t]*(?::[^=\n]*)?=[^=]", source[:MOST], re.M
         )
         names = frozenset(a or b for a, b in found)
         words = frozenset(re.findall(r"[^\W\d]\w*", source[:MOST]))
-        return Code(False, names, words, tuple(a for a, _ in found if a))
+        return Code(False, names, words, words, tuple(a for a, _ in found if a))
     try:
         uses = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)}
         sets = frozenset().union(*(names_set(node) for node in tree.body))
     except (RecursionError, MemoryError):
         return Code(False)
     functions = tuple(n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
-    return Code(True, sets, frozenset(uses), functions)
+    return Code(True, sets, frozenset(uses), frozenset(_at_once(tree)), functions)
+
+
+def _at_once(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    todo: list[ast.AST] = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            todo += [*node.decorator_list, node.args]
+        elif isinstance(node, ast.Lambda):
+            todo.append(node.args)
+        else:
+            todo += ast.iter_child_nodes(node)
+    return names
 
 
 def names_set(statement: ast.stmt) -> set[str]:
@@ -76,12 +91,14 @@ def parse(source: str) -> ast.Module | None:
         return None
     source = TRANSPARENT.sub("\n", source)
     tree = _parse(source)
-    if tree is None and re.search(r"^\s*[%!?]|[=(]\s*[%!]|\?\s*$", source, re.M) and len(source) < 50_000:
-        try:
-            tree = _parse(TransformerManager().transform_cell(source))
-        except Exception:  # IPython's transformations meet any text
-            return None
-    return tree
+    return _parse(without_magics(source)) if tree is None else tree
+
+
+def without_magics(source: str) -> str:
+    """IPython's lines (%magic, !command, name?) replaced by statements that do nothing."""
+    source = re.sub(r"^([ \t]*)[%!?][^\n]*", r"\1pass", source, flags=re.M)
+    source = re.sub(r"^([\w, \t]+=[ \t]*)[%!][^\n]*", r"\1None", source, flags=re.M)
+    return re.sub(r"^([ \t]*)[\w.]+\?\??[ \t]*$", r"\1pass", source, flags=re.M)
 
 
 def _parse(source: str) -> ast.Module | None:

@@ -122,11 +122,11 @@ def test_earlier_attempts_are_variants(assignment: Assignment, sound: bytes) -> 
     assert names.index("extra1") == names.index("free_energy_gaussian") - 1
 
 
-def test_moved_cell_that_needs_another_is_tried_where_it_stood(assignment: Assignment, sound: bytes) -> None:
+def test_moved_cell_takes_along_what_it_needs(assignment: Assignment, sound: bytes) -> None:
     repaired = mend(damage.find("moved-helper").apply(sound), assignment)
     home, moved = ([cell.name for cell in variant] for variant in repaired.variants)
-    assert home.index("free_energy_gaussian") < home.index("extra1")
-    assert moved.index("extra1") < moved.index("free_energy_gaussian")
+    assert home.index("free_energy_gaussian") == home.index("extra1") + 1 < home.index("gibbs_task")
+    assert home[-1] == "end" and moved.index("extra1") + 1 == moved.index("free_energy_gaussian")
     assert [doubt.cell for doubt in repaired.doubts] == ["free_energy_gaussian"]
 
 
