@@ -158,7 +158,7 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
             summary.status = NOT_ACCEPTED
     if not options.dry_run and summary.status == DONE:
         with clock("record"):
-            record_all(course, assignment, submissions(), summary, ledger, secrets, options)
+            record_all(course, assignment, submissions, summary, ledger, secrets, options)
     summary.seconds = clock.seconds
     if summary.status == DONE and summary.failed:
         summary.status = FAILED
@@ -216,62 +216,88 @@ def results(summary: Summary, ledger: Ledger, secrets: Secrets) -> Iterator[tupl
 def record_all(
     course: Course,
     assignment: Assignment,
-    submissions: Iterable[Submission],
+    submissions: Callable[[], Iterator[Submission]],
     summary: Summary,
     ledger: Ledger,
     secrets: Secrets,
     options: Options,
 ) -> None:
-    """Gradebook, executed notebooks, feedback pages and the report, from the ledger."""
-    rows = []
-    people = collect.people(course.submitted, assignment.week)
+    """Gradebook, executed notebooks, feedback pages, the report and the tables, from the ledger."""
+    week = assignment.week
+    people = collect.people(course.submitted, week)
+    unread = {entry.student: entry for entry in collect.report_of(course.submitted, week).unreadable}
+    if options.students is not None:
+        unread = {student: unread[student] for student in options.students if student in unread}
     with Recorder(course.address, course.autograded, assignment, people, options.config) as recorder:
-        for submission in submissions:
+        for submission in submissions():
             pseudonym = secrets.pseudonym(submission.student)
             repaired = repair(submission.content, assignment)
             outcome = ledger.get(summary.outcomes[submission.student], pseudonym)
             if outcome is None:
                 why = summary.failed.setdefault(pseudonym, "the result is not in the ledger")
                 recorded = recorder.not_graded(submission.student, why, submission, repaired)
-                outcome = Outcome(pseudonym, failure=why)
             else:
                 recorded = recorder.record(outcome, submission, repaired)
-                write_feedback(course, submission.student, outcome, repaired, assignment)
             summary.recorded[submission.student] = recorded
-            rows.append(
-                report.ReportRow(
-                    pseudonym=pseudonym,
-                    outcome=light(outcome),
-                    repaired=replace(repaired, variants=()),
-                    timestamp=submission.timestamp,
-                    penalty=recorded.penalty,
-                    waiting=recorded.waiting,
-                )
-            )
-        for entry in collect.report_of(course.submitted, assignment.week).unreadable:
-            if options.students is None or entry.student in options.students:
-                problem = "; ".join(entry.notes) or "nothing that was handed in can be read"
-                repaired = Repaired((), problem=problem)
-                recorded = recorder.not_graded(entry.student, problem, repaired=repaired)
-                summary.recorded[entry.student] = recorded
-                outcome = unreadable(secrets.pseudonym(entry.student), assignment, repaired)
-                write_feedback(course, entry.student, outcome, repaired, assignment)
-                rows.append(report.ReportRow(outcome.pseudonym, outcome, repaired, entry.handed_in))
-    folder = course.results(assignment.week)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "report.html", report.report_page(rows, assignment))
+        for student, entry in unread.items():
+            repaired = nothing_read(entry)
+            summary.recorded[student] = recorder.not_graded(student, repaired.problem, repaired=repaired)
+
+    rows = []
     with gradebook(course.address) as book:
-        lms.write_grades(book, folder / "grades.csv", [assignment.week])
-        lms.write_moodle(book, folder / "moodle.csv", [assignment.week])
+        for submission in submissions():
+            pseudonym = secrets.pseudonym(submission.student)
+            repaired = repair(submission.content, assignment)
+            outcome = ledger.get(summary.outcomes[submission.student], pseudonym)
+            outcome = outcome or Outcome(pseudonym, failure=summary.failed[pseudonym])
+            recorded = summary.recorded[submission.student]
+            if not outcome.failure:
+                write_feedback(course, book, recorded, outcome, repaired, assignment)
+            rows.append(row(recorded, outcome, repaired, submission.timestamp))
+        for student, entry in unread.items():
+            outcome = unreadable(secrets.pseudonym(student), assignment, nothing_read(entry))
+            recorded = summary.recorded[student]
+            write_feedback(course, book, recorded, outcome, nothing_read(entry), assignment)
+            rows.append(row(recorded, outcome, nothing_read(entry), entry.handed_in))
+        folder = course.results(week)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "report.html", report.report_page(rows, assignment))
+        lms.write_grades(book, folder / "grades.csv", [week])
+        lms.write_moodle(book, folder / "moodle.csv", [week])
+
+
+def nothing_read(entry: collect.Entry) -> Repaired:
+    """An upload of which nothing could be read."""
+    return Repaired((), problem="; ".join(entry.notes) or "nothing that was handed in can be read")
+
+
+def row(recorded: Recorded, outcome: Outcome, repaired: Repaired, timestamp: str) -> report.ReportRow:
+    """A line of the report, without what the cells printed, of which a report of hundreds has no need."""
+    return report.ReportRow(
+        pseudonym=outcome.pseudonym,
+        outcome=replace(outcome, cells=()),
+        repaired=replace(repaired, variants=()),
+        timestamp=timestamp,
+        penalty=recorded.penalty,
+        waiting=recorded.waiting,
+    )
 
 
 def write_feedback(
-    course: Course, student: str, outcome: Outcome, repaired: Repaired, assignment: Assignment
+    course: Course,
+    book: Any,
+    recorded: Recorded,
+    outcome: Outcome,
+    repaired: Repaired,
+    assignment: Assignment,
 ) -> None:
-    """A student's page."""
-    path = course.feedback / student / assignment.week / f"{assignment.week}.html"
+    """A student's page, with what persons have given."""
+    week = assignment.week
+    manual = feedback.manual_grades(book.find_submission_notebook(week, week, recorded.student), assignment)
+    page = feedback.feedback_page(outcome, repaired, assignment, manual, penalty=recorded.penalty)
+    path = course.feedback / recorded.student / week / f"{week}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, feedback.feedback_page(outcome, repaired, assignment))
+    write_whole(path, page)
 
 
 def marks(course: Course, week: str, assignment: Assignment) -> dict[str, dict[str, float]]:
@@ -281,11 +307,6 @@ def marks(course: Course, week: str, assignment: Assignment) -> dict[str, dict[s
         student: {gap_of[name]: points for name, points in own.items() if name in gap_of}
         for student, own in automatic_marks(course.address, week).items()
     }
-
-
-def light(outcome: Outcome) -> Outcome:
-    """An outcome without what the cells printed, of which a report of hundreds has no need."""
-    return replace(outcome, cells=())
 
 
 def accepted(accept: bool | None) -> bool:
