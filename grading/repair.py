@@ -150,7 +150,7 @@ class _Mender:
             )
         )
         self.repairs.append(f"{gap.name!r} had been copied: there are {len(answering)} answers.")
-        return _Answer([preferred, *others[: MOST_VARIANTS - 1]], claimed)
+        return _Answer([preferred, *others], claimed)
 
     def _as_code(self, gap: TrustedCell, cell: Loose) -> Loose:
         """A cell that was turned into Markdown or raw, turned back if there is code in it."""
