@@ -45,6 +45,7 @@ class Course:
 
     folder: Path = ROOT / "grading"
     gradebook: str = ""  # address; the SQLite file in the folder by default
+    root: Path = ROOT  # of solutions/ and exercises/
 
     @property
     def address(self) -> str:
@@ -110,7 +111,7 @@ def engine_version() -> str:
 def grade(course: Course, week: str, options: Options, say: Callable[[str], None] = print) -> Summary:
     """Grade what has been handed in for a week. Raises only for what concerns everybody, in one line."""
     summary, clock = Summary(week), Clock()
-    assignment = assignment_from_gradebook(course.address, week)
+    assignment = assignment_from_gradebook(course.address, week, course.root)
     secrets = secrets_for(course.folder)
     seed = secrets.seed(week) if options.seed is None else options.seed
     ledger = Ledger(course.folder / "ledger", secrets.key)
