@@ -125,7 +125,7 @@ def _on_dask(jobs: Iterable[Job], place: Place) -> Iterator[Outcome]:
                 client.wait_for_workers(1, timeout=120)
             if not client.scheduler_info(n_workers=-1)["workers"]:
                 raise EngineError(f"the Dask scheduler at {place.scheduler} has no workers: start some")
-        source, running = iter(jobs), as_completed()
+        source, running = iter(jobs), as_completed(loop=client.loop)
         pending: dict[Any, str] = {}
 
         def submit() -> bool:
