@@ -47,11 +47,16 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, default=Path("build", "demo"), help="folder (default build/demo)")
     place(sub)
 
+    sub = commands.add_parser("who", help="the students behind pseudonyms of a report or a log")
+    sub.add_argument("pseudonyms", nargs="+", metavar="PSEUDONYM")
+    where(sub)
+
     sub = commands.add_parser("trial", help="grade a class while processes are killed, and compare")
     sub.add_argument("week")
     sub.add_argument("--submissions", type=int, default=64)
     sub.add_argument("--hostile", type=int, default=8)
     sub.add_argument("--kills", type=int, default=20)
+    sub.add_argument("--cell-seconds", type=float, default=20.0, metavar="S")
     sub.add_argument("--seed", type=int, default=1, help="of the class, the moments and the grading")
     sub.add_argument("--out", type=Path, default=Path("build", "trial"), help="folder (default build/trial)")
     sub.add_argument("--workers", type=int, default=2)
@@ -199,7 +204,8 @@ def trial_command(options: argparse.Namespace) -> int:
 
     fresh(options.out.resolve())
     counts = (options.submissions, options.hostile, options.kills, options.workers, options.seed)
-    return 0 if trial(options.week, *counts, options.out.resolve()) else 1
+    limits = ["--cell-seconds", str(options.cell_seconds)]
+    return 0 if trial(options.week, *counts, options.out.resolve(), limits) else 1
 
 
 def benchmark_command(options: argparse.Namespace) -> int:
@@ -210,11 +216,24 @@ def benchmark_command(options: argparse.Namespace) -> int:
     return 0 if benchmark(options.week, options.submissions, options.workers, options.out.resolve()) else 1
 
 
+def who_command(options: argparse.Namespace) -> int:
+    from grading import people
+
+    course = _course(options)
+    students = [path.name for path in course.submitted.glob("*") if path.is_dir()]
+    students += [path.name for path in (course.folder / "collected").glob("*/*") if path.is_dir()]
+    known = people.pseudonyms(students, people.secrets_for(course.folder))
+    for pseudonym in options.pseudonyms:
+        print(f"{pseudonym}  {known.get(pseudonym, 'nobody of this course')}")
+    return 0 if set(options.pseudonyms) <= set(known) else 1
+
+
 COMMANDS = {
     "collect": collect_command,
     "grade": grade_command,
     "check": check_command,
     "demo": demo_command,
+    "who": who_command,
     "trial": trial_command,
     "benchmark": benchmark_command,
 }

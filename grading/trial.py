@@ -74,7 +74,7 @@ def killed_run(line: list[str], log: Path, kills: int, span: float, rng: random.
     began, made = time.monotonic(), 0
     while made < kills:
         process = start(line, log)
-        deadline = time.monotonic() + rng.uniform(0.02, 0.4) * span
+        deadline = time.monotonic() + rng.uniform(0.02, 0.3) * span
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if process.poll() is not None and made:
