@@ -60,7 +60,7 @@ PARTS = (
         "student versions run with NotImplementedError only",
         (("-m", "pytest", STUDENT_VERSIONS),),
     ),
-    Part("bank", "right answers pass, wrong ones fail where meant", (("-m", "grading.bank"),)),
+    Part("bank", "right answers pass, wrong ones fail where meant", (("-m", "grading", "check"),)),
     Part("browser", "JupyterLab in Chromium", (("-m", "pytest", BROWSER),)),
 )
 
