@@ -6,9 +6,7 @@ in two gradebooks, submission by submission, and these must be the ones that are
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -67,38 +65,40 @@ def below(pid: int) -> list[psutil.Process]:
 
 
 def killed_run(line: list[str], log: Path, kills: int, span: float, rng: random.Random) -> tuple[int, float]:
-    """Run, kill at random moments, run again; then once to the end. Returns kills made and seconds.
+    """Kill the coordinator or a process below it at random moments, going on each time; then run to the end.
 
-    In turn the coordinator and a process below it are killed. span: seconds of an undisturbed run.
+    A run that ends before all kills were made is followed by one that executes everything again. span: seconds
+    of an undisturbed run. Returns the kills that hit a coordinator, and seconds.
     """
-    began, made = time.monotonic(), 0
-    while made < kills:
-        process = start(line, log)
+    began, hit, more = time.monotonic(), 0, list[str]()
+    process = start(line, log)
+    for number in range(kills):
         deadline = time.monotonic() + rng.uniform(0.02, 0.3) * span
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        if process.poll() is not None and made:
-            break  # finished in spite of all kills so far
+        if process.poll() is not None:  # it ended by itself, or by the death of a process below it
+            more = ["--force"] if process.returncode == 0 else more
+            process = start([*line, *more], log)
+            time.sleep(rng.uniform(0.02, 0.3) * span)
         family = below(process.pid)
-        if made % 2 and family:
+        if number % 2 and family:
             with suppress(psutil.NoSuchProcess):
-                rng.choice(family).kill()
-            made += 1
-            process.wait()  # a worker's death must not end the run
-        else:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            made += 1
-            gone_by = time.monotonic() + 20
-            while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family):
-                if time.monotonic() > gone_by:
-                    raise RuntimeError("processes outlive a killed coordinator")
-                time.sleep(0.1)
-    process = start(line, log)
+                rng.choice(family).kill()  # the run goes on with a new one
+            continue
+        hit += 1
+        process.kill()
+        process.wait()
+        gone_by = time.monotonic() + 20
+        while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family):
+            if time.monotonic() > gone_by:
+                raise RuntimeError("processes outlive a killed coordinator")
+            time.sleep(0.1)
+        process = start([*line, *more], log)
+    if process.wait() != 0:
+        process = start(line, log)
     if process.wait() != 0:
         raise RuntimeError(f"the last run ended with status {process.returncode}; see {log}")
-    return made, time.monotonic() - began
+    return hit, time.monotonic() - began
 
 
 def trial(
@@ -123,8 +123,8 @@ def trial(
     print(f"undisturbed: {n} submissions ({hostile} hostile) in {span:.0f} s, status {first}")
     rng = random.Random(seed)
     line = command(folders[1], week, workers, seed, limits)
-    made, seconds = killed_run(line, folder / "killed.log", kills, span, rng)
-    print(f"killed {made} times and resumed: {seconds:.0f} s")
+    hit, seconds = killed_run(line, folder / "killed.log", kills, span, rng)
+    print(f"killed {kills} times, {hit} of them the coordinator, and resumed: {seconds:.0f} s")
     marks = [automatic_marks(course / "gradebook.db", week) for course in folders]
     tests = {cell.name: cell.gap for cell in assignment.cells if cell.kind == "test"}
     faults = [] if first == 0 else [f"the undisturbed run ended with status {first}"]
