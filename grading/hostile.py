@@ -1,6 +1,6 @@
 """Hostile submissions of week 3's exercise with the marks of their honest part, for the trial and the demo.
 
-The whole catalogue of attacks, on a small exercise, is in grading/attacks/.
+The whole catalogue of attacks, on a small exercise, is in tests/attacks/.
 """
 
 from __future__ import annotations
