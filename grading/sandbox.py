@@ -80,7 +80,8 @@ def command(line: list[str], threads: int = 1, user_namespace: bool | None = Non
     args = ["bwrap", "--die-with-parent", "--new-session", "--unshare-net", "--unshare-pid", "--unshare-ipc"]
     args += ["--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"]
     args += ["--unshare-user"] if user_namespace else ["--cap-add", "ALL"]
-    args += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--dir", SCRATCH]
+    args += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    args += ["--dir", SCRATCH, "--dir", COURSE, "--dir", f"{COURSE}/grading", "--dir", "/etc"]
     for folder in SYSTEM:
         if os.path.islink(folder):
             args += ["--symlink", os.readlink(folder), folder]
@@ -89,6 +90,8 @@ def command(line: list[str], threads: int = 1, user_namespace: bool | None = Non
     for name in ETC:
         args += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     for folder in prefixes():
+        for parent in reversed(Path(folder).parents[:-1]):  # else only root may pass through them
+            args += ["--dir", str(parent)]
         args += ["--ro-bind", folder, folder]
     args += ["--ro-bind", str(ROOT / "utils"), f"{COURSE}/utils"]
     args += ["--ro-bind", os.devnull, f"{COURSE}/grading/__init__.py"]

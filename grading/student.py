@@ -399,7 +399,13 @@ def serve(sock: socket.socket, scratch: Path, limits: dict[str, Any]) -> None:
         os.environ[name] = str(scratch)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     with contextlib.suppress(Closed):
-        Server(sock, scratch, limits).serve()
+        try:
+            server = Server(sock, scratch, limits)
+        except Exception as error:
+            Channel(sock).send({"ready": False, "why": f"{type(error).__name__}: {error}"})
+            return
+        server.channel.send({"ready": True})  # from here on it is the student who speaks
+        server.serve()
 
 
 def main() -> None:

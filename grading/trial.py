@@ -67,8 +67,8 @@ def below(pid: int) -> list[psutil.Process]:
 def killed_run(line: list[str], log: Path, kills: int, span: float, rng: random.Random) -> tuple[int, float]:
     """Kill the coordinator or a process below it at random moments, going on each time; then run to the end.
 
-    A run that ends before all kills were made is followed by one that executes everything again. span: seconds
-    of an undisturbed run. Returns the kills that hit a coordinator, and seconds.
+    A run that ends before all kills were made is followed by one that executes everything again. span:
+    seconds of an undisturbed run. Returns the kills that hit a coordinator, and seconds.
     """
     began, hit, more = time.monotonic(), 0, list[str]()
     process = start(line, log)

@@ -59,6 +59,10 @@ class StudentEnded(Exception):
         self.limit = limit
 
 
+class StartError(Exception):
+    """S could not be started: no fault of the student."""
+
+
 class AuthorError(Exception):
     """A test does something that it may not: the exercise must be mended."""
 
@@ -408,9 +412,16 @@ class Session:
         return self.channel if self.channel is not None else self.connected()
 
     def open(self) -> Channel:
-        """A connection to a fresh S."""
+        """A connection to a fresh S. Nothing of the student's has run yet: if it fails, the grader does."""
         sock: socket.socket = self.lifeline.start_student()
-        return Channel(sock, self.limits.message)
+        channel = Channel(sock, self.limits.message)
+        try:
+            said, _ = channel.receive(timeout=STARTUP)
+        except (TimeoutError, Closed, WireError) as error:
+            raise StartError(f"the student's process did not start ({type(error).__name__})") from None
+        if said.get("ready") is not True:
+            raise StartError(f"the student's process did not start: {said.get('why')}")
+        return channel
 
     def end(self, limit: str) -> StudentEnded:
         """End S; the exception that says why."""
