@@ -81,7 +81,7 @@ def command(line: list[str], threads: int = 1, user_namespace: bool | None = Non
     args += ["--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"]
     args += ["--unshare-user"] if user_namespace else ["--cap-add", "ALL"]
     args += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    args += ["--dir", SCRATCH, "--dir", COURSE, "--dir", f"{COURSE}/grading", "--dir", "/etc"]
+    args += ["--tmpfs", SCRATCH, "--dir", COURSE, "--dir", f"{COURSE}/grading", "--dir", "/etc"]
     for folder in SYSTEM:
         if os.path.islink(folder):
             args += ["--symlink", os.readlink(folder), folder]
@@ -97,6 +97,9 @@ def command(line: list[str], threads: int = 1, user_namespace: bool | None = Non
     args += ["--ro-bind", os.devnull, f"{COURSE}/grading/__init__.py"]
     for name in OWN:
         args += ["--ro-bind", str(Path(__file__).parent / name), f"{COURSE}/grading/{name}"]
+    args += ["--tmpfs", "/dev/shm"]
+    for folder in ("/tmp", "/dev", "/"):  # they are the user's own, and all submissions see the same ones
+        args += ["--remount-ro", folder]
     args += ["--clearenv"]
     for name, value in environment(threads).items():
         args += ["--setenv", name, value]

@@ -95,11 +95,15 @@ class Server:
                     self.pid, self.base = process.pid, _anonymous(process.pid)[0]
 
     def last_words(self) -> str:
+        """The last line that it wrote to stderr: of a traceback the error itself."""
         self.errors.seek(0)
-        return self.errors.read()[-2000:].decode(errors="replace").strip() or "no message"
+        lines = self.errors.read()[-2000:].decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "no message"
 
     def alive(self) -> bool:
-        return self.process.poll() is None
+        """Does it listen? A dying process closes its sockets before it can be waited for."""
+        closed, _, _ = select.select([self.control], [], [], 0)
+        return self.process.poll() is None and not closed
 
     def fork(self, request: dict[str, Any]) -> socket.socket:
         """A child of the server; our end of the socket to it. OSError if the server is gone."""

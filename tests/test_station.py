@@ -1,0 +1,132 @@
+"""A Station gives every submission its marks, ends what uses too much, and outlives its fork servers."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import exercise_small
+import probes
+import psutil
+import pytest
+
+from grading import sandbox
+from grading.model import Job, Outcome
+from grading.repair import repair
+from grading.station import Station, StationError
+
+FULL = sum(exercise_small.FULL.values())
+
+
+@pytest.fixture(scope="module")
+def station() -> Iterator[Station]:
+    sandbox.check()
+    with Station(preload=probes.PRELOAD) as made:
+        yield made
+
+
+def honest(open_gaps: tuple[str, ...] = ()) -> Job:
+    return Job(
+        "p1",
+        exercise_small.ASSIGNMENT,
+        repair(exercise_small.solved(open_gaps), exercise_small.ASSIGNMENT).variants,
+        4,
+    )
+
+
+def events(outcome: Outcome) -> list[str]:
+    return [event.limit for event in outcome.limits_hit]
+
+
+def assert_unharmed(station: Station) -> None:
+    """The next submission has all marks, and nothing of the last one runs."""
+    assert all(not server.family() for server in station._servers.values())
+    outcome = station.execute(honest())
+    assert not outcome.failure and outcome.score == FULL and not outcome.limits_hit
+
+
+def test_marks_of_what_is_there(station: Station) -> None:
+    outcome = station.execute(honest(("draw", "train")))
+    assert outcome.score == FULL - 7.0 and not outcome.failure
+
+
+def test_memory(station: Station) -> None:
+    outcome = station.execute(probes.job("import numpy as np\nkept = [np.ones(2**17) for _ in iter(int, 1)]"))
+    assert events(outcome) == ["memory"] and outcome.score == FULL
+    assert "300" in outcome.limits_hit[0].words and outcome.peak_memory > 200 * 2**20
+    assert_unharmed(station)
+
+
+def test_fork_bomb(station: Station) -> None:
+    outcome = station.execute(
+        probes.job("import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass")
+    )
+    assert set(events(outcome)) <= {"processes", "time"} and events(outcome) and outcome.score == FULL
+    assert_unharmed(station)
+
+
+def test_children_that_outlive_their_cell(station: Station) -> None:
+    code = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        while True:
+            time.sleep(0.1)
+    os._exit(0)
+"""
+    outcome = station.execute(probes.job(code))
+    assert outcome.score == FULL
+    assert_unharmed(station)
+
+
+def test_endless_loop_that_catches_everything(station: Station) -> None:
+    limits = dataclasses.replace(probes.LIMITS, cell_seconds=1.0)
+    code = "while True:\n    try:\n        while True: pass\n    except BaseException:\n        pass"
+    began = time.monotonic()
+    outcome = station.execute(probes.job(code, limits))
+    assert events(outcome) == ["time"] and outcome.score == FULL
+    assert time.monotonic() - began < 30
+    assert_unharmed(station)
+
+
+@pytest.mark.parametrize("role", ["student", "trusted"])
+def test_a_killed_fork_server_is_started_anew(station: Station, role: str) -> None:
+    os.kill(station._servers[role].pid or station._servers[role].process.pid, signal.SIGKILL)
+    outcome = station.execute(honest())
+    assert not outcome.failure and outcome.score == FULL
+
+
+def test_nothing_is_left_when_it_is_closed() -> None:
+    sandbox.check()
+    with Station(preload=["numpy"]) as one:
+        family = [
+            p for s in one._servers.values() for p in psutil.Process(s.process.pid).children(recursive=True)
+        ]
+        family += [psutil.Process(s.process.pid) for s in one._servers.values()]
+        assert one.execute(honest()).score == FULL
+    gone, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+
+
+def test_a_student_process_that_cannot_start_is_no_fault_of_the_student() -> None:
+    with Station(sandbox=False, preload=["numpy"], serve="os.abort") as broken:  # any answer but "ready"
+        outcome = broken.execute(honest())
+    assert "did not start" in outcome.failure and outcome.gaps == ()
+
+
+def test_a_trusted_process_that_dies_is_no_fault_of_the_student() -> None:
+    with Station(sandbox=False, preload=["numpy"], run="os.abort") as broken:
+        outcome = broken.execute(honest())
+    assert outcome.failure and outcome.gaps == ()
+
+
+def test_a_fork_server_that_cannot_start_says_why() -> None:
+    with (
+        pytest.raises(StationError, match=r"fork server for trusted did not start.*no_such_module"),
+        Station(sandbox=False, preload=["numpy"], run="no_such_module.run"),
+    ):
+        pass
