@@ -27,7 +27,7 @@ from typing import Any
 from grading.wire import Channel, Closed, Decoder, Encoder, WireError
 
 CUT = "\n[the rest of this cell's output was cut: it printed more than {limit:,} bytes]\n"
-RICH = 8  # figures and the like may take so many times what text may
+RICH = 5  # figures and the like may take so many times what text may
 
 
 class TimeLimit(BaseException):
@@ -48,21 +48,24 @@ class Outputs:
 
     def write(self, name: str, text: str) -> None:
         """Text on stdout or stderr."""
-        left = self.limit - self.text
-        self.text += len(text)
+        left, size = self.limit - self.text, _size(text)
+        self.text += size
         if left <= 0:
             return
-        if len(text) > left:
-            text, self.cut = text[:left] + CUT.format(limit=self.limit), True
+        if size > left:
+            while text and (size := _size(text)) > left:
+                text = text[: int(len(text) * left / size)]
+            text, self.cut = text + CUT.format(limit=self.limit), True
         if self.items and self.items[-1].get("name") == name:
             self.items[-1]["text"].append(text)
         else:
+            self.text += 80  # what an item takes besides
             self.items.append({"output_type": "stream", "name": name, "text": [text]})
 
     def show(self, output: dict[str, Any], data: dict[str, Any]) -> None:
         """A figure or another rich output."""
         clean = {str(mime): _plain(value) for mime, value in data.items()}
-        size = sum(len(value) for value in clean.values())
+        size = sum(_size(value) for value in clean.values())
         if self.rich + size > RICH * self.limit or len(self.items) > 1000:
             if not self.cut:
                 self.cut = True
@@ -72,6 +75,15 @@ class Outputs:
         self.rich += size
         self.items.append({**output, "data": clean})
 
+    def error(self, name: str, message: str, lines: list[str]) -> None:
+        """What a cell's exception said."""
+        lines = [line[:2000] for line in lines[-40:]]
+        self.rich += sum(map(_size, lines)) + _size(message[:5000])
+        if self.rich <= RICH * self.limit:
+            self.items.append(
+                {"output_type": "error", "ename": name, "evalue": message[:5000], "traceback": lines}
+            )
+
     def take(self) -> list[dict[str, Any]]:
         """What there is, and start anew."""
         items = self.items
@@ -80,6 +92,11 @@ class Outputs:
                 item["text"] = "".join(item["text"])
         self.start()
         return items
+
+
+def _size(text: str) -> int:
+    """Bytes that a text takes on its way to T."""
+    return len(json.dumps(text))
 
 
 def _plain(value: Any) -> str:
@@ -174,14 +191,7 @@ def make_shell(outputs: Outputs) -> Any:
                 said = str(evalue)
             except Exception:
                 said = "(no message)"
-            outputs.items.append(
-                {
-                    "output_type": "error",
-                    "ename": _name(etype),
-                    "evalue": said[:5000],
-                    "traceback": lines[-40:],
-                }
-            )
+            outputs.error(_name(etype), said, lines)
 
     config = Config()
     config.HistoryManager.enabled = False
@@ -226,9 +236,12 @@ class Server:
             except (Closed, WireError):
                 return
             answer, sent = self.answer(request, blobs)
-            answer["id"] = request["id"]
-            answer["outputs"] = self.collect()
-            self.channel.send(answer, sent)
+            outputs = self.collect()
+            try:
+                self.channel.send(answer | {"id": request["id"], "outputs": outputs}, sent)
+            except ValueError as error:  # too much of it, and nothing was sent
+                answer = {"error": {"type": "ValueError", "kinds": ["ValueError"], "message": str(error)}}
+                self.channel.send(answer | {"id": request["id"], "outputs": []})
 
     def answer(self, request: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         act = {"run": self.run, "names": self.values, "call": self.call, "get": self.get}[request["op"]]
@@ -279,18 +292,18 @@ class Server:
         decoder = Decoder(blobs, self.from_tree)
         arguments = [decoder.decode(tree) for tree in request["args"]]
         options = {str(name): decoder.decode(tree) for name, tree in request["kwargs"].items()}
-        before = {number: _print_of(value, self.handle) for number, value in decoder.mutable.items()}
+        before = {number: _print_of(value, decoder.mutable) for number, value in decoder.mutable.items()}
         target = self.from_tree(request["target"])
         if "wrt" in request:
             value = _gradients(target, arguments, options, request["wrt"])
         else:
             value = target(*arguments, **options)
-        encoder = Encoder(self.handle)
+        encoder = Encoder(self.handle, known=decoder.mutable)
         answer: dict[str, Any] = {"value": encoder.encode(value)}
         answer["changed"] = [
-            [number, encoder.encode(value)]
+            [number, encoder.content(value)]
             for number, value in decoder.mutable.items()
-            if _print_of(value, self.handle) != before[number]
+            if _print_of(value, decoder.mutable) != before[number]
         ]
         return answer, encoder.blobs
 
@@ -329,7 +342,7 @@ class Server:
             namespace[name] = decoder.decode(value)
         filename = f"<test function {tree['name']} {len(self.objects)}>"
         linecache.cache[filename] = (len(tree["source"]), None, tree["source"].splitlines(True), filename)
-        exec(compile(tree["source"], filename, "exec"), namespace)
+        exec(compile(tree["source"], filename, "exec", dont_inherit=True, optimize=0), namespace)
         return namespace[tree["name"]]
 
     def describe(self, error: BaseException) -> dict[str, Any]:
@@ -354,10 +367,10 @@ class Server:
         }
 
 
-def _print_of(value: Any, other: Any) -> tuple[str, list[bytes]]:
-    """Something that differs if the value has changed."""
-    encoder = Encoder(lambda value: {"t": "object", "n": id(value)})
-    return json.dumps(encoder.encode(value)), encoder.blobs
+def _print_of(value: Any, known: dict[int, Any]) -> tuple[str, list[bytes]]:
+    """Something that differs if the value has changed; what is in it and known speaks for itself."""
+    encoder = Encoder(lambda value: {"t": "object", "n": id(value)}, known=known)
+    return json.dumps(encoder.content(value)), encoder.blobs
 
 
 def _gradients(function: Any, arguments: list[Any], options: dict[str, Any], wrt: list[int]) -> list[Any]:

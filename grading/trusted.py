@@ -10,6 +10,7 @@ import ast
 import base64
 import builtins
 import contextlib
+import dis
 import inspect
 import io
 import linecache
@@ -19,7 +20,7 @@ import socket
 import textwrap
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -33,6 +34,8 @@ from grading.wire import Channel, Closed, Decoder, Encoder, WireError, apply_cha
 GRACE = 5.0  # seconds that S has to report its own time limit before it is ended
 STARTUP = 120.0  # seconds for a fresh S to answer
 OUTPUT_ITEMS = 2000
+OUTPUT_FACTOR = 8  # a cell's outputs here, times the limit of those of one answer
+ENDS_LOOPS = ("StopIteration", "StopAsyncIteration")  # would end a test's loop and not the test
 WORDS = {
     "time": "took longer than {cell_seconds:.0f} seconds and was stopped. Is there an endless loop, or far "
     "more work than needed?",
@@ -78,6 +81,11 @@ class Handle:
             raise AttributeError(name)
         return self._session.get(self._target, name, f"{self._name}.{name}")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            raise TypeError("a test cannot set attributes of the student's objects")
+        super().__setattr__(name, value)
+
     def __repr__(self) -> str:
         return f"<{self._name} of the student's>"
 
@@ -97,6 +105,13 @@ class Proxy(Handle):
         return self._session.call(self._target, tuple(arguments), options, wrt)
 
 
+class NoShell:
+    """IPython's shell for given cells in T: magics and commands do nothing here."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments, **options: None
+
+
 class Session:
     """One submission from its first cell to its last."""
 
@@ -108,7 +123,22 @@ class Session:
             "__name__": "__main__",
             "__builtins__": builtins,
             "display": lambda *things, **options: None,
+            "get_ipython": NoShell,
         }
+        self.binds = {cell.name: names_set(cell) for cell in self.trusted.values()}
+        self.reads = {cell.name: names_read(cell) for cell in self.trusted.values()}
+        self.gap_names = {
+            name for cell in self.trusted.values() if cell.kind == "solution" for name in cell.defines
+        }
+        self.own_names = {  # never taken from S
+            name
+            for cell in self.trusted.values()
+            if cell.kind in ("given", "test")
+            for name in self.binds[cell.name]
+        } - self.gap_names
+        self.given_names: set[str] = set()  # that given cells have set here
+        self.done: list[str] = []  # trusted cells that have run here
+        self.theirs: set[str] = set(self.gap_names)  # names that stand for what the student's code made
         self.bound: dict[str, Any] = {}  # what came from S, by name
         self.channel: Channel | None = None
         self.generation = 0  # which S a handle is of
@@ -123,6 +153,7 @@ class Session:
         self.budget = 0.0  # seconds that S may still take for it
         self.calls = 0
         self.outputs: list[dict[str, Any]] = []
+        self.kept = 0  # characters of the outputs
 
     def run(self) -> Outcome:
         """Run all cells; never raises for what a submission does."""
@@ -136,12 +167,15 @@ class Session:
                     continue
                 start, self.cell, count = time.monotonic(), cell.name, count + 1
                 self.budget, self.calls, self.outputs = self.limits.cell_seconds, 0, []
+                self.kept = 0
                 if cell.kind == "test":
                     gaps.append(self.test(self.trusted[cell.name]))
                 else:
                     self.student_cell(cell)
                     if cell.kind == "given":
                         self.given(self.trusted[cell.name])
+                    elif cell.kind == "solution" and cell.name in self.trusted:
+                        self.replaced(self.trusted[cell.name])
                 seconds = time.monotonic() - start
                 runs.append(CellRun(cell, tuple(self.outputs), count, seconds))
         finally:
@@ -174,25 +208,36 @@ class Session:
 
     def given(self, cell: TrustedCell) -> None:
         """Run a given cell here as well."""
-        reads = names_read(cell.source)
+        reads = self.closure(cell)
+        theirs = bool(reads & self.theirs)  # it uses what the student wrote
+        if theirs:
+            self.theirs |= self.binds[cell.name]
         try:
-            self.bind(reads)
+            self.bind(cell)
             with self.printed():
                 self.execute(cell)
-        except (StudentEnded, StudentError):
-            pass
         except Exception as error:
-            if reads & (set(self.bound) | self.names_of_gaps()):
-                return  # it uses what the student wrote
+            if theirs or isinstance(error, StudentEnded):
+                return
             raise AuthorError(
                 f"the given cell {cell.name!r} fails: {type(error).__name__}: {error}"
             ) from error
+        finally:
+            self.given_names |= self.binds[cell.name] & set(self.namespace)
+
+    def replaced(self, cell: TrustedCell) -> None:
+        """A solution cell has run in S: what it defines is no longer what an earlier test called so."""
+        for name in cell.defines:
+            if name not in self.given_names:
+                self.namespace.pop(name, None)
 
     def test(self, cell: TrustedCell) -> GapResult:
         """Run a test here."""
         start = time.monotonic()
+        if self.closure(cell) & self.theirs:
+            self.theirs |= self.binds[cell.name]
         try:
-            self.bind(names_read(cell.source))
+            self.bind(cell)
             with self.printed():
                 self.execute(cell)
         except (KeyboardInterrupt, AuthorError):
@@ -216,11 +261,11 @@ class Session:
             points=0.0,
             max_points=cell.points,
             passed=False,
-            error=type_of(error),
-            message=message[:20_000],
+            error=printable(type_of(error)),
+            message=printable(message[:20_000]),
             hidden=hidden,
             about=about,
-            traceback=trace,
+            traceback=printable(trace),
             ended_by=ended,
             seconds=seconds,
         )
@@ -251,10 +296,12 @@ class Session:
 
     def execute(self, cell: TrustedCell) -> None:
         """Run trusted code in T's namespace."""
-        source = TransformerManager().transform_cell(cell.source)
+        source = code_of(cell)
         name = file_of(cell)
         linecache.cache[name] = (len(source), None, source.splitlines(True), name)
-        exec(compile(source, name, "exec"), self.namespace)
+        self.done.append(cell.name)
+        # asserts stay whatever Python's options are, and the imports of this module are its own
+        exec(compile(source, name, "exec", dont_inherit=True, optimize=0), self.namespace)
 
     @contextlib.contextmanager
     def printed(self) -> Iterator[None]:
@@ -265,7 +312,7 @@ class Session:
                 yield
         finally:
             if text.getvalue():
-                said = text.getvalue()[: self.limits.output]
+                said = printable(text.getvalue()[: self.limits.output])
                 self.outputs.append({"output_type": "stream", "name": "stdout", "text": said})
 
     def error(self, name: str, words: str) -> None:
@@ -276,16 +323,25 @@ class Session:
 
     # Names
 
-    def names_of_gaps(self) -> set[str]:
-        return {name for cell in self.trusted.values() if cell.kind == "solution" for name in cell.defines}
+    def closure(self, cell: TrustedCell) -> set[str]:
+        """Names that a cell reads, itself or by functions and classes of cells that have run before."""
+        reads, waiting = set(self.reads[cell.name]), [name for name in self.done if name != cell.name]
+        while found := [name for name in waiting if self.binds[name] & reads]:
+            waiting = [name for name in waiting if name not in found]
+            for name in found:
+                reads |= self.reads[name]
+        return reads
 
-    def bind(self, reads: set[str]) -> None:
-        """Bind what the solution cells define, and what else the code reads and nobody else has, afresh."""
+    def bind(self, cell: TrustedCell) -> None:
+        """Bind afresh what a cell reads of what solution cells define, and of what nobody else has.
+
+        What given cells and tests define is never taken from S, even where one of them has failed before it
+        came to that: a name of the student's takes no helper's place.
+        """
         for name, value in self.bound.items():
             if self.namespace.get(name) is value:  # else T's own code has set it since
                 self.namespace.pop(name, None)
-        own = set(self.namespace) | set(dir(builtins))
-        wanted = sorted((self.names_of_gaps() | reads) - own)
+        wanted = sorted(self.closure(cell) - self.own_names - set(self.namespace) - set(dir(builtins)))
         self.bound = {}
         if not wanted:
             return
@@ -295,7 +351,7 @@ class Session:
             raise self.hostile("malformed names")
         for name in wanted:
             if name in values:
-                value = self.decode(values[name], answer["blobs"], name, by_name=name)
+                value = self.decode(values[name], answer["blobs"], name, by_name=True)
                 self.namespace[name] = self.bound[name] = value
 
     # Requests to S
@@ -307,7 +363,7 @@ class Session:
         self.calls += 1
         if self.calls > self.limits.calls:
             raise StudentEnded("calls", self.words("calls"))
-        encoder = Encoder(self.to_tree, track=True)
+        encoder = Encoder(self.to_tree, track=wrt is None)
         request: dict[str, Any] = {
             "op": "call",
             "target": self.current(target),
@@ -318,7 +374,8 @@ class Session:
             request["wrt"] = list(wrt)
         answer = self.request(request, encoder.blobs)
         self.raise_error(answer)
-        value = self.decode(answer.get("value"), answer["blobs"], "result")
+        known = dict(enumerate(encoder.mutable))
+        value = self.decode(answer.get("value"), answer["blobs"], "result", known=known)
         changed = answer.get("changed", [])
         if not isinstance(changed, list):
             raise self.hostile("malformed list of changes")
@@ -327,7 +384,7 @@ class Session:
                 raise self.hostile("malformed change")
             if not 0 <= change[0] < len(encoder.mutable):
                 raise self.hostile("a change of what was not sent")
-            new = self.decode(change[1], answer["blobs"], "argument")
+            new = self.decode(change[1], answer["blobs"], "argument", known=known)
             with contextlib.suppress(Exception):  # of another type or shape: the test sees the old one
                 apply_change(encoder.mutable[change[0]], new)
         return value
@@ -355,7 +412,7 @@ class Session:
             if channel.pending():
                 raise WireError("an answer before it was asked for")
             channel.send({**request, "id": number, "seconds": seconds}, blobs, timeout=seconds + GRACE)
-            answer, received = channel.receive(timeout=seconds + GRACE)
+            answer, received = channel.receive(timeout=max(0.0, seconds + GRACE - (time.monotonic() - start)))
             if not isinstance(answer, dict) or answer.get("id") != number:
                 raise WireError("an answer to something else")
         except TimeoutError:
@@ -470,8 +527,12 @@ class Session:
             return
         for output in outputs[: OUTPUT_ITEMS - len(self.outputs)]:
             clean = clean_output(output)
-            if clean is not None:
-                self.outputs.append(clean)
+            if clean is None:
+                continue
+            self.kept += size_of(clean)
+            if self.kept > OUTPUT_FACTOR * self.limits.output:
+                return
+            self.outputs.append(clean)
 
     def raise_error(self, answer: dict[str, Any]) -> None:
         """Raise what the student's code raised, as a standard exception where it is one."""
@@ -487,7 +548,9 @@ class Session:
         kinds = error.get("kinds")
         made: BaseException = StudentError(message)
         for name in kinds if isinstance(kinds, list) else ():
-            found = getattr(builtins, name, None) if isinstance(name, str) else None
+            found = (
+                getattr(builtins, name, None) if isinstance(name, str) and name not in ENDS_LOOPS else None
+            )
             if isinstance(found, type) and issubclass(found, Exception) and found is not Exception:
                 with contextlib.suppress(Exception):
                     made = found(message)
@@ -498,18 +561,28 @@ class Session:
 
     # Values
 
-    def decode(self, tree: Any, blobs: list[bytes], name: str, by_name: str = "") -> Any:
-        def other(tree: dict[str, Any]) -> Any:
-            if tree.get("t") != "handle" or type(tree.get("n")) is not int:
+    def decode(
+        self,
+        tree: Any,
+        blobs: list[bytes],
+        name: str,
+        by_name: bool = False,
+        known: Mapping[int, Any] | None = None,
+    ) -> Any:
+        """The value of a tree from S. by_name: what the name stands for in S, after a restart too."""
+
+        def other(part: dict[str, Any]) -> Any:
+            if part.get("t") != "handle" or type(part.get("n")) is not int:
                 raise WireError("a malformed handle")
-            kind: Callable[..., Any] = Proxy if tree.get("call") is True else Handle
-            target = {"t": "handle", "n": tree["n"], "of": self.generation}
-            if by_name:
-                target = {"t": "name", "name": by_name}
-            return kind(self, target, name if by_name else str(tree.get("of", "object"))[:100])
+            base = Proxy if part.get("call") is True else Handle
+            of = printable(str(part.get("of", "object"))[:100])
+            kind = type(of or "object", (base,), {})  # so that messages name the student's type
+            if by_name and part is tree:
+                return kind(self, {"t": "name", "name": name}, name)
+            return kind(self, {"t": "handle", "n": part["n"], "of": self.generation}, of)
 
         try:
-            return Decoder(blobs, other).decode(tree)
+            return Decoder(blobs, other, known).decode(tree)
         except WireError as error:
             raise self.hostile(str(error)) from None
 
@@ -539,12 +612,71 @@ def type_of(error: BaseException) -> str:
     return getattr(error, "student_type", "") or type(error).__name__
 
 
-def names_read(source: str) -> set[str]:
-    """Names that code reads anywhere."""
-    tree = ast.parse(TransformerManager().transform_cell(source))
+def parsed(cell: TrustedCell) -> ast.Module:
+    """The code of a given cell or a test; nothing of other cells."""
+    if cell.cell_type != "code" or cell.kind not in ("given", "test"):
+        return ast.Module([], [])
+    return ast.parse(code_of(cell))
+
+
+def code_of(cell: TrustedCell) -> str:
+    """A cell's code as Python, its lines where they were; %%time and the like run what follows."""
+    source = cell.source
+    if source.startswith(("%%time", "%%capture")):
+        source = "#" + source
+    return TransformerManager().transform_cell(source)
+
+
+def names_read(cell: TrustedCell) -> set[str]:
+    """Names that a cell's code reads anywhere."""
     return {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        node.id
+        for node in ast.walk(parsed(cell))
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store)
     }
+
+
+def names_set(cell: TrustedCell) -> set[str]:
+    """Names that a cell's code binds at its top level, or from functions by `global`."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = list(parsed(cell).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+            names |= {n for part in ast.walk(node) if isinstance(part, ast.Global) for n in part.names}
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name.partition(".")[0])
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            waiting += [part for part in ast.walk(node) if isinstance(part, ast.NamedExpr)]
+        elif not isinstance(node, ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return names
+
+
+def printable(text: str) -> str:
+    """A text that every file and database can hold: half characters and zero bytes replaced."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def size_of(output: Mapping[str, Any]) -> int:
+    """Characters of a clean output."""
+    texts = [output.get("text", ""), output.get("evalue", ""), *output.get("traceback", ())]
+    return sum(map(len, texts)) + sum(map(len, output.get("data", {}).values()))
+
+
+def globals_read(source: str) -> set[str]:
+    """Global names that a function's definition reads: in its body, its defaults and its decorators."""
+    names, waiting = set(), [compile(source, "<function>", "exec", dont_inherit=True)]
+    while waiting:
+        code = waiting.pop()
+        names |= {
+            step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+        }
+        waiting += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return names
 
 
 def clean_output(output: Any) -> dict[str, Any] | None:
@@ -554,20 +686,21 @@ def clean_output(output: Any) -> dict[str, Any] | None:
     kind = output.get("output_type")
     if kind == "stream":
         name = "stderr" if output.get("name") == "stderr" else "stdout"
-        return {"output_type": kind, "name": name, "text": str(output.get("text", ""))}
+        return {"output_type": kind, "name": name, "text": printable(str(output.get("text", "")))}
     if kind == "error":
         trace = output.get("traceback")
-        lines = [str(line) for line in trace[:200]] if isinstance(trace, list) else []
+        lines = [printable(str(line)) for line in trace[:200]] if isinstance(trace, list) else []
         return {
             "output_type": kind,
-            "ename": str(output.get("ename", "")),
-            "evalue": str(output.get("evalue", "")),
+            "ename": printable(str(output.get("ename", ""))),
+            "evalue": printable(str(output.get("evalue", ""))),
             "traceback": lines,
         }
     data = output.get("data")
     if kind not in ("display_data", "execute_result") or not isinstance(data, dict):
         return None
-    clean = {"output_type": kind, "metadata": {}, "data": {str(m): str(v) for m, v in data.items()}}
+    texts = {printable(str(mime)): printable(str(value)) for mime, value in data.items()}
+    clean = {"output_type": kind, "metadata": {}, "data": texts}
     return clean | ({"execution_count": None} if kind == "execute_result" else {})
 
 
@@ -585,7 +718,7 @@ def function_tree(function: types.FunctionType, other: Callable[[Any], Any]) -> 
     modules: dict[str, str] = {}
     values: dict[str, Any] = {}
     encoder = Encoder(other)
-    for name in names_read(source):
+    for name in sorted(globals_read(source)):
         if name not in function.__globals__ or name == function.__name__:
             continue
         value = function.__globals__[name]

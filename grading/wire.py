@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,15 +47,23 @@ class Channel:
         self.sock, self.limit = sock, limit
 
     def send(self, tree: Any, blobs: list[bytes] | None = None, timeout: float | None = None) -> None:
-        """Send a message. Closed if nobody is there, TimeoutError if nobody reads it."""
+        """Send a message. Closed if nobody is there, TimeoutError if it is not read within `timeout` seconds.
+
+        ValueError, and nothing sent, where the other side would refuse it.
+        """
         text = json.dumps(tree).encode()
         blobs = blobs or []
+        if len(text) > TEXT_LIMIT or len(blobs) > BLOB_COUNT:
+            raise ValueError(
+                f"{len(text):,} bytes of text and {len(blobs):,} arrays at once, at most {TEXT_LIMIT:,} and "
+                f"{BLOB_COUNT:,} can be passed: use arrays for large lists"
+            )
         parts = [HEAD.pack(MAGIC, len(text), len(blobs)), *(SIZE.pack(len(blob)) for blob in blobs), text]
-        self.sock.settimeout(timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            self.sock.sendall(b"".join(parts))
-            for blob in blobs:
-                self.sock.sendall(blob)
+            for part in (b"".join(parts), *blobs):
+                self.sock.settimeout(None if deadline is None else max(0.001, deadline - time.monotonic()))
+                self.sock.sendall(part)
         except TimeoutError:
             raise
         except OSError:
@@ -80,7 +88,7 @@ class Channel:
         blobs = [self._read(size, deadline) for size in sizes]
         try:
             return json.loads(text), blobs
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, MemoryError) as error:
             raise WireError(f"not JSON: {type(error).__name__}") from None
 
     def pending(self) -> bool:
@@ -125,13 +133,28 @@ class Encoder:
     """Values → tree and blobs.
 
     other: gives the tree of a value that does not cross. track: mutable values get a number, by which the
-    other side says what it changed; `mutable` lists them.
+    other side says what it changed; `mutable` lists them. known: numbers that the other side has given to
+    mutable values; of these only the number crosses.
     """
 
-    def __init__(self, other: Callable[[Any], Any], track: bool = False) -> None:
+    def __init__(
+        self,
+        other: Callable[[Any], Any],
+        track: bool = False,
+        known: Mapping[int, Any] | None = None,
+    ) -> None:
         self.blobs: list[bytes] = []
         self.mutable: list[Any] = []
         self._other, self._track = other, track
+        self._numbers = {id(value): number for number, value in (known or {}).items()}
+
+    def content(self, value: Any) -> Any:
+        """The tree of what a known value holds now."""
+        number = self._numbers.pop(id(value))
+        try:
+            return self.encode(value)
+        finally:
+            self._numbers[id(value)] = number
 
     def encode(self, value: Any, depth: int = 0) -> Any:
         """The tree of a value; ValueError if it is nested too deep or holds itself."""
@@ -149,6 +172,8 @@ class Encoder:
             return value if math.isfinite(value) else {"t": "float", "v": repr(value)}
         if type(value) is complex:
             return {"t": "complex", "v": [repr(value.real), repr(value.imag)]}
+        if id(value) in self._numbers:
+            return {"t": "same", "m": self._numbers[id(value)]}
         if isinstance(value, bytes | bytearray):
             return {"t": "bytes", "b": self._blob(bytes(value))}
         array = as_array(value)
@@ -162,6 +187,8 @@ class Encoder:
             return {"t": "tuple", "v": [self.encode(item, depth + 1) for item in value]}
         if isinstance(value, list) and _all_scalars(value):
             return self._tracked({"t": "scalars", "b": self._blob(npy(np.array(value)))}, value)
+        if isinstance(value, list) and _all_numbers(value):
+            return self._tracked({"t": "numbers", "b": self._blob(npy(np.array(value)))}, value)
         if isinstance(value, list):
             return self._tracked({"t": "list", "v": [self.encode(item, depth + 1) for item in value]}, value)
         if isinstance(value, set | frozenset):
@@ -170,11 +197,13 @@ class Encoder:
         if isinstance(value, dict):
             pairs = [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in value.items()]
             return self._tracked({"t": "dict", "v": pairs}, value)
+        if isinstance(value, range) and len(value) <= 10**6:
+            return self.encode(list(value), depth)
         return self._other(value)
 
     def _tracked(self, tree: dict[str, Any], value: Any) -> dict[str, Any]:
         if self._track:
-            tree["m"] = len(self.mutable)
+            tree["m"] = self._numbers[id(value)] = len(self.mutable)
             self.mutable.append(value)
         return tree
 
@@ -186,11 +215,17 @@ class Encoder:
 class Decoder:
     """Tree and blobs → values. `other`: makes a value of a tree that only the caller understands.
 
-    `mutable`: number → value, of those that the sender wants to hear about if they change.
+    `mutable`: number → value, of those that the sender wants to hear about if they change. known: values
+    of which the sender gives only the number.
     """
 
-    def __init__(self, blobs: list[bytes], other: Callable[[dict[str, Any]], Any]) -> None:
-        self.mutable: dict[int, Any] = {}
+    def __init__(
+        self,
+        blobs: list[bytes],
+        other: Callable[[dict[str, Any]], Any],
+        known: Mapping[int, Any] | None = None,
+    ) -> None:
+        self.mutable: dict[int, Any] = dict(known or {})
         self._blobs, self._other = blobs, other
 
     def decode(self, tree: Any, depth: int = 0) -> Any:
@@ -199,7 +234,7 @@ class Decoder:
             return self._decode(tree, depth)
         except WireError:
             raise
-        except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+        except Exception as error:  # TensorFlow has exceptions of its own
             raise WireError(f"malformed value: {type(error).__name__}") from None
 
     def _decode(self, tree: Any, depth: int) -> Any:
@@ -218,6 +253,10 @@ class Decoder:
             return complex(float(tree["v"][0]), float(tree["v"][1]))
         if kind == "bytes":
             return self._blob(tree["b"])
+        if kind == "same":
+            if type(tree["m"]) is not int:
+                raise WireError("malformed value")
+            return self.mutable[tree["m"]]
         if kind == "array":
             value = from_array(str(tree["k"]), array_of(self._blob(tree["b"])))
         elif kind == "tuple":
@@ -227,7 +266,9 @@ class Decoder:
         elif kind == "list":
             value = self._items(tree, depth)
         elif kind == "scalars":
-            value = list(array_of(self._blob(tree["b"])))
+            value = list(self._row(tree["b"]))
+        elif kind == "numbers":
+            value = self._row(tree["b"]).tolist()
         elif kind == "dict":
             pairs = tree["v"]
             if not isinstance(pairs, list):
@@ -244,6 +285,12 @@ class Decoder:
             raise WireError("malformed list")
         return [self._decode(item, depth + 1) for item in tree["v"]]
 
+    def _row(self, index: Any) -> np.ndarray:
+        row = array_of(self._blob(index))
+        if row.ndim != 1 or row.dtype.kind not in "biufc":
+            raise WireError("malformed list")
+        return row
+
     def _blob(self, index: Any) -> bytes:
         if type(index) is not int or not 0 <= index < len(self._blobs):
             raise WireError("no such array")
@@ -255,6 +302,14 @@ def _all_scalars(items: list[Any]) -> bool:
     if not items or not isinstance(items[0], np.generic) or items[0].dtype.kind not in "biufc":
         return False
     return all(type(item) is type(items[0]) for item in items)
+
+
+def _all_numbers(items: list[Any]) -> bool:
+    """Are these many Python numbers of one type? Then they cross as one array, too."""
+    if len(items) < 16 or type(items[0]) not in (bool, int, float):
+        return False
+    kind = type(items[0])
+    return all(type(item) is kind and (kind is not int or -(2**63) <= item < 2**63) for item in items)
 
 
 def as_array(value: Any) -> tuple[str, np.ndarray] | None:
@@ -323,6 +378,8 @@ def array_of(data: bytes) -> np.ndarray:
     if dtype.kind not in KINDS or dtype.hasobject or not dtype.itemsize or dtype.subdtype:
         raise WireError("an array of a type that may not cross")
     if any(type(n) is not int or n < 0 for n in shape) or len(shape) > 32:
+        raise WireError("an array of impossible shape")
+    if 0 in shape and math.prod(n for n in shape if n) * dtype.itemsize > 2**24:  # 10**12 rows of nothing
         raise WireError("an array of impossible shape")
     start = file.tell()
     if math.prod(shape) * dtype.itemsize != len(data) - start:
