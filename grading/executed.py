@@ -7,16 +7,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import nbformat
-import nh3
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
+from grading.harmless import Harmless
 from grading.hidden import HideHiddenTests
 from grading.model import Assignment, CellRun, GapResult
 
 # Of an output's representations these and text are kept; formgrader's page escapes little by itself.
 PICTURES = ("image/png", "image/jpeg", "image/gif")
-PICTURE = re.compile(r"data:image/(png|jpeg|gif);base64,[A-Za-z0-9+/=\s]*")
 BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
 # In Markdown: tags without attributes that change only how text looks. All others are shown as written.
 PLAIN_TAG = (
@@ -72,12 +71,13 @@ def executed_notebook(
         }
     )
     used: set[str] = set()
+    harmless = Harmless()
     for index, run in enumerate(runs):
         clean = run.cell
         cell_id = _cell_id(ids.get(clean.name) or clean.name, index, used)
         if clean.cell_type == "code":
             cell = new_code_cell(_text(clean.source), id=cell_id, execution_count=_count(run.execution_count))
-            outputs = [_harmless(output) for output in run.outputs]
+            outputs = [_harmless(output, harmless) for output in run.outputs]
             if clean.kind == "test":
                 outputs = _of_test(outputs, results.get(clean.name))
             cell.outputs = outputs
@@ -113,7 +113,7 @@ def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _harmless(output: Mapping[str, Any]) -> NotebookNode:
+def _harmless(output: Mapping[str, Any], harmless: Harmless) -> NotebookNode:
     """An output in the notebook format whose display runs no code and loads nothing from elsewhere."""
     kind = output.get("output_type")
     if kind == "stream":
@@ -133,7 +133,7 @@ def _harmless(output: Mapping[str, Any]) -> NotebookNode:
         elif mime == "text/latex":
             shown[mime] = text.replace("<", "\\lt ")
         elif mime == "text/html":
-            shown[mime] = clean_html(text)
+            shown[mime] = str(harmless.html(text) or "")
     shown = {mime: value for mime, value in shown.items() if value}
     return (
         new_output("display_data", data=shown or {"text/plain": LEFT_OUT})
@@ -152,17 +152,6 @@ def harmless_markdown(source: str) -> str:
     """A student's Markdown in which HTML and links that could run something are shown as they are written."""
     source = OTHER_TAG.sub("&lt;", source)
     return OTHER_LINK.sub(lambda match: "]" + {"(": "&#40;", ":": "&#58;"}[match[0][1]], source)
-
-
-def clean_html(html: str) -> str:
-    """HTML without scripts, styles, forms and addresses; pictures only where they are embedded."""
-
-    def keep(tag: str, attribute: str, value: str) -> str | None:
-        if attribute == "src":
-            return value if PICTURE.fullmatch(value) else None
-        return None if attribute in ("href", "cite", "style", "id", "class") else value
-
-    return nh3.clean(html, url_schemes={"data"}, attribute_filter=keep)
 
 
 def _of_test(outputs: list[NotebookNode], result: GapResult | None) -> list[NotebookNode]:

@@ -29,7 +29,9 @@ from tools.notebooks import ROOT
 def course_folder(folder: Path, week: str, class_: Sequence[samples.Sample]) -> None:
     """A course of its own: gradebook with the tests, and what the class handed in."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ROOT / "build", prefix="release-") as staged:
+    build = ROOT / "build"  # nbgrader writes below the course only
+    build.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=build, prefix="release-") as staged:
         release.generate(ROOT, folder / "gradebook.db", Path(staged).relative_to(ROOT).as_posix())
     for number, sample in enumerate(class_):
         path = folder / "submitted" / f"student{number:03d}" / week / f"{week}.ipynb"

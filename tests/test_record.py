@@ -25,7 +25,7 @@ from nbgrader.utils import determine_grade
 from postgres import new_database, postgres_server  # noqa: F401 (a fixture)
 from traitlets.config import Config
 
-from grading.executed import clean_html, executed_notebook
+from grading.executed import executed_notebook
 from grading.hidden import NOTE
 from grading.model import (
     Assignment,
@@ -573,6 +573,10 @@ def test_hostile_outputs_cannot_run_in_a_browser(
     result = outcome(work, {"scale": 3.0, "total": 2.0})
     bad = (
         {"output_type": "display_data", "data": {"text/html": "<script>x()</script><b onclick=x()>b</b>"}},
+        {
+            "output_type": "display_data",
+            "data": {"text/html": '<img src="http://x/y"><style>@import "http://x"'},
+        },
         {"output_type": "display_data", "data": {"application/javascript": "x()", "image/svg+xml": "<svg/>"}},
         {"output_type": "nonsense", "data": 5},
         {"output_type": "error", "ename": 1, "evalue": None, "traceback": "x"},
@@ -585,12 +589,8 @@ def test_hostile_outputs_cannot_run_in_a_browser(
     result = dataclasses.replace(result, cells=runs)
     record(result, submission("anna"), work, exercise, path, tmp_path / "autograded")
     text = (tmp_path / "autograded" / "anna" / WEEK / f"{WEEK}.ipynb").read_text()
-    for secret in ("script", "onclick", "javascript", "<svg"):
+    for secret in ("script", "onclick", "javascript", "<svg", "http:"):
         assert secret not in text
-    assert clean_html('<img src="data:image/png;base64,AAAA" alt="x">').count("AAAA") == 1
-    assert "http" not in clean_html(
-        '<img src="http://x/y.png"><a href="http://x">x</a><style>@import "http://x"</style>'
-    )
 
 
 @pytest.mark.slow
@@ -606,3 +606,12 @@ def test_nbgrader_goes_on_with_it(released: Path, exercise: Assignment, tmp_path
     assert done.returncode == 0, done.stderr
     page = (grading / "feedback" / "anna" / WEEK / f"{WEEK}.html").read_text()
     assert "3.0 / 7.0" in page.replace("\n", " ") or "3.0" in page
+
+
+def test_html_nested_a_million_times_costs_no_minutes() -> None:
+    cell = CleanCell("extra1", "extra", "1 + 1")
+    output = {"output_type": "display_data", "data": {"text/html": "<div>" * 300_000}, "metadata": {}}
+    began = time.process_time()
+    made = executed_notebook([CellRun(cell, (output,))], Assignment("week00", ()), {}, {})
+    assert time.process_time() - began < 10
+    assert list(made.cells[0].outputs[0].data) == ["text/plain"]
