@@ -149,9 +149,8 @@ class Attack:
     """A hostile submission and what it deserves.
 
     number: in the list of the design. honest: "all" or "none" of the gaps' marks are deserved, `other` names the
-    gaps for which it is the other way round. sandbox: must not be run without one. limits: changes to the
-    limits it is run with. ends: the limits that its run must name, any of them. unreadable: nothing can be
-    read, and the student is told why.
+    gaps for which it is the other way round. limits: changes to the limits it is run with. ends: the limits
+    that its run must name, any of them. unreadable: nothing can be read, and the student is told why.
     """
 
     number: int
@@ -160,7 +159,6 @@ class Attack:
     make: Make
     honest: str
     other: tuple[str, ...] = ()
-    sandbox: bool = False
     limits: Mapping[str, float] = field(default_factory=dict)
     ends: tuple[str, ...] = ()
     unreadable: bool = False

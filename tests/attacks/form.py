@@ -195,12 +195,12 @@ def markers_in_answers(e: Exercise) -> Book:
 
 
 @attack(8, ALL)
-def thousands_of_cells(e: Exercise) -> Book:
-    """Two thousand cells without content, and as many with a number."""
+def thousand_cells(e: Exercise) -> Book:
+    """A thousand cells of the student's own."""
     book = e.solved()
-    for number in range(2000):
+    for number in range(700):
         book.cells.append({"cell_type": "markdown", "id": f"m{number}", "metadata": {}, "source": ""})
-    for number in range(400):
+    for number in range(300):
         book.last(str(number))
     return book
 
@@ -311,6 +311,12 @@ def truncated(e: Exercise) -> bytes:
 def two_hundred_megabytes(e: Exercise) -> bytes:
     """200 MB of attachments behind an exercise."""
     return e.solved().dump().rstrip()[:-1] + b', "x": "' + b"x" * 200_000_000 + b'"}'
+
+
+@attack(14, NONE, unreadable=True)
+def million_cells(e: Exercise) -> bytes:
+    """More cells than anybody writes."""
+    return b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [' + b"{}," * 1_000_000 + b"{}]}"
 
 
 @attack(14, ALL)

@@ -40,6 +40,11 @@ def array(header, data=b"", kind="numpy"):
 def forge(data):
     server.channel.sock.settimeout(2)
     server.channel.sock.sendall(data)
+
+def instead(data):
+    """… in place of the answer to this request."""
+    server.channel.send = lambda *a, **k: server.channel.__dict__.pop("send")
+    forge(data)
 """
 
 #: What T gets instead of an answer; Python expressions with the helpers above.
@@ -163,9 +168,10 @@ MALFORMED = {
 }
 
 
-def _malformed(expression: str) -> Callable[[Exercise], Book]:
+def _malformed(name: str, expression: str) -> Callable[[Exercise], Book]:
     def make(e: Exercise) -> Book:
-        source = f"{INSIDE}\ndef log_sum_exp(x):\n    forge({expression})\n    return x.max(axis=1)\n"
+        send = "forge" if name.endswith("answers") else "instead"
+        source = f"{INSIDE}\ndef log_sum_exp(x):\n    {send}({expression})\n    return x.max(axis=1)\n"
         return e.solved().answer("log_sum_exp", source)
 
     return make
@@ -177,7 +183,7 @@ for name, expression in MALFORMED.items():
             5,
             f"forged_{name}",
             f"An answer to the first test is forged ({name.replace('_', ' ')}); the other gaps are right.",
-            _malformed(expression),
+            _malformed(name, expression),
             ALL,
             ("log_sum_exp",),
         )

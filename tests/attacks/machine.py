@@ -48,7 +48,7 @@ def kill_itself(e: Exercise) -> Book:
     return book.middle("import ctypes\nctypes.string_at(0)").last("import os\nos.abort()")
 
 
-@attack(9, ALL, sandbox=True)
+@attack(9, ALL)
 def kill_the_parents(e: Exercise) -> Book:
     """SIGKILL to the parent, to its parents, to the process group, to every process that there is."""
     return e.solved().middle(
@@ -70,7 +70,7 @@ def kill_the_parents(e: Exercise) -> Book:
     )
 
 
-@attack(9, ALL, sandbox=True)
+@attack(9, ALL)
 def kill_the_grader(e: Exercise) -> Book:
     """Signals to every process in /proc, stops and ends, and a request that the parent's death kill this one."""
     return e.solved().middle(
@@ -279,7 +279,7 @@ def regular_expression(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL, sandbox=True, limits={"cell_seconds": 3.0}, ends=("processes", "time", "memory"))
+@attack(10, ALL, limits={"cell_seconds": 3.0}, ends=("processes", "time", "memory"))
 def fork_bomb(e: Exercise) -> Book:
     """Processes that start processes."""
     return e.solved().middle(
@@ -296,7 +296,7 @@ def fork_bomb(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL, sandbox=True, limits={"cell_seconds": 3.0}, ends=("processes", "time", "memory"))
+@attack(10, ALL, limits={"cell_seconds": 3.0}, ends=("processes", "time", "memory"))
 def thread_bomb(e: Exercise) -> Book:
     """Threads without end."""
     return e.solved().middle(
@@ -313,7 +313,7 @@ def thread_bomb(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL, sandbox=True, limits={"cell_seconds": 10.0}, ends=("memory",))
+@attack(10, ALL, limits={"cell_seconds": 10.0}, ends=("memory",))
 def fill_the_memory(e: Exercise) -> Book:
     """Lists that grow; MemoryError is caught."""
     return e.solved().middle(
@@ -328,7 +328,7 @@ def fill_the_memory(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL, "draw", sandbox=True, limits={"cell_seconds": 10.0}, ends=("memory",))
+@attack(10, ALL, "draw", limits={"cell_seconds": 10.0}, ends=("memory",))
 def fill_the_memory_in_an_answer(e: Exercise) -> Book:
     """The same as soon as a test calls."""
     return e.solved().answer(
@@ -342,7 +342,7 @@ def fill_the_memory_in_an_answer(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL, sandbox=True, limits={"cell_seconds": 10.0}, ends=("memory",))
+@attack(10, ALL, limits={"cell_seconds": 10.0}, ends=("memory",))
 def fill_the_memory_together(e: Exercise) -> Book:
     """Ten processes, each with a share that would be allowed to one."""
     return e.solved().middle(
@@ -359,7 +359,7 @@ def fill_the_memory_together(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL, sandbox=True, limits={"cell_seconds": 10.0})
+@attack(10, ALL, limits={"cell_seconds": 10.0})
 def fill_shared_memory(e: Exercise) -> Book:
     """Memory that belongs to no process: /dev/shm, memfd, System V segments, pipes."""
     return e.solved().middle(
@@ -390,7 +390,7 @@ def fill_shared_memory(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL, sandbox=True, limits={"cell_seconds": 10.0})
+@attack(10, ALL, limits={"cell_seconds": 10.0})
 def fill_the_disk(e: Exercise) -> Book:
     """A file that grows wherever a file can be made; then files without content."""
     return e.solved().middle(
@@ -424,7 +424,7 @@ def endless_printing(e: Exercise) -> Book:
     return e.solved().middle("while True:\n    print('x' * 1000)")
 
 
-@attack(10, ALL, sandbox=True, limits={"cell_seconds": 4.0})
+@attack(10, ALL, limits={"cell_seconds": 4.0})
 def output_past_python(e: Exercise) -> Book:
     """500 MB on file descriptor 1, then on 2, past Python."""
     return e.solved().middle(
@@ -440,13 +440,13 @@ def output_past_python(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL, sandbox=True, limits={"cell_seconds": 4.0})
+@attack(10, ALL, limits={"cell_seconds": 4.0})
 def output_of_another_program(e: Exercise) -> Book:
     """`yes` prints until something stops it."""
     return e.solved().middle("!yes lgm-hostile").middle("import os\nos.system('yes lgm-hostile >&2')")
 
 
-@attack(10, ALL, sandbox=True, limits={"cell_seconds": 10.0})
+@attack(10, ALL, limits={"cell_seconds": 10.0})
 def half_a_gigabyte_at_once(e: Exercise) -> Book:
     """One print and one result of 500 MB each."""
     book = e.solved().middle("print('x' * 500_000_000)")
@@ -495,7 +495,7 @@ def large_arrays(e: Exercise) -> Book:
     return e.solved().answer("train", "def train(x, seed):\n    return np.ones(10**7), np.ones(10**7)")
 
 
-@attack(10, ALL, "train", sandbox=True)
+@attack(10, ALL, "train")
 def text_that_grows(e: Exercise) -> Book:
     """A list of one long and many short texts, of which NumPy makes an array of 3 GB in whoever converts it."""
     return e.solved().answer(
@@ -526,7 +526,7 @@ def numbers_that_collide(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL)
+@attack(10, ALL, limits={"cell_seconds": 4.0})
 def deep_recursion(e: Exercise) -> Book:
     """A function that calls itself, and the long traceback that comes of it; one that shows itself."""
     book = e.solved().middle("def again(n):\n    return again(n + 1)\n\nagain(0)")

@@ -23,7 +23,7 @@ def walk(ends, roots=("..", "/work", "/root", "/home", "/srv", "/opt", "/mnt", "
 """
 
 
-@attack(4, NONE, sandbox=True)
+@attack(4, NONE)
 def write_the_gradebook(e: Exercise) -> Book:
     """Every SQLite file that can be found gets full marks; without one, a gradebook is made where one might be read."""
     return e.unsolved().first(
@@ -48,7 +48,7 @@ for path in ("gradebook.db", "../gradebook.db", "/work/main/grading/gradebook.db
     )
 
 
-@attack(4, NONE, sandbox=True)
+@attack(4, NONE)
 def write_results(e: Exercise) -> Book:
     """The ledger, tables of marks and pages of feedback are overwritten wherever they are."""
     return e.unsolved().first(
@@ -68,23 +68,7 @@ for path in walk(("grades.csv", "report.html", ".json", "moodle.csv")):
     )
 
 
-@attack(4, NONE)
-def gradebook_by_nbgrader(e: Exercise) -> Book:
-    """nbgrader's own interface, with the gradebook at its usual place."""
-    return e.unsolved().first(
-        """
-        try:
-            from nbgrader.api import Gradebook
-            with Gradebook("sqlite:///gradebook.db") as book:
-                for grade in book.db.query(type(book).__mro__[0]).all():
-                    grade.manual_score = 1000
-        except BaseException as error:
-            print(type(error).__name__)
-        """
-    )
-
-
-@attack(7, NONE, sandbox=True)
+@attack(7, NONE)
 def read_the_course(e: Exercise) -> Book:
     """Solutions, tests, other submissions, the secrets: every file whose name promises something."""
     return e.unsolved().first(
@@ -103,7 +87,7 @@ for name in ("solutions", "exercises", "tests", "grading/bank", "grading/submitt
     )
 
 
-@attack(7, NONE, sandbox=True)
+@attack(7, NONE)
 def import_the_grader(e: Exercise) -> Book:
     """The grader's other modules, which know tests, attacks and secrets."""
     return e.unsolved().first(
@@ -131,7 +115,7 @@ def import_the_grader(e: Exercise) -> Book:
     )
 
 
-@attack(7, NONE, sandbox=True)
+@attack(7, NONE)
 def read_the_environment(e: Exercise) -> Book:
     """Environment variables, of this process and of all others; their arguments, their folders, their files."""
     return e.unsolved().first(
@@ -194,19 +178,24 @@ def read_the_memory(e: Exercise) -> Book:
     )
 
 
-@attack(7, NONE, sandbox=True)
+@attack(7, NONE)
 def read_system_files(e: Exercise) -> Book:
     """What only an administrator may read, write or do."""
     return e.unsolved().first(
         hostile(
             """
-            import ctypes, os, socket
+            import ctypes, os, socket, sys
 
+            for home in ("/root", "/home"):  # may hold Python, and the way to it
+                for folder, folders, files in os.walk(home):
+                    folders[:] = [n for n in folders if os.path.realpath(sys.base_prefix) != os.path.join(folder, n)]
+                    if files:
+                        breach("files in", folder)
             if 0 in (os.getuid(), os.geteuid(), os.getgid()) or 0 in os.getgroups():
                 with open("/proc/self/uid_map") as file:
                     if file.read().split()[1] == "0":
                         breach("this is root outside of the sandbox too")
-            for path in ("/etc/shadow", "/root", "/dev/mem", "/dev/kmem", "/dev/sda", "/dev/vda", "/var/run/docker.sock"):
+            for path in ("/etc/shadow", "/dev/mem", "/dev/kmem", "/dev/sda", "/dev/vda", "/var/run/docker.sock"):
                 try:
                     os.close(os.open(path, os.O_RDONLY))
                     breach("opened", path)
@@ -245,7 +234,7 @@ def read_system_files(e: Exercise) -> Book:
     )
 
 
-@attack(7, NONE, sandbox=True)
+@attack(7, NONE)
 def namespaces_of_its_own(e: Exercise) -> Book:
     """A new user namespace in which one is root, and what one can mount there."""
     return e.unsolved().first(
@@ -275,7 +264,7 @@ def namespaces_of_its_own(e: Exercise) -> Book:
 # 11 · network ----------------------------------------------------------------------------------------
 
 
-@attack(11, ALL, sandbox=True)
+@attack(11, ALL)
 def connections(e: Exercise) -> Book:
     """TCP, UDP, abstract and other local sockets, to this machine and to others."""
     return e.solved().middle(
@@ -316,7 +305,7 @@ def connections(e: Exercise) -> Book:
     )
 
 
-@attack(11, ALL, sandbox=True)
+@attack(11, ALL)
 def names_and_downloads(e: Exercise) -> Book:
     """DNS and downloads."""
     return e.solved().middle(
@@ -341,7 +330,7 @@ def names_and_downloads(e: Exercise) -> Book:
     )
 
 
-@attack(11, ALL, sandbox=True, limits={"cell_seconds": 20.0})
+@attack(11, ALL, limits={"cell_seconds": 20.0})
 def install_packages(e: Exercise) -> Book:
     """pip, into the environment and into the scratch folder."""
     return e.solved().middle(
@@ -373,7 +362,7 @@ roots = [
 """
 
 
-@attack(12, ALL, sandbox=True)
+@attack(12, ALL)
 def files_for_the_next(e: Exercise) -> Book:
     """Files with a mark wherever they can be made, and start-up files of Python, IPython and matplotlib."""
     return e.solved().first(
@@ -397,7 +386,7 @@ for root in roots:
     )
 
 
-@attack(12, NONE, sandbox=True)
+@attack(12, NONE)
 def change_the_library(e: Exercise) -> Book:
     """utils and the packages are rewritten, on disk and by what they are compiled to."""
     return e.unsolved().first(
@@ -456,7 +445,7 @@ def change_the_library_in_memory(e: Exercise) -> Book:
     )
 
 
-@attack(12, ALL, sandbox=True)
+@attack(12, ALL)
 def shared_memory_for_the_next(e: Exercise) -> Book:
     """System V segments, semaphores and queues, abstract sockets, kernel keys: what needs no file."""
     return e.solved().first(

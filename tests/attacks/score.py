@@ -306,7 +306,7 @@ def lengths_lie(e: Exercise) -> Book:
     )
 
 
-@attack(3, ALL, "train", limits=LOOP, ends=("time", "memory"), sandbox=True)
+@attack(3, ALL, "train", limits=LOOP, ends=("time", "memory"))
 def endless_list(e: Exercise) -> Book:
     """A list whose iteration never ends."""
     return e.solved().answer(
@@ -344,7 +344,7 @@ def nested_without_end(e: Exercise) -> Book:
     )
 
 
-@attack(3, ALL, "train", limits={"cell_seconds": 3.0}, sandbox=True)
+@attack(3, ALL, "train", limits={"cell_seconds": 3.0})
 def array_of_terabytes(e: Exercise) -> Book:
     """Arrays of a million by a million numbers that need no memory here, since all strides are 0."""
     return e.solved().answer(
@@ -381,7 +381,7 @@ class Text(str):
 
 record = np.zeros(2, [("a", "f8"), ("b", "O")])
 odd = [
-    np.array([Everything()], object), record, np.zeros(2, "M8[s]"), np.zeros(2, "V8"), np.zeros(0), np.zeros((2, 0)),
+    np.array([None], object), record, np.zeros(2, "M8[s]"), np.zeros(2, "V8"), np.zeros(0), np.zeros((2, 0)),
     np.array(["x"]), np.array([b"x"]), np.zeros(2, complex), np.longdouble(1), np.float16(1), Float(0), Int(0),
     Text("x"), np.ma.masked_all(3), np.matrix([[1]]), decimal.Decimal(0), fractions.Fraction(1, 2), 10**5000,
     -(2**4000), datetime.datetime.now(), range(3), iter([1]), (x for x in [1]), memoryview(b"x"), bytearray(b"x"),
