@@ -42,7 +42,7 @@ def forge(data):
     server.channel.sock.sendall(data)
 
 def instead(data):
-    """… in place of the answer to this request."""
+    # in place of the answer to this request
     server.channel.send = lambda *a, **k: server.channel.__dict__.pop("send")
     forge(data)
 """
