@@ -239,7 +239,7 @@ class Server:
             outputs = self.collect()
             try:
                 self.channel.send(answer | {"id": request["id"], "outputs": outputs}, sent)
-            except ValueError as error:  # too much of it, and nothing was sent
+            except (ValueError, TypeError) as error:  # too much of it, and nothing was sent
                 answer = {"error": {"type": "ValueError", "kinds": ["ValueError"], "message": str(error)}}
                 self.channel.send(answer | {"id": request["id"], "outputs": []})
 
