@@ -35,6 +35,7 @@ GRACE = 5.0  # seconds that S has to report its own time limit before it is ende
 STARTUP = 120.0  # seconds for a fresh S to answer
 OUTPUT_ITEMS = 2000
 OUTPUT_FACTOR = 8  # a cell's outputs here, times the limit of those of one answer
+LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")  # the last from Python 3.12 on
 ENDS_LOOPS = ("StopIteration", "StopAsyncIteration")  # would end a test's loop and not the test
 WORDS = {
     "time": "took longer than {cell_seconds:.0f} seconds and was stopped. Is there an endless loop, or far "
@@ -672,9 +673,7 @@ def globals_read(source: str) -> set[str]:
     names, waiting = set(), [compile(source, "<function>", "exec", dont_inherit=True)]
     while waiting:
         code = waiting.pop()
-        names |= {
-            step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-        }
+        names |= {step.argval for step in dis.get_instructions(code) if step.opname in LOADS}
         waiting += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     return names
 
