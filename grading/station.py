@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import resource
 import secrets
 import select
 import shutil
@@ -35,6 +36,7 @@ TICK = 0.1  # seconds between looks at what S uses
 START = 180.0  # seconds for a fork server to be ready
 MARGIN = 120.0  # seconds beyond the notebook's that T may take for its own computations
 OWN_THREADS = 32  # that S has without the student's doing
+OWN_MEMORY = 2 * 2**30  # bytes that T may take for the tests' own computations
 
 
 class StationError(Exception):
@@ -116,8 +118,8 @@ class Server:
 
     def family(self) -> list[psutil.Process]:
         """Everything that its children are and have started."""
-        own = {self.process.pid, self.pid}
-        return [p for p in _children(self.process.pid) if p.pid not in own and not _is_bwrap(p, self.pid)]
+        own = {self.process.pid, self.pid, _parent(self.pid)}
+        return [p for p in _children(self.process.pid) if p.pid not in own]
 
     def end_family(self) -> None:
         """Kill all of it and wait until it is gone."""
@@ -270,7 +272,7 @@ class Station:
             "data": 0,
         }
         if self._sandbox and os.geteuid() == 0:
-            request["processes"] = limits.processes + OWN_THREADS
+            request["processes"] = limits.processes + 2 * OWN_THREADS  # enough for the watch to see too many
         if not self._sandbox:
             self._scratch = request["scratch"] = tempfile.mkdtemp(prefix="scratch-")
         return server.fork(request)
@@ -296,16 +298,21 @@ class Station:
         server = self._servers.get("student")
         if server is None or self._limit:
             return
-        memory = threads = 0
-        for process in server.family():
+        family = server.family()
+        memory, threads = 0, len(family)
+        most = self._limits.processes + OWN_THREADS
+        files: dict[int, int] = {}
+        for process in family if threads <= most else ():  # a fork bomb leaves no time to look at each
             used, count = _anonymous(process.pid)
             memory += max(0, used - server.base)
-            threads += count
+            threads += max(0, count - 1)
+            files |= _memory_files(process.pid)
+        memory += sum(files.values())
         self._peak = max(self._peak, memory)
         limits = self._limits
         if memory > limits.memory:
             self._end("memory", trusted.WORDS["memory"].format(memory_mb=limits.memory / 2**20))
-        elif threads > limits.processes + OWN_THREADS:
+        elif threads > most:
             self._end("processes", trusted.WORDS["processes"].format(processes=limits.processes))
 
     def _end(self, limit: str, words: str) -> None:
@@ -342,8 +349,17 @@ def run_child(sock: socket.socket, request: dict[str, Any]) -> None:
     line = Channel(sock)
     _, blobs = line.receive()
     job = from_data(Job, json.loads(blobs[0]))
+    _bound_memory()
     outcome = trusted.run(job, int(request["variant"]), RemoteLifeline(line))
     line.send({"op": "outcome"}, [json.dumps(to_data(outcome)).encode()])
+
+
+def _bound_memory() -> None:
+    """What a test computes from an answer must not fill the machine's memory: MemoryError instead."""
+    for text in Path("/proc/self/status").read_text().splitlines() if sys.platform == "linux" else ():
+        if text.startswith("VmData:"):
+            most = int(text.split()[1]) * 1024 + OWN_MEMORY
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def _children(pid: int) -> list[psutil.Process]:
@@ -358,11 +374,11 @@ def _alive(process: psutil.Process) -> bool:
     return False
 
 
-def _is_bwrap(process: psutil.Process, server: int) -> bool:
-    """Is it bubblewrap's own process 1, the server's parent?"""
+def _parent(pid: int) -> int:
+    """Of a fork server: bubblewrap's own process 1, if it is in a sandbox."""
     with contextlib.suppress(psutil.Error):
-        return process.pid == psutil.Process(server).ppid()
-    return False
+        return psutil.Process(pid).ppid()
+    return 0
 
 
 def _anonymous(pid: int) -> tuple[int, int]:
@@ -375,3 +391,15 @@ def _anonymous(pid: int) -> tuple[int, int]:
             elif text.startswith("Threads:"):
                 threads = int(text.split()[1])
     return memory, threads
+
+
+def _memory_files(pid: int) -> dict[int, int]:
+    """Files in memory that a process holds open without a name, by number: bytes, which are in no process."""
+    found: dict[int, int] = {}
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(entry.path).startswith("/memfd:"):
+                    status = os.stat(entry.path)
+                    found[status.st_ino] = status.st_blocks * 512
+    return found

@@ -152,6 +152,8 @@ def _confine(fd: int, request: dict[str, Any], options: dict[str, Any], function
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if root:
         _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
+        for name in ("shmmni", "msgmni"):  # memory that belongs to no process
+            Path("/proc/sys/kernel", name).write_text("0")
     student = os.fork()
     if student:  # process 1: when it ends, everything in the namespace ends
         os.close(fd)
