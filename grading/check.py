@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from grading import bank, executor
@@ -24,6 +24,42 @@ from tools.notebooks import ROOT
 TEST_SECONDS = 15.0  # that a solution's graded cell may take, in both processes together
 CHANCE = re.compile(r"_tolerance\(|permutation_test\(|threshold is empirical|assert_mean\(")
 BOUND = re.compile(r"false[ -]alarm|empirical|alpha=|probability below", re.IGNORECASE)
+
+SPOILT = "the arguments were spoilt"
+# Sets all arrays that a test hands over to 0 in place, and only then computes: the test must notice.
+SPOIL = """
+def _spoil(function):
+    import functools
+    import numpy as np
+
+    def zero(value):
+        if isinstance(value, (list, tuple)):
+            for part in value:
+                zero(part)
+        elif isinstance(value, np.ndarray) and value.flags.writeable and value.any():
+            value[...] = 0
+            print("the arguments were spoilt")
+        elif hasattr(value, "assign") and np.any(value):
+            value.assign(value * 0)
+            print("the arguments were spoilt")
+
+    @functools.wraps(function)
+    def spoilt(*arguments, **options):
+        zero([*arguments, *options.values()])
+        return function(*arguments, **options)
+
+    return spoilt
+
+
+for _name in {names!r}:
+    _thing = globals().get(_name)
+    if isinstance(_thing, type):
+        for _method, _function in list(vars(_thing).items()):
+            if callable(_function):
+                setattr(_thing, _method, _spoil(_function))
+    elif callable(_thing):
+        globals()[_name] = _spoil(_thing)
+"""
 
 
 @dataclass
@@ -85,6 +121,34 @@ def look_at_test(cell: TrustedCell, report: Report) -> None:
 def job(assignment: Assignment, notebook: bytes, seed: int, name: str) -> Job:
     """A notebook of our own as a job."""
     return Job(name, assignment, repair(notebook, assignment).variants, seed)
+
+
+def spoil(cells: Iterable[CleanCell], assignment: Assignment) -> tuple[CleanCell, ...]:
+    """The cells, with functions that first set the arrays that a test hands them to 0 in place."""
+    defines = {cell.name: cell.defines for cell in assignment.cells}
+    return tuple(
+        replace(cell, source=cell.source + "\n" + SPOIL.replace("{names!r}", repr(defines[cell.name])))
+        if cell.kind == "solution" and cell.cell_type == "code"
+        else cell
+        for cell in cells
+    )
+
+
+def judge_spoilt(outcome: Outcome, report: Report) -> None:
+    """A gap whose arrays were spoilt must lose its points."""
+    printed = {run.cell.gap: str(run.outputs) for run in outcome.cells if run.cell.kind == "test"}
+    if outcome.failure:
+        report.fault(f"{outcome.pseudonym}: {outcome.failure}")
+    lost = 0
+    for gap in outcome.gaps:
+        touched = SPOILT in printed.get(gap.gap, "")
+        lost += touched and not gap.passed
+        if touched and gap.passed:
+            report.fault(
+                f"test of {gap.gap!r} passes an answer that sets its arguments to 0 in place: compute what "
+                "is right before the call, or hand over copies"
+            )
+    report.good(f"{lost} tests reject answers that change what they were given")
 
 
 def judge_own(assignment: Assignment, outcomes: Iterable[Outcome], report: Report) -> None:
@@ -151,7 +215,11 @@ def check(week: str, seeds: int, place: Place, root: Path = ROOT, with_bank: boo
     look_at_tests(assignment, report)
     jobs = [job(assignment, solved(week, root), seed, f"solution, seed {seed}") for seed in range(seeds)]
     jobs.append(job(assignment, unsolved(assignment), 0, "unsolved"))
-    judge_own(assignment, execute(jobs, place), report)
+    spoilt = spoil(repair(solved(week, root), assignment).variants[0], assignment)
+    jobs.append(Job("spoilt", assignment, (spoilt,), seed=0))
+    outcomes = list(execute(jobs, place))
+    judge_own(assignment, [outcome for outcome in outcomes if outcome.pseudonym != "spoilt"], report)
+    judge_spoilt(next(outcome for outcome in outcomes if outcome.pseudonym == "spoilt"), report)
     if with_bank:
         exercise = bank.read_exercise(week, root)
         entries = bank.read_entries(exercise, root)

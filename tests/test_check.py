@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from grading import check
+from grading import check, trusted
 from grading.engine import Place
 from grading.executor import Cell
 from grading.executor import Job as BankJob
-from grading.model import Assignment, GapResult, Outcome, TrustedCell
+from grading.local import PlainLifeline
+from grading.model import Assignment, CleanCell, GapResult, Job, Outcome, TrustedCell
 
 HIDDEN = """x = f(1)
 ### BEGIN HIDDEN TESTS
@@ -109,3 +111,26 @@ def test_the_bank_goes_through_the_grader(monkeypatch: pytest.MonkeyPatch) -> No
     assert back is job and results["f"].error == "GraderFailure" and seen[0].seed == 4
     kinds = [(cell.kind, cell.gap, cell.defines) for cell in seen[0].assignment.cells]
     assert kinds == [("given", "", ()), ("solution", "f", ("f",)), ("test", "f", ())]
+
+
+CALL = """x = np.arange(3.0)
+{before}
+y = f(x)
+{after}
+assert np.array_equal(y, right)"""
+
+
+@pytest.mark.parametrize(("when", "faults"), [("before", 0), ("after", 1)])
+def test_a_test_that_trusts_its_arguments_after_the_call_is_named(when: str, faults: int) -> None:
+    """An answer that sets x to 0 in place is right about 0, and passes if `right` is computed after it."""
+    source = CALL.format(**{"before": "", "after": ""} | {when: "right = 2 * x"})
+    imports = TrustedCell("imports", "given", "import numpy as np")
+    gap = TrustedCell("f", "solution", "...", gap="f", defines=("f",))
+    assignment = Assignment("week00_none", (imports, gap, test_(source)))
+    cells = [CleanCell(cell.name, cell.kind, cell.source, gap=cell.gap) for cell in assignment.cells]
+    cells[1] = replace(cells[1], source="def f(x):\n    return 2 * x")
+    spoilt = check.spoil(cells, assignment)
+    job = Job("spoilt", assignment, (spoilt,), seed=0)
+    report = check.Report()
+    check.judge_spoilt(trusted.run(job, 0, PlainLifeline()), report)
+    assert len(report.faults) == faults and (not faults or "in place" in report.faults[0])
