@@ -182,7 +182,7 @@ def results(request, tmp_path_factory) -> Iterator[dict[str, Result]]:
     yield found
     changed = canaries.changed()
     canaries.remove()
-    assert not changed, f"changed outside of the sandbox: {changed}"
+    assert not changed, f"changed meanwhile, by an attack or by somebody who works here: {changed}"
     assert not callers, "somebody got through to the network of this machine"
     assert not (left := hostile_processes()), f"still running: {left}"
 

@@ -50,54 +50,37 @@ def instead(data):
 #: What T gets instead of an answer; Python expressions with the helpers above.
 MALFORMED = {
     # the frame
-    "nothing_but_zeros": "bytes(200)",
     "other_magic": "frame(reply(), magic=b'HTTP')",
     "text_of_4_gb": "frame(reply(), size=2**32 - 1)",
-    "four_billion_arrays": "frame(reply(), count=2**32 - 1)",
     "array_of_16_exabytes": "frame(reply(), count=1, sizes=[2**64 - 1])",
-    "sizes_that_overflow": "frame(reply(), count=3, sizes=[2**63, 2**63, 5])",
-    "too_large": "frame(reply(), count=1, sizes=[2**40])",
     "half_a_frame_and_the_end": "frame(reply())[:20]",
     "two_answers": "frame(reply()) * 2",
     "thousand_answers": "frame(reply()) * 1000",
     # the text
     "not_json": "frame(b'{]')",
-    "not_text": "frame(b'\\xff\\xfe' * 50)",
-    "a_list": "frame([])",
-    "a_number": "frame(7)",
     "null": "frame(None)",
     "lists_in_lists": "frame(b'[' * 100_000)",
     "lists_in_an_answer": "frame(json.dumps(reply()).replace('0.0', '[' * 900 + ']' * 900).encode())",
     "a_long_number": "frame(json.dumps(reply()).replace('0.0', '9' * 100_000).encode())",
     "not_a_number": "frame(reply(value=float('nan')))",
     "a_number_beyond_all": "frame(json.dumps(reply()).replace('0.0', '1e999999').encode())",
-    "keys_twice": "frame(json.dumps(reply()).replace('{', '{\"id\": 5, ', 1).encode())",
     # the answer
     "empty_answer": "frame({})",
     "no_value": "frame({'id': number()})",
     "other_id": "frame(reply(id='0' * 16))",
-    "id_true": "frame(reply(id=True))",
-    "id_list": "frame(reply(id=[number()]))",
-    "changes_that_are_none": "frame(reply(changed=5))",
     "changes_of_what_was_not_sent": "frame(reply(changed=[[999, 0.0]]))",
     "negative_change": "frame(reply(changed=[[-1, 0.0]]))",
-    "change_true": "frame(reply(changed=[[True, 0.0], [False, 'x']]))",
-    "change_without_value": "frame(reply(changed=[[0]]))",
     "change_to_another_type": "frame(reply(changed=[[0, {'t': 'dict', 'v': []}], [0, 'x'], [0, None]]))",
     "change_to_an_object": "frame(reply(changed=[[0, {'t': 'handle', 'n': 0, 'call': True, 'of': 'x'}]]))",
     # errors
     "error_that_is_none": "frame(reply(error=5))",
-    "error_of_lists": "frame(reply(error={'type': [], 'kinds': {}, 'message': {}, 'traceback': 5}))",
     "error_that_leaves": "frame(reply(error={'type': 'SystemExit', 'kinds': ['SystemExit'], 'message': '0'}))",
     "error_interrupt": "frame(reply(error={'type': 'x', 'kinds': ['KeyboardInterrupt', 'GeneratorExit', 'BaseException']}))",
     "error_import": "frame(reply(error={'type': 'x', 'kinds': ['__import__', 'eval', 'exec', 'open', 'print']}))",
-    "error_odd": "frame(reply(error={'type': 'x', 'kinds': ['UnicodeDecodeError', 'ExceptionGroup', 'StopIteration', [], 5]}))",
     "error_of_the_grader": "frame(reply(error={'type': 'AuthorError', 'kinds': ['AuthorError', 'StudentEnded']}))",
-    "error_none": "frame(reply(error={}, value=True))",
     # values
     "unknown_value": "frame(reply(value={'t': 'pickle', 'v': 'x'}))",
     "value_without_kind": "frame(reply(value={}))",
-    "kind_is_a_list": "frame(reply(value={'t': ['list'], 'v': []}))",
     "function_for_the_grader": (
         "frame(reply(value={'t': 'function', 'name': 'f', 'source': 'import os\\nos.system(\"touch /tmp/lgm-hostile-f\")',"
         " 'modules': {'os': 'os'}, 'values': {}, 'blobs': []}))"
@@ -105,26 +88,15 @@ MALFORMED = {
     "name_for_the_grader": "frame(reply(value={'t': 'name', 'name': '__import__'}))",
     "handle_minus_one": "frame(reply(value={'t': 'handle', 'n': -1, 'call': True, 'of': 'x'}))",
     "handle_beyond": "frame(reply(value={'t': 'handle', 'n': 10**400, 'call': 1, 'of': 'x' * 1_000_000}))",
-    "handle_of_text": "frame(reply(value={'t': 'handle', 'n': 'x', 'call': 'yes', 'of': {}}))",
-    "list_that_is_a_dict": "frame(reply(value={'t': 'list', 'v': {'a': 1}}))",
     "dict_with_a_list_for_a_key": "frame(reply(value={'t': 'dict', 'v': [[{'t': 'list', 'v': []}, 1]]}))",
-    "dict_of_threes": "frame(reply(value={'t': 'dict', 'v': [[1, 2, 3], 5, None]}))",
-    "set_of_lists": "frame(reply(value={'t': 'set', 'v': [{'t': 'list', 'v': []}]}))",
-    "set_of_not_a_numbers": "frame(reply(value={'t': 'set', 'v': [{'t': 'float', 'v': 'nan'}] * 1000}))",
     "colliding_tuples": (
-        "frame(reply(value={'t': 'set', 'v': [{'t': 'tuple', 'v': [-1 - (i >> j & 1) for j in range(16)]} "
-        "for i in range(2**16)]}))"
+        "frame(reply(value={'t': 'set', 'v': [{'t': 'tuple', 'v': [-1 - (i >> j & 1) for j in range(13)]} "
+        "for i in range(2**13)]}))"
     ),
     "integer_that_is_none": "frame(reply(value={'t': 'int', 'v': '__import__'}))",
-    "integer_of_a_list": "frame(reply(value={'t': 'int', 'v': [1]}))",
-    "float_that_is_none": "frame(reply(value={'t': 'float', 'v': 'evil'}))",
-    "complex_that_is_none": "frame(reply(value={'t': 'complex', 'v': 'x'}))",
     "mutable_numbers": "frame(reply(value={'t': 'list', 'm': 10**30, 'v': [{'t': 'list', 'm': -1, 'v': []}]}))",
     # arrays
     "array_that_is_not_there": "frame(reply(value={'t': 'array', 'k': 'numpy', 'b': 0}))",
-    "array_minus_one": "frame(reply(value={'t': 'array', 'k': 'numpy', 'b': -1}), b'x')",
-    "array_number_true": "frame(reply(value={'t': 'array', 'k': 'numpy', 'b': True}), b'x', b'y')",
-    "array_of_rubbish": "frame(reply(value={'t': 'array', 'k': 'numpy', 'b': 0}), os.urandom(1000))",
     "array_of_unknown_kind": "array(\"{'descr': '<f8', 'fortran_order': False, 'shape': ()}\", bytes(8), 'evil')",
     "scalar_with_a_shape": "array(\"{'descr': '<f8', 'fortran_order': False, 'shape': (2,)}\", bytes(16), 'scalar')",
     "pickle_in_an_array": (
@@ -132,18 +104,13 @@ MALFORMED = {
         " b'cos\\nsystem\\n(S\"touch /tmp/lgm-hostile-pickle\"\\ntR.')"
     ),
     "code_in_a_header": "array(\"__import__('os').system('touch /tmp/lgm-hostile-header')\")",
-    "names_in_a_header": "array(\"{'descr': __import__('os'), 'fortran_order': False, 'shape': ()}\")",
     "brackets_in_a_header": "array('(' * 1900)",
     "long_header": "array(\"{'descr': '<f8', 'fortran_order': False, 'shape': (\" + '1,' * 15_000 + ')}', bytes(8))",
     "shape_of_terabytes": "array(\"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}\", bytes(8))",
     "shape_of_nothing": "array(\"{'descr': '<f8', 'fortran_order': False, 'shape': (0, 99999999999999999999)}\")",
-    "negative_shape": "array(\"{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}\", bytes(8))",
-    "shape_of_booleans": "array(\"{'descr': '<f8', 'fortran_order': False, 'shape': (True, True)}\", bytes(8))",
     "many_axes": "array(\"{'descr': '<f8', 'fortran_order': False, 'shape': (\" + '1,' * 64 + ')}', bytes(8))",
     "records": "array(\"{'descr': [('a', '<f8'), ('b', '|O')], 'fortran_order': False, 'shape': (1,)}\", bytes(16))",
-    "subarrays": "array(\"{'descr': ('<f8', (2,)), 'fortran_order': False, 'shape': (1,)}\", bytes(16))",
     "void": "array(\"{'descr': '|V0', 'fortran_order': False, 'shape': (1000,)}\")",
-    "dates": "array(\"{'descr': '<M8[s]', 'fortran_order': False, 'shape': (1,)}\", bytes(8))",
     "long_doubles_as_tensor": "array(\"{'descr': '<f16', 'fortran_order': False, 'shape': (1,)}\", bytes(16), 'tensor')",
     "text_beyond_unicode": "array(\"{'descr': '<U1', 'fortran_order': False, 'shape': (1,)}\", b'\\xff' * 4)",
     "one_array_many_times": (
@@ -152,14 +119,11 @@ MALFORMED = {
     ),
     # outputs
     "outputs_that_are_none": "frame(reply(outputs=5))",
-    "outputs_of_numbers": "frame(reply(outputs=[5, None, [], 'x']))",
-    "unknown_outputs": "frame(reply(outputs=[{'output_type': 'evil'}, {}, {'output_type': []}]))",
     "streams_of_dicts": "frame(reply(outputs=[{'output_type': 'stream', 'name': 5, 'text': {'a': [1]}}]))",
     "displays_of_dicts": (
         "frame(reply(outputs=[{'output_type': 'display_data', 'metadata': {'x': 1}, 'data': {'text/html': 5,"
         " 'application/json': {'a': [None]}, '../../x': '<script>alert(1)</script>'}}]))"
     ),
-    "errors_of_numbers": "frame(reply(outputs=[{'output_type': 'error', 'traceback': [5, None], 'ename': []}]))",
     "outputs_by_the_thousand": "frame(reply(outputs=[{'output_type': 'stream', 'text': 'x'}] * 50_000))",
     "outputs_of_megabytes": "frame(reply(outputs=[{'output_type': 'stream', 'text': 'x' * 7_000_000}]))",
     "lists_in_outputs": (
@@ -170,7 +134,7 @@ MALFORMED = {
 
 def _malformed(name: str, expression: str) -> Callable[[Exercise], Book]:
     def make(e: Exercise) -> Book:
-        send = "forge" if name.endswith("answers") else "instead"
+        send = "forge" if name.endswith("answers") or "half" in name else "instead"
         source = f"{INSIDE}\ndef log_sum_exp(x):\n    {send}({expression})\n    return x.max(axis=1)\n"
         return e.solved().answer("log_sum_exp", source)
 
@@ -185,7 +149,8 @@ for name, expression in MALFORMED.items():
             f"An answer to the first test is forged ({name.replace('_', ' ')}); the other gaps are right.",
             _malformed(name, expression),
             ALL,
-            ("log_sum_exp",),
+            # the process that has answered twice is ended by the next cell, and draw with it
+            ("log_sum_exp", "draw") if name.endswith("answers") else ("log_sum_exp",),
         )
     )
 

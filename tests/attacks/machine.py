@@ -153,12 +153,6 @@ def become_another_program(e: Exercise) -> Book:
     return e.solved().middle("import os\nos.execv('/bin/sleep', ['lgm-hostile', '3600'])")
 
 
-@attack(9, ALL, limits=LOOP)
-def two_of_a_kind(e: Exercise) -> Book:
-    """The process is forked, and both halves go on answering the grader."""
-    return e.solved().middle(hostile("import os\nos.fork()"))
-
-
 @attack(9, ALL, limits=LOOP, ends=("time",))
 def stop_itself(e: Exercise) -> Book:
     """SIGSTOP: alive, and never heard of again."""
@@ -193,21 +187,6 @@ def endless_loop(e: Exercise) -> Book:
     return e.solved().middle("while True:\n    pass")
 
 
-@attack(10, ALL, limits=LOOP, ends=("time",))
-def endless_loop_that_catches_everything(e: Exercise) -> Book:
-    """… which catches BaseException."""
-    return e.solved().middle(
-        """
-        while True:
-            try:
-                while True:
-                    pass
-            except BaseException:
-                pass
-        """
-    )
-
-
 @attack(10, ALL, "draw", limits=LOOP, ends=("time",))
 def endless_answer(e: Exercise) -> Book:
     """A loop without end in an answer."""
@@ -216,7 +195,7 @@ def endless_answer(e: Exercise) -> Book:
 
 @attack(10, ALL, "draw", limits=LOOP, ends=("time",))
 def endless_answer_that_catches_everything(e: Exercise) -> Book:
-    """… which catches BaseException."""
+    """… in an answer, which catches BaseException."""
     return e.solved().answer(
         "draw",
         """
@@ -257,18 +236,6 @@ def many_sleeps(e: Exercise) -> Book:
 def loop_in_c(e: Exercise) -> Book:
     """A sum without end, during which Python looks at no signal and lets no other thread run."""
     return e.solved().middle("import itertools\nsum(itertools.repeat(0))")
-
-
-@attack(10, ALL, limits=LOOP, ends=("time",))
-def loop_in_a_thread_in_c(e: Exercise) -> Book:
-    """The same in a thread, so that the cell itself hangs."""
-    return e.solved().middle(
-        """
-        import itertools, threading, time
-        threading.Thread(target=lambda: sum(itertools.repeat(0)), daemon=True).start()
-        time.sleep(0.1)
-        """
-    )
 
 
 @attack(10, ALL, "log_sum_exp", limits=LOOP, ends=("time",))
@@ -440,7 +407,7 @@ def output_past_python(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL, limits={"cell_seconds": 4.0})
+@attack(10, ALL, limits={"cell_seconds": 2.0})
 def output_of_another_program(e: Exercise) -> Book:
     """`yes` prints until something stops it."""
     return e.solved().middle("!yes lgm-hostile").middle("import os\nos.system('yes lgm-hostile >&2')")
@@ -505,7 +472,7 @@ def text_that_grows(e: Exercise) -> Book:
 
 @attack(10, ALL, "train")
 def numbers_that_collide(e: Exercise) -> Book:
-    """A set of integers with one and the same hash, which takes whoever builds it minutes."""
+    """A set of integers with one and the same hash, which takes whoever builds it long."""
     return e.solved().answer(
         "train",
         """
@@ -513,7 +480,7 @@ def numbers_that_collide(e: Exercise) -> Book:
             pass
 
         def train(x, seed):
-            return {"W": frozenset(), "V": Colliding(i * (2**61 - 1) for i in range(1, 100_000))}
+            return {"W": frozenset(), "V": Colliding(i * (2**61 - 1) for i in range(1, 10_000))}
 
         class Colliding(set):
             def __init__(self, items):
@@ -526,7 +493,7 @@ def numbers_that_collide(e: Exercise) -> Book:
     )
 
 
-@attack(10, ALL, limits={"cell_seconds": 4.0})
+@attack(10, ALL, limits={"cell_seconds": 3.0})
 def deep_recursion(e: Exercise) -> Book:
     """A function that calls itself, and the long traceback that comes of it; one that shows itself."""
     book = e.solved().middle("def again(n):\n    return again(n + 1)\n\nagain(0)")
