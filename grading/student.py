@@ -214,7 +214,7 @@ class Server:
     """Answers T's requests until the connection closes."""
 
     def __init__(self, sock: socket.socket, scratch: Path, limits: dict[str, Any]) -> None:
-        self.channel = Channel(sock)
+        self.channel, self.process = Channel(sock), os.getpid()
         self.outputs = Outputs(int(limits.get("output", 2**20)))
         self.console = open(scratch / ".console", "w+b", buffering=0)  # noqa: SIM115 (as long as S lives)
         for fd in (1, 2):
@@ -236,6 +236,8 @@ class Server:
             except (Closed, WireError):
                 return
             answer, sent = self.answer(request, blobs)
+            if os.getpid() != self.process:  # a fork that came back: the other half answers
+                os._exit(0)
             outputs = self.collect()
             try:
                 self.channel.send(answer | {"id": request["id"], "outputs": outputs}, sent)

@@ -402,6 +402,12 @@ class Session:
     def request(self, request: dict[str, Any], blobs: list[bytes] | None = None) -> dict[str, Any]:
         """Send a request and wait for its answer. StudentEnded if there is none."""
         channel = self.connected()
+        if channel.pending():  # of an earlier cell or call, and not this one's fault
+            self.suspicions.append(
+                f"{self.cell}: the student's process sent an answer before it was asked for"
+            )
+            self.stop()
+            channel = self.connected()
         return self.exchange(channel, request, blobs, self.allowed())
 
     def exchange(
@@ -484,7 +490,7 @@ class Session:
     def end(self, limit: str) -> StudentEnded:
         """End S; the exception that says why."""
         use = self.stop()
-        limit = limit or use.limit or "died"
+        limit = use.limit or limit or "died"  # what the Station saw is nearer to the cause
         self.hit(limit, use.words)
         return StudentEnded(limit, use.words or self.words(limit))
 

@@ -227,6 +227,7 @@ class Decoder:
     ) -> None:
         self.mutable: dict[int, Any] = dict(known or {})
         self._blobs, self._other = blobs, other
+        self._used: set[int] = set()
 
     def decode(self, tree: Any, depth: int = 0) -> Any:
         """The value; WireError for anything that Encoder would not have written."""
@@ -262,7 +263,7 @@ class Decoder:
         elif kind == "tuple":
             return tuple(self._items(tree, depth))
         elif kind == "set":
-            return set(self._items(tree, depth))
+            return set(_spread(self._items(tree, depth)))
         elif kind == "list":
             value = self._items(tree, depth)
         elif kind == "scalars":
@@ -273,7 +274,8 @@ class Decoder:
             pairs = tree["v"]
             if not isinstance(pairs, list):
                 raise WireError("malformed dict")
-            value = {self._decode(k, depth + 1): self._decode(v, depth + 1) for k, v in pairs}
+            keys = _spread([self._decode(key, depth + 1) for key, _ in pairs])
+            value = dict(zip(keys, [self._decode(item, depth + 1) for _, item in pairs], strict=True))
         else:
             return self._other(tree)
         if isinstance(tree.get("m"), int):
@@ -294,7 +296,18 @@ class Decoder:
     def _blob(self, index: Any) -> bytes:
         if type(index) is not int or not 0 <= index < len(self._blobs):
             raise WireError("no such array")
+        if index in self._used:  # a few bytes of text would fill the memory
+            raise WireError("an array twice")
+        self._used.add(index)
         return self._blobs[index]
+
+
+def _spread(keys: list[Any]) -> list[Any]:
+    """Keys of a set or dict; WireError if many have the same hash, so that building it takes for ever."""
+    hashes = sorted(map(hash, keys))
+    if any(a == b for a, b in zip(hashes, hashes[100:], strict=False)):
+        raise WireError("keys that collide")
+    return keys
 
 
 def _all_scalars(items: list[Any]) -> bool:

@@ -90,8 +90,8 @@ MALFORMED = {
     "handle_beyond": "frame(reply(value={'t': 'handle', 'n': 10**400, 'call': 1, 'of': 'x' * 1_000_000}))",
     "dict_with_a_list_for_a_key": "frame(reply(value={'t': 'dict', 'v': [[{'t': 'list', 'v': []}, 1]]}))",
     "colliding_tuples": (
-        "frame(reply(value={'t': 'set', 'v': [{'t': 'tuple', 'v': [-1 - (i >> j & 1) for j in range(13)]} "
-        "for i in range(2**13)]}))"
+        "frame(reply(value={'t': 'set', 'v': [{'t': 'tuple', 'v': [-1 - (i >> j & 1) for j in range(16)]} "
+        "for i in range(2**16)]}))"
     ),
     "integer_that_is_none": "frame(reply(value={'t': 'int', 'v': '__import__'}))",
     "mutable_numbers": "frame(reply(value={'t': 'list', 'm': 10**30, 'v': [{'t': 'list', 'm': -1, 'v': []}]}))",
@@ -149,8 +149,7 @@ for name, expression in MALFORMED.items():
             f"An answer to the first test is forged ({name.replace('_', ' ')}); the other gaps are right.",
             _malformed(name, expression),
             ALL,
-            # the process that has answered twice is ended by the next cell, and draw with it
-            ("log_sum_exp", "draw") if name.endswith("answers") else ("log_sum_exp",),
+            ("log_sum_exp",),
         )
     )
 

@@ -153,6 +153,12 @@ def become_another_program(e: Exercise) -> Book:
     return e.solved().middle("import os\nos.execv('/bin/sleep', ['lgm-hostile', '3600'])")
 
 
+@attack(9, ALL, limits=LOOP)
+def two_of_a_kind(e: Exercise) -> Book:
+    """The process is forked, and both halves go on answering the grader."""
+    return e.solved().middle(hostile("import os\nos.fork()"))
+
+
 @attack(9, ALL, limits=LOOP, ends=("time",))
 def stop_itself(e: Exercise) -> Book:
     """SIGSTOP: alive, and never heard of again."""
@@ -480,7 +486,7 @@ def numbers_that_collide(e: Exercise) -> Book:
             pass
 
         def train(x, seed):
-            return {"W": frozenset(), "V": Colliding(i * (2**61 - 1) for i in range(1, 10_000))}
+            return {"W": frozenset(), "V": Colliding(i * (2**61 - 1) for i in range(1, 100_000))}
 
         class Colliding(set):
             def __init__(self, items):
