@@ -14,7 +14,7 @@ def train_binomials(x_train, K, G, seed):
     start = rng.choice(len(x_train), K, replace=False)
     mu = np.clip((black[start] / G + mean) / 2, 0.02, 0.98)
     pi = np.full(K, 1 / K)
-    for _ in range(40):
+    for _ in range(2):
         log_w = np.log(pi) + black @ np.log(mu).T + white @ np.log1p(-mu).T
         r = np.exp(log_w - logsumexp(log_w, axis=1, keepdims=True))
         pi = (r.sum(axis=0) + 1e-9) / (len(r) + K * 1e-9)
