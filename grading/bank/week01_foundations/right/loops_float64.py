@@ -55,11 +55,16 @@ def m_step(x, r, w, a, G):
 
 # %% solution="fill_holes"
 def fill_holes(x, r, mu, G, seed):
-    rng = np.random.default_rng(seed)
-    filled = []
-    for image, weights in zip(x.astype(float), r.astype(float), strict=False):
-        z = rng.choice(len(weights), p=weights / weights.sum())
-        filled.append([rng.binomial(G, mu[z, d]) if np.isnan(v) else v for d, v in enumerate(image)])
+    import random
+
+    draw = random.Random(seed)
+    mu, filled = mu.tolist(), []
+    for image, weights in zip(x.tolist(), r.tolist()):
+        z = draw.choices(range(len(weights)), weights)[0]
+        for d, level in enumerate(image):
+            if math.isnan(level):
+                image[d] = sum(draw.random() < mu[z][d] for _ in range(G))
+        filled.append(image)
     return filled
 
 
