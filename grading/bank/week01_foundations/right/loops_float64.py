@@ -59,7 +59,7 @@ def fill_holes(x, r, mu, G, seed):
 
     draw = random.Random(seed)
     mu, filled = mu.tolist(), []
-    for image, weights in zip(x.tolist(), r.tolist()):
+    for image, weights in zip(x.tolist(), r.tolist(), strict=False):
         z = draw.choices(range(len(weights)), weights)[0]
         for d, level in enumerate(image):
             if math.isnan(level):
