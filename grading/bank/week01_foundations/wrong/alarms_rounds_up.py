@@ -1,0 +1,10 @@
+"""Rounds alpha · (m + 1) up.
+
+Gap: alarms
+"""
+
+
+# %% solution="alarms"
+def alarms(held_out, fresh, alpha):
+    k = math.ceil(alpha * (len(held_out) + 1))
+    return fresh < np.sort(held_out)[min(k, len(held_out)) - 1]

@@ -1,0 +1,13 @@
+"""mu normalised over the components.
+
+Gap: m_step
+"""
+
+
+# %% solution="m_step"
+def m_step(x, r, w, a, G):
+    known = ~np.isnan(x)
+    weight = (w[:, None] * r).astype(float)
+    black = weight.T @ np.where(known, x, 0)
+    G * (weight.T @ known)
+    return weight.sum(axis=0) / w.sum(), (black + a) / (black + a).sum(axis=0)

@@ -1,0 +1,13 @@
+"""Adds a small number against underflow: large images get equal shares or none.
+
+Gap: responsibilities
+"""
+
+
+# %% solution="responsibilities"
+def responsibilities(x, pi, mu, G):
+    known = ~np.isnan(x)
+    black = np.where(known, x, 0).astype(float)
+    white = G * known - black
+    log_w = np.log(pi) + black @ np.log(mu).T.astype(float) + white @ np.log1p(-mu.astype(float)).T
+    return (np.exp(log_w) + 1e-30) / (np.exp(log_w) + 1e-30).sum(axis=1, keepdims=True)

@@ -1,0 +1,169 @@
+"""The functions of the week 1 notebook against enumeration and closed forms, beyond its own checks."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+
+from tools.speed import definitions
+from utils import evaluation, stattests
+
+tf = pytest.importorskip("tensorflow")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def week():
+    """The notebook's functions and classes, with the two constants that they use."""
+    names = definitions(ROOT / "notebooks" / "week01_foundations.py")
+    return names | {"tfd": names["tfp"].distributions, "FLOOR": -1e4}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def constants(week):
+    """The functions read the constants where they are defined, in the namespace that `definitions` filled."""
+    week["fit_ppca"].__globals__.update(FLOOR=-1e4, tfd=week["tfd"])
+
+
+@pytest.fixture
+def parameters():
+    rng = np.random.default_rng(1)
+    return rng.dirichlet([1, 1, 1]), rng.uniform(0.05, 0.95, (3, 5))
+
+
+STATES = np.array(list(itertools.product([0.0, 1.0], repeat=5)))
+
+
+def log_joint(pi, mu, x):
+    """log p(x, z = k), one factor at a time: (B, K)."""
+    factors = np.where(x[:, None] == 1, mu, 1 - mu)  # (B, K, D)
+    return np.log(pi) + np.log(factors).sum(axis=2)
+
+
+def test_samples_have_the_probabilities_that_log_prob_says(week, parameters):
+    model = week["BernoulliMixture"](*parameters)
+    p = np.exp(logsumexp(log_joint(*parameters, STATES), axis=1))
+    np.testing.assert_allclose(np.exp(model.log_prob(STATES)), p, rtol=1e-12)
+    N = 40_000
+    x = model.sample(N, tf.random.Generator.from_seed(2)).numpy()
+    shares = np.bincount((x @ [16, 8, 4, 2, 1]).astype(int), minlength=32) / N
+    for share, exact in zip(shares, p, strict=True):
+        assert abs(share - exact) <= stattests.bernstein_tolerance(
+            N, exact * (1 - exact), 1.0, comparisons=32
+        )
+
+
+def test_a_component_of_weight_zero_is_never_drawn(week):
+    model = week["BernoulliMixture"](np.array([0.0, 1.0, 0.0]), np.array([[1.0], [0.0], [1.0]]))
+    assert not model.sample(1000, tf.random.Generator.from_seed(1)).numpy().any()
+    assert model.log_prob(np.array([[1.0], [0.0]])).numpy().tolist() == [-np.inf, 0.0]
+
+
+@pytest.mark.parametrize("a", [0.0, 0.7])
+def test_an_em_step_is_that_of_real_and_imaginary_images(week, parameters, a):
+    """The oracle adds the imaginary images to the data one state at a time, with known components."""
+    pi, mu = parameters
+    rng = np.random.default_rng(3)
+    x, m_bar = (rng.random((11, 5)) < 0.5).astype(float), rng.uniform(0.2, 0.8, 5)
+    joint = log_joint(pi, mu, x)
+    log_px = logsumexp(joint, axis=1)
+    r = np.exp(joint - log_px[:, None])
+    share = np.exp(log_joint(np.ones(1), m_bar[None], STATES))[
+        :, 0
+    ]  # how many of each state, per imaginary image
+    images = np.concatenate([x, *[STATES] * 3])
+    weights = np.concatenate([r, *[a * share[:, None] * (np.arange(3) == k) for k in range(3)]])
+    new_pi, new_mu, alone, together = week["em_step"](
+        *(tf.constant(v, tf.float64) for v in (x, pi, mu, a, m_bar)),
+        4,  # a last batch of another size
+    )
+    np.testing.assert_allclose(new_pi, weights.sum(axis=0) / weights.sum(), rtol=1e-12)
+    np.testing.assert_allclose(new_mu, weights.T @ images / weights.sum(axis=0)[:, None], rtol=1e-12)
+    assert float(alone) == pytest.approx(log_px.mean(), rel=1e-12)
+    imaginary = (a * share[:, None] * log_joint(pi, mu, STATES)).sum()
+    assert float(together) == pytest.approx((log_px.sum() + imaginary) / 11, rel=1e-12)
+
+
+@pytest.mark.parametrize("a", [0.0, 0.5])
+def test_em_never_lowers_its_objective(week, a):
+    x = (np.random.default_rng(4).random((60, 9)) < 0.3).astype(np.float64)
+    model, curve = week["fit_bernoullis"](x, 12, a, 40, 25, 5)
+    assert (np.diff(curve) > -1e-12).all() and curve[-1] > curve[0] + 0.5
+    again, _ = week["fit_bernoullis"](x, 12, a, 40, 25, 5)
+    np.testing.assert_array_equal(model.mu, again.mu)
+
+
+def test_without_smoothing_what_was_never_seen_is_impossible(week):
+    x = np.array([[1, 0, 0], [0, 1, 0]] * 5, np.float32)
+    new = np.array([[0, 0, 1], [1, 0, 0]], np.float32)
+    for a, impossible in [(0.0, [True, False]), (0.5, [False, False])]:
+        model, _ = week["fit_bernoullis"](x, 2, a, 30, 10, 0)
+        log_px = model.log_prob(new).numpy()
+        assert np.isneginf(log_px).tolist() == impossible and not np.isnan(log_px).any()
+
+
+def test_a_gaussian_em_step_never_lowers_its_objective(week):
+    """Real points, and a points for each component around its mean with covariance s² I (a free mean)."""
+    x = tf.constant(np.random.default_rng(6).normal(size=(30, 2)) * [1, 3])
+    pi, m, S = tf.fill([3], tf.constant(1 / 3, x.dtype)), x[:3], tf.eye(2, batch_shape=[3], dtype=x.dtype)
+    a, s, values = tf.constant(0.8, x.dtype), tf.constant(0.4, x.dtype), []
+    for _ in range(25):
+        imaginary = np.log(pi) - 0.5 * (
+            np.linalg.slogdet(S)[1] + 0.16 * np.trace(np.linalg.inv(S), axis1=1, axis2=2)
+        )
+        before = (pi, m, S)
+        pi, m, S, mean = week["gaussian_em_step"](x, *before, a, s)
+        exact = sum(p * multivariate_normal(c, C).pdf(x) for p, c, C in zip(*before, strict=True))
+        assert float(mean) == pytest.approx(np.log(exact).mean(), rel=1e-10)
+        values.append(30 * float(mean) + 0.8 * float(imaginary.sum()))
+    assert (np.diff(values) > -1e-9).all() and values[-1] > values[0] + 1
+
+
+def test_restore_is_bayes_rule_pixel_by_pixel(week, parameters):
+    """Three pixels missing, two seen, flipped with probability 0.2; what is known stays as it is."""
+    model, seen = week["BernoulliMixture"](*parameters), np.array([True, False, False, True, False])
+    p = np.exp(logsumexp(log_joint(*parameters, STATES), axis=1))
+    observed = np.array([[1.0, 0.0, 0.0, 0.0, 0.0]])
+    likelihood = np.where(STATES[:, seen] == observed[:, seen], 0.8, 0.2).prod(axis=1)
+    exact = (likelihood * p) @ STATES / (likelihood @ p)
+    np.testing.assert_allclose(week["restore"](model, observed, seen, 0.2)[0], exact, rtol=1e-12)
+    other = observed + np.array([0, 1, 1, 0, 1])  # what stands at the missing pixels must not matter
+    np.testing.assert_allclose(week["restore"](model, other, seen, 0.2)[0], exact, rtol=1e-12)
+    kept = week["restore"](model, observed, seen, 0.0).numpy()[0, seen]
+    np.testing.assert_allclose(kept, [1, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("L", [0, 2, 3])
+def test_ppca_is_the_best_gaussian_of_its_kind(week, L):
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(80, 4)) @ rng.normal(size=(4, 4)) + 2
+    fit = week["fit_ppca"](tf.constant(x), L)
+    W, m, sigma2 = fit.W.numpy(), fit.m.numpy(), float(fit.sigma2)
+    C = W @ W.T + sigma2 * np.eye(4)
+    np.testing.assert_allclose(fit.log_prob(x), multivariate_normal(m, C).logpdf(x), rtol=1e-9)
+    # E[z | x] from the joint Gaussian of x and z, whose covariance is W
+    np.testing.assert_allclose(fit.posterior_mean(x), (x - m) @ np.linalg.solve(C, W), atol=1e-9)
+    best = float(tf.reduce_mean(fit.log_prob(x)))
+    for _ in range(20):  # other W with their own best σ² are no better
+        other = W + 0.1 * rng.normal(size=W.shape)
+        values = [
+            multivariate_normal(m, other @ other.T + v * np.eye(4)).logpdf(x).mean()
+            for v in sigma2 * np.geomspace(0.5, 2, 9)
+        ]
+        assert max(values) <= best + 1e-9
+    if L == 3:
+        np.testing.assert_allclose(C, np.cov(x.T, bias=True), rtol=1e-9)
+
+
+def test_the_difference_of_two_detectors(week):
+    rng = np.random.default_rng(8)
+    normal, anomalous = rng.integers(5, size=(2, 30)), rng.integers(2, 7, size=(2, 20))
+    gap = week["auroc_difference"](normal, anomalous)
+    areas = [evaluation.auroc(*pair) for pair in zip(normal, anomalous, strict=True)]
+    assert gap.value == pytest.approx(areas[0].value - areas[1].value)
+    # against a detector that ranks nothing (area ½) the error is that of the other alone: DeLong's
+    flat = week["auroc_difference"]([normal[0], np.zeros(30)], [anomalous[0], np.zeros(20)])
+    assert flat.error == pytest.approx(areas[0].error) and flat.value == pytest.approx(areas[0].value - 0.5)
