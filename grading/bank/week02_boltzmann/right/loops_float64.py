@@ -53,7 +53,9 @@ def log_z_ring(A, T):
     for first in range(q):  # x_0 fixed: sum the others out one after the other
         message = np.asarray(A[0, first], dtype=np.float64) / T
         for t in range(1, N):
-            message = np.array([logsumexp(message + A[t, :, k].astype(float) / T) for k in range(q)])
+            message = np.array(
+                [np.logaddexp.reduce(message + A[t, :, k].astype(float) / T) for k in range(q)]
+            )
         log_z.append(message[first])
     return float(logsumexp(log_z))
 
@@ -121,7 +123,7 @@ def train_lattice(images, seed):
     mean = data.mean(axis=0).clip(0.01, 0.99)
     W, b = np.zeros((64, 64)), np.log(mean / (1 - mean))
     chains = (rng.random((100, 64)) < mean).astype(float)
-    epochs = 20
+    epochs = 10
     for epoch in range(epochs):
         rate = 1 - epoch / epochs
         for v in np.array_split(rng.permutation(data), 24):

@@ -90,14 +90,14 @@ def train_lattice(images, seed):
     x = images.reshape(-1, 8, 8).astype(float)
     mean = x.mean(axis=0).clip(0.01, 0.99)
     right, down, b = np.zeros((8, 7)), np.zeros((7, 8)), np.log(mean / (1 - mean))
-    for _ in range(300):
+    for _ in range(80):
         field = np.tile(b, (len(x), 1, 1))
         field[:, :, 1:] += right * x[:, :, :-1]
         field[:, :, :-1] += right * x[:, :, 1:]
         field[:, 1:] += down * x[:, :-1]
         field[:, :-1] += down * x[:, 1:]
         error = x - expit(field)
-        right += np.mean(error[:, :, 1:] * x[:, :, :-1] + error[:, :, :-1] * x[:, :, 1:], axis=0)
-        down += np.mean(error[:, 1:] * x[:, :-1] + error[:, :-1] * x[:, 1:], axis=0)
-        b += error.mean(axis=0)
+        right += 2 * np.mean(error[:, :, 1:] * x[:, :, :-1] + error[:, :, :-1] * x[:, :, 1:], axis=0)
+        down += 2 * np.mean(error[:, 1:] * x[:, :-1] + error[:, :-1] * x[:, 1:], axis=0)
+        b += 2 * error.mean(axis=0)
     return right, down, b

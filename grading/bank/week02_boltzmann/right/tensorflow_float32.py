@@ -67,17 +67,17 @@ def store_centred(patterns, a):
 
 # %% solution="recall"
 def recall(x, missing, W, b, order):
-    x = tf.where(missing, 0.0, x)
-    units = tf.one_hot(order, len(b))
-    while True:
-        before = x
-        for i, unit in zip(order, units, strict=True):
-            if missing[i]:
-                field = tf.linalg.matvec(x, W[i]) + b[i]
-                new = tf.where(field == 0, x[:, i], tf.cast(field > 0, tf.float32))
-                x = x + (new - x[:, i])[:, None] * unit
-        if bool(tf.reduce_all(x == before)):
-            return x
+    x = tf.Variable(tf.transpose(tf.where(missing, 0.0, x)))  # (N, B)
+    changed = True
+    while changed:
+        changed = False
+        for i in order[missing[order]]:
+            field = tf.linalg.matvec(x, W[i], transpose_a=True) + b[i]
+            new = tf.where(field == 0, x[i], tf.cast(field > 0, tf.float32))
+            if not np.array_equal(new, x[i]):
+                x[i].assign(new)
+                changed = True
+    return tf.transpose(x)
 
 
 # %% solution="train_lattice"
@@ -90,7 +90,7 @@ def train_lattice(images, seed):
     b = tf.Variable(tf.math.log(mean / (1 - mean)))
     pairs_right = tf.reduce_mean(x[:, :, :-1] * x[:, :, 1:], 0)
     pairs_down = tf.reduce_mean(x[:, :-1] * x[:, 1:], 0)
-    optimizer = tf.keras.optimizers.Adam(0.1)
+    optimizer = tf.keras.optimizers.Adam(0.2)
 
     @tf.function
     def step():
@@ -105,6 +105,6 @@ def train_lattice(images, seed):
         variables = [right, down, b]
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
-    for _ in range(60):
+    for _ in range(40):
         step()
     return right, down, b
