@@ -3,8 +3,8 @@
 #
 # {{colab}}
 #
-# In the preparation a unit had two states, the couplings were free, and the patterns were damaged by flips.
-# Here you carry the same skills over to relatives of these networks:
+# In the preparation a unit had two states, each pair of units had its own coupling, and patterns were damaged
+# by flips. Here you carry the same skills over to relatives of these networks:
 #
 # - the **Potts model**, whose units have q states, called colours: energy, conditional, a Gibbs sweep;
 # - a **ring**, on which sums over $q^N$ states are easy, and whose couplings are shared;
@@ -194,12 +194,12 @@ check_conditional(rng, B=1, N=2, q=5, T=float(rng.uniform(0.5, 0.8)))
 # $$E(x) = -J \sum_{\text{neighbours } r, s} [x_r = x_s] - \sum_r b_{x_r} \qquad \text{(each neighbouring pair
 # once)}$$
 #
-# Colour the sites (not their states) like a chessboard: *black* where row + column is even, else *white*. All
-# neighbours of a black site are white. So given the white sites the black ones are independent, and may be
-# updated all at once: a *block* Gibbs step. One sweep is
+# As on a chessboard, call a site *white* if row + column is even, else *black* (nothing to do with the colours
+# $x_r$). All neighbours of a white site are black. So given the black sites the white ones are independent, and
+# may be updated all at once: a *block* Gibbs step. One sweep is
 #
-# 1. draw all black sites from their conditional, given the white ones;
-# 2. draw all white sites from their conditional, given the **new** black ones.
+# 1. draw all white sites from their conditional, given the black ones;
+# 2. draw all black sites from their conditional, given the **new** white ones.
 #
 # Each row of the batch is a chain of its own, with its own random numbers. The energy is given, for you to
 # check yourself.
@@ -215,7 +215,7 @@ check_conditional(rng, B=1, N=2, q=5, T=float(rng.uniform(0.5, 0.8)))
 # From probabilities p: (…, q): draw one uniform number u for each site and count how many of the cumulative
 # sums `np.cumsum(p, axis=-1)` lie below u. (Rounding can leave the last sum at 0.9999999: leave it out of the
 # count, or clip.) Or add Gumbel noise, `-np.log(-np.log(u))` with one u for each site *and* colour, to log p
-# and take the argmax. Draw for all sites, then keep the ones you want by `np.where(black, new, old)`.
+# and take the argmax. Draw for all sites, then keep the ones you want by `np.where(white, new, old)`.
 # </details>
 
 
@@ -232,8 +232,8 @@ def sweep_lattice(x, J, b, T, seed):
     ### BEGIN SOLUTION
     rng = np.random.default_rng(seed)
     q = len(b)
-    black = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0  # (R, C)
-    for part in (black, ~black):
+    white = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0  # (R, C)
+    for part in (white, ~white):
         z = np.eye(q)[x]  # (B, R, C, q)
         neighbours = sum(np.roll(z, shift, axis) for shift in (-1, 1) for axis in (1, 2))
         p = softmax((b + J * neighbours) / T, axis=-1)
@@ -248,7 +248,7 @@ def sweep_lattice(x, J, b, T, seed):
 def exact_sweep(x, J, b, T):
     """x: (R, C) → (R, C, q, R, C, q): the probability that after one sweep site (r, c) is k and (s, d) is l.
 
-    Every outcome of the black sites is listed with its probability; given it, white sites are independent.
+    Every outcome of the white sites is listed with its probability; given it, black sites are independent.
     """
     (R, C), q, b = x.shape, len(b), b.astype(float)
 
@@ -258,13 +258,13 @@ def exact_sweep(x, J, b, T):
         return softmax(np.stack([-energy_lattice(y, J, b) / T for y in changed], axis=1), axis=1)
 
     sites = [(r, c) for r in range(R) for c in range(C)]
-    black = [(r, c) for r, c in sites if (r + c) % 2 == 0]
-    outcomes = all_states(len(black), range(q))  # (n, black sites)
+    white = [(r, c) for r, c in sites if (r + c) % 2 == 0]
+    outcomes = all_states(len(white), range(q))  # (n, white sites)
     states, weight = np.tile(x, (len(outcomes), 1, 1)), np.ones(len(outcomes))
-    for (r, c), colours in zip(black, outcomes.T):
+    for (r, c), colours in zip(white, outcomes.T):
         states[:, r, c] = colours
         weight *= conditional(x[None], r, c)[0, colours]
-    parts = [np.eye(q)[states[:, r, c]] if (r, c) in black else conditional(states, r, c) for r, c in sites]
+    parts = [np.eye(q)[states[:, r, c]] if (r, c) in white else conditional(states, r, c) for r, c in sites]
     given = np.concatenate(parts, axis=1)  # (n, R·C·q), each site's probabilities given the outcome
     P = np.einsum("ni,n,nj->ij", given, weight, given)
     for i in range(0, len(P), q):  # a site with itself: one colour at a time
@@ -290,7 +290,7 @@ def check_sweep(x, J, b, T, seed, B=20_000):
         exact,
         rtol=0,
         atol=stattests.hoeffding_tolerance(B, 0, 1, alpha=1e-7, comparisons=exact.size),
-        hint="Are the black sites (row + column even) drawn first, the white ones given the new black ones? "
+        hint="Are the white sites (row + column even) drawn first, the black ones given the new white ones? "
         "Are all four neighbours counted, across the boundary too? Is everything divided by T? "
         "Has each site of each chain a random number of its own?",
     )
@@ -554,7 +554,10 @@ def check_store(rng, P, N, activity, uniform=False):
     np.fill_diagonal(W_exact, 0)
     answer = store_centred(patterns.copy(), a.copy())
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: W (N, N) and b (N,)"
-    hints = "Mind 1/N and the zero diagonal.", "W is right. Compare both sides for x = 0 and for a single 1."
+    hints = (
+        "Mind −a, 1/N and the zero diagonal.",
+        "W is right. Compare both sides for x = 0 and for a single 1.",
+    )
     for name, value, exact, hint in zip("Wb", answer, [W_exact, zero - one], hints):
         what = f"{name} ({P} patterns of {N} units)"
         stattests.assert_close(what, value, exact, rtol=1e-3, atol=1e-5, hint=hint)
@@ -769,7 +772,7 @@ def train_lattice(images, seed):
     B, M, epochs = 50, 100, 30
     mean = data.mean(axis=0).clip(0.01, 0.99)
     right, down, b = np.zeros((8, 7)), np.zeros((7, 8)), np.log(mean / (1 - mean))
-    black = np.add.outer(np.arange(8), np.arange(8)) % 2 == 0
+    white = np.add.outer(np.arange(8), np.arange(8)) % 2 == 0
     chains = data[rng.integers(len(data), size=M)]
 
     def moments(x):
@@ -780,7 +783,7 @@ def train_lattice(images, seed):
         rate = 1 - epoch / epochs
         order = rng.permutation(len(data))
         for start in range(0, len(data) - B + 1, B):
-            for part in (black, ~black):
+            for part in (white, ~white):
                 field = np.tile(b, (M, 1, 1))
                 field[:, :, 1:] += right * chains[:, :, :-1]
                 field[:, :, :-1] += right * chains[:, :, 1:]
@@ -805,7 +808,7 @@ reached = exact_log_likelihood(digits.validation, right_trained, down_trained, b
 print(f"{reached:.2f} nats per image on the validation part")
 assert reached >= -22, (
     f"{reached:.2f} nats per image reached, at least −22.0 expected. Does the step add data minus model? "
-    "Is `right` linked to the pixel on the right, `down` to the one below? Do the chains go on all the time?"
+    "Is `right` linked to the pixel on the right, `down` to the one below? Are the chains never started anew?"
 )
 ### BEGIN HIDDEN TESTS
 # The likelihood on images that the training has never seen, the test part.
@@ -839,7 +842,7 @@ assert held_out >= -22, f"only {held_out:.2f} nats per image on unseen images"
 #    \frac{1}{4}$, since $\sum_{s_2 = \pm 1} e^{J s'_1 s_2} = 2 \cosh J$ for both values of $s'_1$. All
 #    transitions have positive probability, so this is the only stationary distribution, and $\langle s_1 s_2
 #    \rangle \to 0$. Right is $\tanh J$.
-# 2. Black sites are not linked to each other: given the white ones they are independent, so drawing them at
+# 2. White sites are not linked to each other: given the black ones they are independent, so drawing them at
 #    once is the same as drawing them one after the other, and each such step leaves p unchanged. On a
 #    periodic lattice with an odd side two sites of the same colour are neighbours (columns 0 and 4 of row 0),
 #    and they would be updated each given the old value of the other, as in part 1. Remedies: one site after

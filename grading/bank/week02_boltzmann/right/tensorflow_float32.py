@@ -18,14 +18,14 @@ def conditional_potts(x, i, W, b, T):
 def sweep_lattice(x, J, b, T, seed):
     rng = tf.random.Generator.from_seed(seed)
     R, C, q = x.shape[1], x.shape[2], len(b)
-    white = (tf.range(R)[:, None] + tf.range(C)) % 2
+    black = (tf.range(R)[:, None] + tf.range(C)) % 2
     x = tf.constant(x)
     for parity in (0, 1):
         z = tf.one_hot(x, q)
         near = tf.roll(z, 1, 1) + tf.roll(z, -1, 1) + tf.roll(z, 1, 2) + tf.roll(z, -1, 2)
         gumbel = -tf.math.log(-tf.math.log(rng.uniform(z.shape, minval=1e-7, maxval=1.0)))
         drawn = tf.argmax((b + J * near) / T + gumbel, axis=-1)
-        x = tf.where(white == parity, drawn, x)
+        x = tf.where(black == parity, drawn, x)
     return x
 
 

@@ -8,8 +8,8 @@ Gap: sweep_lattice
 def sweep_lattice(x, J, b, T, seed):
     rng = np.random.default_rng(seed)
     q = len(b)
-    black = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0
-    for part in (black, ~black):
+    white = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0
+    for part in (white, ~white):
         z = np.eye(q)[x]
         neighbours = sum(np.roll(z, shift, axis) for shift in (-1, 1) for axis in (1, 2))
         p = softmax((b + J * neighbours) / T, axis=-1)

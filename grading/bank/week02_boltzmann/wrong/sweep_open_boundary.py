@@ -8,8 +8,8 @@ Gap: sweep_lattice
 def sweep_lattice(x, J, b, T, seed):
     rng = np.random.default_rng(seed)
     q = len(b)
-    black = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0
-    for part in (black, ~black):
+    white = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0
+    for part in (white, ~white):
         z = np.eye(q)[x]
         z = np.pad(z, [(0, 0), (1, 1), (1, 1), (0, 0)])
         neighbours = z[:, :-2, 1:-1] + z[:, 2:, 1:-1] + z[:, 1:-1, :-2] + z[:, 1:-1, 2:]

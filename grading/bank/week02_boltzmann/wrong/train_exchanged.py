@@ -10,12 +10,12 @@ def train_lattice(images, seed):
     data = images.reshape(-1, 8, 8)
     mean = data.mean(axis=0).clip(0.01, 0.99)
     right, down, b = np.zeros((8, 7)), np.zeros((7, 8)), np.log(mean / (1 - mean))
-    black = np.add.outer(np.arange(8), np.arange(8)) % 2 == 0
+    white = np.add.outer(np.arange(8), np.arange(8)) % 2 == 0
     chains = data[rng.integers(len(data), size=100)]
     for epoch in range(20):
         rate = 1 - epoch / 20
         for v in np.array_split(rng.permutation(data), 24):
-            for part in (black, ~black):
+            for part in (white, ~white):
                 field = np.tile(b, (100, 1, 1))
                 field[:, :, 1:] += right * chains[:, :, :-1]
                 field[:, :, :-1] += right * chains[:, :, 1:]

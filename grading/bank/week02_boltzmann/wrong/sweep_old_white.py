@@ -1,4 +1,4 @@
-"""Begins with the white sites.
+"""Draws the black sites given the old white ones.
 
 Gap: sweep_lattice
 """
@@ -8,9 +8,10 @@ Gap: sweep_lattice
 def sweep_lattice(x, J, b, T, seed):
     rng = np.random.default_rng(seed)
     q = len(b)
-    black = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0
-    for part in (~black, black):
-        z = np.eye(q)[x]
+    white = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0
+    old = np.eye(q)[x]
+    for part in (white, ~white):
+        z = old
         neighbours = sum(np.roll(z, shift, axis) for shift in (-1, 1) for axis in (1, 2))
         p = softmax((b + J * neighbours) / T, axis=-1)
         u = rng.random((*x.shape, 1))
