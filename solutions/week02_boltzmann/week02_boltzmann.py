@@ -194,9 +194,9 @@ check_conditional(rng, B=1, N=2, q=5, T=float(rng.uniform(0.5, 0.8)))
 # $$E(x) = -J \sum_{\text{neighbours } r, s} [x_r = x_s] - \sum_r b_{x_r} \qquad \text{(each neighbouring pair
 # once)}$$
 #
-# As on a chessboard, call a site *white* if row + column is even, else *black* (nothing to do with the colours
-# $x_r$). All neighbours of a white site are black. So given the black sites the white ones are independent, and
-# may be updated all at once: a *block* Gibbs step. One sweep is
+# As on a chessboard, call a site *white* if row + column is even, else *black* (this has nothing to do with
+# the colours $x_r$). All neighbours of a white site are black. So given the black sites the white ones are
+# independent, and may be updated all at once: a *block* Gibbs step. One sweep is
 #
 # 1. draw all white sites from their conditional, given the black ones;
 # 2. draw all black sites from their conditional, given the **new** white ones.
