@@ -51,13 +51,16 @@ memories = 1197  # training images that the modern Hopfield network stores
 seed = 0
 
 # %% imports
+import time
 
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from scipy.special import erfc, expit, logsumexp
+from tqdm.auto import tqdm
 
-from utils import datasets, evaluation, plotting
+from utils import datasets, evaluation, plotting, quiz, scoreboard
 
 digits = datasets.load(dataset)
 rng = np.random.default_rng(seed)
@@ -690,7 +693,9 @@ for k in range(40):
     for _ in range(100):
         dW, db = gradient(bars, X, boltzmann(X, W_exact, b_exact, 1.0))
         W_exact, b_exact = W_exact + 0.5 * dW, b_exact + 0.5 * db
-    parameters, average, x = train_epoch(parameters, average, batches, x, tf.fill([100], 0.5), 0.99, tf.constant(k))
+    parameters, average, x = train_epoch(
+        parameters, average, batches, x, tf.fill([100], 0.5), 0.99, tf.constant(k)
+    )
     for name, (W, b) in zip(history, [(W_exact, b_exact), parameters, average]):
         W, b = np.asarray(W, float), np.asarray(b, float)
         history[name].append(log_likelihood(bars, W, b, exact_log_z(W, b)).mean())
@@ -705,3 +710,614 @@ plotting.learning_curves(
     f"{min(history['100 chains'][5:]):.2f} after step 500.",
     "One smooth curve that approaches a level line from below, and noisy ones beneath it.",
 )
+
+# %% [markdown] toy_training_says
+# The machine without hidden units comes close to the best possible value, and with exact moments the curve is smooth.
+# The sampled gradient is the right one only if the chains follow the model, and here they do not always. Section 4
+# says why. First, what no pairwise machine can learn.
+#
+# **Predict:** the data are the four vectors of three bits with an *even* number of ones, equally likely. Which weights
+# does the learning rule find?
+
+# %% parity
+even = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], float)
+dW, db = gradient(even, (all_states(3) + 1) / 2)  # the model with W = 0, b = 0: all 8 states equally likely
+print(f"at W = 0, b = 0 the largest entry of the gradient is {max(abs(dW).max(), abs(db).max()):.0e}")
+print(f"log-likelihood there: {-np.log(8):.3f} nats; best possible for this data {-np.log(4):.3f}")
+
+# %% [markdown] parity_says
+# The gradient is 0 and the log-likelihood is concave, so this is the summit: the uniform distribution. Each bit is 1
+# half of the time and each pair agrees half of the time, with the data as with the model; what distinguishes the data is a
+# relation of all three bits, which pairs cannot see. **Hidden units** can: sums over $h$ of $e^{-E(v, h)}$ contain relations
+# of any order. The learning rule stays the same with $h$ filled in from $p(h \mid v)$ in the data's term. But then that
+# term needs sampling as well, and the likelihood is no longer concave. Week 3 makes hidden units practical by a
+# restriction.
+
+# %% [markdown] mixing_text
+# ## 4 · What goes wrong, second part: chains that are stuck, and parallel tempering
+#
+# The trained machine has its mass on 14 images. From one to the next a Gibbs chain must pass through states with one or two
+# wrong pixels, which are improbable: it sits in a valley and waits. How long, the transition matrix of section 2 can tell.
+# Write $p_0$ for the distribution at the start; a chain with detailed balance approaches $p$ like
+#
+# $$p_t - p = \sum_{k \ge 2} c_k\, \lambda_k^t\, u_k, \qquad 1 = \lambda_1 > |\lambda_2| \ge \dots$$
+#
+# with the eigenvalues $\lambda_k$ and eigenvectors $u_k$ of $P$, which are real: by detailed balance
+# $\sqrt{p(s)}\, P(s \to s') / \sqrt{p(s')}$ is a symmetric matrix with the same eigenvalues. The slowest part decays over
+# the *relaxation time* $1/(1 - \lambda_2)$ steps.
+#
+# **Predict:** the same weights at temperature $T$ instead of 1: is the chain faster? What does that cost?
+
+# %% relaxation
+W_bars, b_bars = to_spins(
+    W_exact, b_exact
+)  # ±1 units again: gibbs_sweep and unit_kernels are written for them
+S = 2 * X - 1
+is_bar = np.isin(X @ (1 << np.arange(9)), bars @ (1 << np.arange(9)))
+temperatures, relaxation, on_bars = np.geomspace(1, 8, 10), [], []
+for T in temperatures:
+    p = boltzmann(S, W_bars, b_bars, T)
+    P = sum(unit_kernels(S, W_bars, b_bars, T)) / 9
+    symmetric = np.sqrt(p)[:, None] * P / np.sqrt(p)
+    relaxation.append(
+        1 / (1 - np.linalg.eigvalsh((symmetric + symmetric.T) / 2)[-2]) / 9
+    )  # 9 steps are a sweep
+    on_bars.append(p[is_bar].sum())
+plotting.learning_curves(
+    {"random-scan Gibbs": (temperatures, relaxation)},
+    "temperature T (1 is the model)",
+    "relaxation time (sweeps)",
+    f"Exact relaxation times. At T = 1 a chain needs {relaxation[0]:.0f} sweeps to forget where it was, at T = "
+    f"{temperatures[-1]:.0f} {relaxation[-1]:.1f}. But the hot chain samples another distribution: only {on_bars[-1]:.0%} of its mass is "
+    f"on bars and stripes, {on_bars[0]:.0%} at T = 1.",
+    "A curve that falls steeply from about 200 on the left to below 2.",
+    xlog=True,
+    ylog=True,
+)
+
+# %% [markdown] tempering_text
+# **Parallel tempering** has both, the speed of the heat and the distribution of the cold (Geyer, 1991; Hukushima and
+# Nemoto, 1996). Run one chain at each of K temperatures $1 = T_1 < \dots < T_K$. Together they are one chain on K-tuples
+# of states, with the joint distribution $\pi(s^1, \dots, s^K) = \prod_k p_{T_k}(s^k)$. Now and then propose to *swap* the states of
+# neighbours $k$ and $l = k + 1$.
+#
+# **The acceptance follows from detailed balance.** A swap undoes itself, so with acceptance probabilities $A$ and $A'$ of
+# the move and of its reverse, balance demands $\pi(\text{before})\, A = \pi(\text{after})\, A'$. All other factors and
+# all $Z$ cancel in
+#
+# $$r = \frac{\pi(\text{after})}{\pi(\text{before})}
+# = \frac{e^{-E(s^l)/T_k}\, e^{-E(s^k)/T_l}}{e^{-E(s^k)/T_k}\, e^{-E(s^l)/T_l}}
+# = \exp\left[\left(\frac{1}{T_k} - \frac{1}{T_l}\right)\left(E(s^k) - E(s^l)\right)\right].$$
+#
+# $A = \min(1, r)$ does it: if $r \le 1$, then $A = r$ and $A' = \min(1, 1/r) = 1$, so both sides are $\pi(\text{after})$; if $r > 1$
+# both sides are $\pi(\text{before})$. A swap that hands the lower energy to the colder chain is always accepted.
+#
+# **Round trips.** Follow one state as it is handed from temperature to temperature. It has made a round trip when it went from the cold
+# end to the hot end and back: only then has the cold chain received something that the heat has made anew. Too few
+# temperatures, and swaps are refused; too many, and the way is long.
+
+
+# %% tempering
+def temper(s, label, W, b, T, odd, rng):
+    """A sweep at each temperature, then swaps of neighbours. s: (K, M, N), label: (K, M), T: (K,) → s, label, shares."""
+    s, label, accepted = gibbs_sweep(s, W, b, T[:, None], rng), label.copy(), []
+    E = energy(s, W, b)  # (K, M)
+    for k in range(odd, len(T) - 1, 2):
+        log_ratio = (1 / T[k] - 1 / T[k + 1]) * (E[k] - E[k + 1])
+        swap = np.log(rng.random(len(log_ratio))) < log_ratio  # (M,)
+        for array in (s, label):
+            array[k : k + 2, swap] = array[k : k + 2, swap][::-1]
+        accepted.append(swap.mean())
+    return s, label, accepted
+
+
+def follow(start, W, b, T, sweeps, M, rng):
+    """M ladders that start at one state (N,): the coldest states (sweeps, M, N), labels of ladder 0, round trips, share."""
+    s = np.tile(start, (len(T), M, 1))
+    label, ladder, hot = np.tile(np.arange(len(T))[:, None], M), np.arange(M), np.zeros((M, len(T)), bool)
+    cold, labels, trips, shares = [], [], 0, []
+    for t in range(sweeps):
+        s, label, accepted = temper(s, label, W, b, T, t % 2, rng)
+        trips += hot[ladder, label[0]].sum()  # back at the cold end after a visit to the hot one
+        hot[ladder, label[0]], hot[ladder, label[-1]] = False, len(T) > 1
+        for log, value in [(cold, s[0]), (labels, label[:, 0])]:
+            log.append(value.copy())
+        shares += accepted
+    return np.array(cold), np.array(labels), trips, np.mean(shares or [0])
+
+
+p, M, sweeps, runs, spread = boltzmann(S, W_bars, b_bars, 1.0), 40, 1500, {}, {}
+for K in [1, 2, 5, 20]:
+    runs[K] = follow(2 * bars[3] - 1, W_bars, b_bars, np.geomspace(1, 8, K), sweeps, M, rng)
+    state = ((runs[K][0] > 0) @ (1 << np.arange(9)))[300:]  # (sweeps, M), the first 300 left out
+    share = np.array([(state == v @ (1 << np.arange(9))).mean(axis=0) for v in bars])  # (14, M)
+    error = share.std(axis=1, ddof=1) / np.sqrt(M)  # the ladders are independent
+    z = abs(share.mean(axis=1) - p[is_bar]) / np.maximum(error, 1e-12)
+    spread[K] = share.std(axis=1, ddof=1).mean()  # of one ladder's estimate
+    work = K * (spread[K] / spread[1]) ** 2  # sweeps of single chains for the same error, plain Gibbs = 1
+    print(
+        f"{K:2d} temperatures: {runs[K][3]:4.0%} of swaps accepted, {1000 * runs[K][2] / M / sweeps:5.1f} round trips in "
+        f"1,000 sweeps of a ladder, a pattern's share ± {spread[K]:.3f}, work for the same error {work:.2f}, largest z {z.max():.1f}"
+    )
+
+# %% tempering_figures
+plotting.image_grid(
+    np.concatenate([(runs[K][0][500:1500:50, 0] + 1) / 2 for K in (1, 5)]),
+    (3, 3),
+    "Every 50th state. Top: plain Gibbs sampling stays with one pattern for long. Bottom: the coldest of five chains.",
+    "Two rows of 20 small patterns; in the upper row long runs of equal ones, in the lower row hardly any.",
+    columns=20,
+    row_titles=["Gibbs", "tempered"],
+)
+path = (runs[5][1][:300] == 2).argmax(axis=1)  # where state 2 is
+plotting.learning_curves(
+    {"one state": (np.arange(300), np.geomspace(1, 8, 5)[path])},
+    "sweeps",
+    "temperature (log scale)",
+    "The way of one of the five states through the temperatures: a random walk between cold and hot.",
+    "A line that jumps up and down between five levels from 1 to 8.",
+    ylog=True,
+)
+
+# %% [markdown] tempering_says
+# All four are right: no z-score is out of the ordinary. But they are not equally good. The column ± says how precisely one ladder of
+# 1,200 sweeps knows how often a pattern comes. Two temperatures far apart hardly ever swap, twenty spend most of the
+# work on the way; the last but one column counts that work. Remember the two cures for later weeks: heat helps where
+# valleys are narrow, and it must be paid for with one chain for each temperature.
+
+# %% [markdown] digits_text
+# ## 5 · The digits
+#
+# Now 64 pixels, 2,016 links, 64 biases, no hidden units; $2^{64}$ states. Training is as above, with the chains' sweeps
+# compiled into one graph for each epoch. The biases start at the log-odds of the pixel means.
+#
+# Settings were chosen by the likelihood of the 200 validation images: 40 or 100 epochs, rates 0.2 to 1, weight decay
+# 0 to 0.01. Decay of 0.01 costs half a nat; all others are within 0.2 nats of each other, which is noise, so we
+# take the simplest: 40 epochs without decay.
+#
+# **What is the likelihood?** $Z$ is now out of reach and must be estimated. *Annealed importance sampling* (AIS; Neal,
+# 2001) works like this, in words; week 3 derives it. Start at a model whose $Z_0$ is known: independent
+# pixels, which here means that all links are 0. Then switch the links on in 1,000 small steps. At each step note by which factor the
+# (unnormalised) probability of the present state changes, and let the state follow by a Gibbs sweep. The product of the factors
+# of one run is its *weight*; the mean weight of many runs is an unbiased estimate of $Z / Z_0$. The same walk *backwards*,
+# from samples of the model to independent pixels, gives $Z_0 / Z$. The first estimate of $\log Z$ tends to be too low, which flatters the
+# model, the second too high. If both agree within their error bars, believe them.
+#
+# The error bar is honest if many runs contribute. With weights $w_r$ the *effective sample size*
+# $(\sum_r w_r)^2 / \sum_r w_r^2$ says how many: R if all weights are equal, 1 if one run carries everything.
+#
+# First the exact check: on bars and stripes $\log Z$ is known by enumeration.
+
+
+# %% ais
+@tf.function(jit_compile=True)
+def anneal(W, b, b0, betas, x, key):
+    """Walk x (R, D) along betas (K + 1,): links βW, biases (1 − β) b0 + β b → log weights (R,) in float64, last x."""
+
+    def log_p_star(x, beta):
+        links = tf.reduce_sum((x @ W) * x, axis=1) / 2
+        return beta * links + tf.linalg.matvec(x, (1 - beta) * b0 + beta * b)
+
+    log_w = tf.zeros([len(x)], tf.float64)
+    for t in tf.range(1, len(betas)):
+        log_w += tf.cast(log_p_star(x, betas[t]) - log_p_star(x, betas[t - 1]), tf.float64)
+        x = sweep(W, (1 - betas[t]) * b0 + betas[t] * b, x, tf.stack([key, t]), betas[t])
+    return log_w, x
+
+
+def log_mean_exp(log_w):
+    """(R,) → the log of the mean weight as an Estimate (error to first order), and the effective sample size."""
+    w = np.exp(log_w - log_w.max())
+    error = w.std(ddof=1) / w.mean() / np.sqrt(len(w))
+    return evaluation.Estimate(log_w.max() + np.log(w.mean()), error), w.sum() ** 2 / (w**2).sum()
+
+
+def estimate_log_z(W, b, b0, K, R, x_model, rng):
+    """K steps, R runs each way; x_model: (R, D) samples of the model → log Z by AIS, by the reverse walk, ESS of AIS."""
+    log_z0 = np.logaddexp(0, np.asarray(b0, float)).sum()  # independent pixels: Z₀ = Π (1 + exp b0_i)
+    betas = tf.linspace(0.0, 1.0, K + 1)
+    start = tf.constant(rng.random((R, len(b0))) < expit(b0), tf.float32)
+    keys = tf.constant(rng.integers(2**31, size=2), tf.int32)
+    forward, ess = log_mean_exp(anneal(W, b, b0, betas, start, keys[0])[0].numpy())
+    reverse, _ = log_mean_exp(anneal(W, b, b0, betas[::-1], x_model, keys[1])[0].numpy())
+    below = evaluation.Estimate(log_z0 + forward.value, forward.error)
+    return below, evaluation.Estimate(log_z0 - reverse.value, reverse.error), ess
+
+
+W, b = tf.constant(W_exact, tf.float32), tf.constant(b_exact, tf.float32)
+x_model = tf.constant(
+    X[rng.choice(512, 100, p=boltzmann(X, W_exact, b_exact, 1.0))], tf.float32
+)  # exact samples
+below, above, ess = estimate_log_z(W, b, tf.zeros(9), 1000, 100, x_model, rng)
+exact = exact_log_z(W_exact, b_exact)
+print(
+    f"log Z: {exact:.3f} exact, {below} by AIS, {above} by the reverse walk; effective sample size {ess:.0f} of 100"
+)
+assert abs(below.value - exact) < 5 * below.error
+
+# %% train
+D = digits.train.shape[1]
+means = np.clip(digits.train.mean(axis=0), 0.01, 0.99)
+b0 = tf.constant(np.log(means / (1 - means)), tf.float32)  # log-odds of the pixel means
+
+
+def train(images, epochs, B, M, rate, decay, b0, rng):
+    """images: (N, D), grey ones are binarised afresh in each epoch → averaged W (D, D), b (D,), and the chains (M, D)."""
+    D, steps = images.shape[1], len(images) // B
+    parameters = average = [tf.zeros([D, D]), b0]
+    x = tf.constant(rng.random((M, D)) < expit(b0), tf.float32)
+    rates = (
+        (rate * (1 - np.arange(epochs * steps) / (epochs * steps))).astype(np.float32).reshape(epochs, steps)
+    )
+    for epoch in tqdm(range(epochs), desc="Boltzmann machine", unit="epoch"):
+        batches = images[rng.permutation(len(images))[: steps * B]].reshape(steps, B, D)
+        batches = (rng.random(batches.shape, np.float32) < batches).astype(np.float32)
+        key = tf.constant(rng.integers(2**31), tf.int32)
+        parameters, average, x = train_epoch(parameters, average, batches, x, rates[epoch], decay, key)
+    return *average, x
+
+
+start = time.perf_counter()
+W, b, x_chain = train(digits.train, epochs, batch_size, chains, learning_rate, averaging, b0, rng)
+train_seconds = time.perf_counter() - start
+
+
+# %% likelihood
+@tf.function(jit_compile=True)
+def run_chains(W, b, x, steps, key):
+    """Gibbs sweeps, x: (M, D) → (M, D)."""
+    for t in tf.range(steps):
+        x = sweep(W, b, x, tf.stack([key, t]))
+    return x
+
+
+parts = {
+    name: (rng.random(part.shape) < part).astype(np.float32)  # binarises grey images once
+    for name, part in [("train", digits.train), ("validation", digits.validation), ("test", digits.test)]
+}
+test = parts["test"]
+x_chain = run_chains(W, b, x_chain, tf.constant(1000), tf.constant(1))
+log_z, above, ess = estimate_log_z(W, b, b0, ais_temperatures, ais_chains, x_chain[:ais_chains], rng)
+print(
+    f"trained in {train_seconds:.0f} s; log Z {log_z} by AIS (effective sample size {ess:.0f} of {ais_chains}), {above} "
+    "by the reverse walk"
+)
+for name, part in parts.items():
+    print(
+        f"{name:>10}: {log_likelihood(part, W.numpy(), b.numpy(), log_z.value).mean():.2f} nats per image (estimate)"
+    )
+test_log_likelihood = log_likelihood(test, W.numpy(), b.numpy(), log_z.value)
+
+
+def sample(W, b, b0, n, rng):
+    """n samples (n, D), the last states of annealing runs with 1,000 steps, and milliseconds for each."""
+    start = time.perf_counter()
+    x = tf.constant(rng.random((n, len(b0))) < expit(b0), tf.float32)
+    _, x = anneal(W, b, b0, tf.linspace(0.0, 1.0, 1001), x, tf.constant(rng.integers(2**31), tf.int32))
+    return x.numpy(), 1000 * (time.perf_counter() - start) / n
+
+
+sample(W, b, b0, 400, rng)  # the first call compiles
+samples, ms_per_sample = sample(W, b, b0, 400, rng)
+
+# %% look
+pixel = (D + round(D**0.5)) // 2  # a pixel in the middle
+plotting.filters(
+    W.numpy()[:, [pixel - 1, pixel, pixel + 1, pixel + 2, pixel + 3]],
+    digits.shape,
+    "The links of five neighbouring pixels in the middle to all others. Nearest neighbours attract each other as in the "
+    "Ising model; further away there are also pixels that exclude each other.",
+    "Five small images with red spots around a white pixel and some blue ones.",
+)
+plotting.image_grid(
+    np.concatenate([test[:20], samples[:20]]),
+    digits.shape,
+    "Two rows of test images, then two of samples (last states of annealing runs). Which digits are legible?",
+    "Two rows of binary digits above two rows of drawings by the model, some of them legible.",
+    columns=10,
+)
+frames = [tf.constant(rng.random((10, D)) < 0.5, tf.float32)]
+for t in range(60):
+    frames.append(run_chains(W, b, frames[-1], tf.constant(1), tf.constant(t)))
+plotting.animate(
+    np.array(frames),
+    digits.shape,
+    "Ten chains from noise, one Gibbs sweep a frame. How often does a chain change its digit?",
+    "An animation: ten noise images turn into strokes, which change slowly.",
+)
+
+# %% [markdown] modern_text
+# ## 6 · Modern Hopfield networks, attention, and the repair of images
+#
+# Hebb's energy is $-\frac N2 \sum_\mu m_\mu^2$: a square, and patterns disturb each other at a load of 0.14. A function that grows
+# faster lets the nearest pattern win more clearly (Krotov and Hopfield, 2016), and the exponential raises the capacity from
+# proportional to N to exponential in N (Demircigil et al., 2017). Ramsauer et al. (2021) let $s$ be any real vector and take, with the patterns as rows of
+# $\Xi$, (P, N),
+#
+# $$E(s) = -\frac1\beta \log \sum_{\mu} e^{\beta\, \xi^\mu \cdot s} + \tfrac12\, s \cdot s, \qquad
+# s \leftarrow \Xi^\top \operatorname{softmax}(\beta\, \Xi\, s).$$
+#
+# **The update lowers the energy.** Let $f(s) = \frac1\beta \log \sum_\mu e^{\beta\, \xi^\mu \cdot s}$. Its gradient is $\Xi^\top
+# \operatorname{softmax}(\beta\, \Xi s)$, so the update is $s' = \nabla f(s)$. Being convex, $f$ lies above its tangent:
+# $f(s') \ge f(s) + s' \cdot (s' - s)$. Therefore
+#
+# $$E(s') - E(s) \le -s' \cdot (s' - s) + \tfrac12 |s'|^2 - \tfrac12 |s|^2 = -\tfrac12 |s' - s|^2 \le 0 .$$
+#
+# **It is attention.** A transformer (week 11) computes $\operatorname{softmax}(\frac{1}{\sqrt d}\, Q K^\top)\, V$: queries $Q$ are
+# states, keys and values are both the stored patterns, and $\beta = 1/\sqrt d$.
+#
+# **It is a mixture model.** On states $s \in \{-1, +1\}^N$, where $s \cdot s = N$ is constant, the Boltzmann distribution of this energy at
+# temperature $1/\beta$ is
+#
+# $$p(s) = \frac1Z \sum_{\mu} e^{\beta\, \xi^\mu \cdot s}
+# = \frac1P \sum_\mu \prod_i \frac{e^{\beta\, \xi_i^\mu s_i}}{2 \cosh \beta}, \qquad Z = P\, (2 \cosh \beta)^N,$$
+#
+# since the sum over $s$ factorises for each $\mu$. That is week 1's mixture of Bernoullis with one component for each
+# memory, each bit flipped with probability $\sigma(-2\beta)$: an energy-based model whose $Z$ is known exactly.
+#
+# **Repair.** If the memories are the prior and a damaged image $\tilde s$ has each bit flipped with probability $\varepsilon$, then memory
+# $\mu$ has posterior weight $\propto (1-\varepsilon)^{\text{bits equal}}\, \varepsilon^{\text{bits different}} \propto e^{\beta\, \xi^\mu \cdot \tilde
+# s}$ with $\beta = \frac12 \log\frac{1 - \varepsilon}{\varepsilon}$. The posterior mean is $\Xi^\top \operatorname{softmax}(\beta\, \Xi \tilde s)$:
+# one step of attention.
+#
+# **Predict:** we store all 1,197 training images in 64 units, 19 for each unit. What will come out for a damaged test image?
+
+
+# %% modern
+def retrieve(s, xi, beta):
+    """s: (B, N), xi: (P, N) → (B, N): one update, Ξᵀ softmax(β Ξ s)."""
+    return tf.nn.softmax(beta * tf.matmul(s, xi, transpose_b=True)) @ xi
+
+
+def modern_energy(s, xi, beta):
+    """s: (B, N) → (B,): −(1/β) log Σ_μ exp(β ξ·s) + ½ s·s."""
+    return (
+        -tf.reduce_logsumexp(beta * tf.matmul(s, xi, transpose_b=True), axis=1) / beta
+        + tf.reduce_sum(s * s, axis=1) / 2
+    )
+
+
+def modern_log_prob(s, xi, beta):
+    """s: (B, N) ±1 → (B,) nats, exact: Z = P (2 cosh β)^N."""
+    log_z = np.log(len(xi)) + xi.shape[1] * np.log(2 * np.cosh(beta))
+    return np.concatenate(
+        [logsumexp(beta * (part @ xi.T), axis=1) - log_z for part in np.array_split(s, -(-len(s) // 500))]
+    )
+
+
+few = signs(3, 9, rng=rng)
+assert abs(np.exp(modern_log_prob(all_states(9), few, 0.7)).sum() - 1) < 1e-5  # all 512 probabilities
+xi = 2 * parts["train"][:memories] - 1  # (P, N)
+noise = 0.1
+noisy = evaluation.flip_pixels(test[:400], noise, seed)  # week 3's damage
+query = tf.constant(2 * noisy - 1)
+attention = keras.layers.Attention()([0.2 * query[None], xi[None], xi[None]])[0]  # query, value, key
+np.testing.assert_allclose(retrieve(query, xi, 0.2), attention, atol=1e-4)
+
+curves = {}
+for beta in [0.05, 0.2, 0.5]:
+    s, energies = query, []
+    for _ in range(9):
+        energies.append(modern_energy(s, xi, beta))
+        s = retrieve(s, xi, beta)
+    energies = np.array(energies)  # (9, 400)
+    assert np.diff(energies, axis=0).max() < 1e-3  # none of the 400 energies rises
+    curves[f"β = {beta}"] = (np.arange(9), energies.mean(axis=1) - energies[-1].mean())
+plotting.learning_curves(
+    curves,
+    "updates",
+    "mean energy above the last value (no unit)",
+    f"Retrieval from {len(xi):,} memories: one update does nearly all of the work.",
+    "Three curves that fall to nearly zero after one or two updates.",
+)
+
+# %% [markdown] use_text
+# ### Put to work: imputing, repairing, anomalies
+#
+# The masks, the damage and the measures are those of week 3 and of all weeks that can do the same.
+#
+# **With the Boltzmann machine.** What is known of a pixel enters its log-odds as a bias. With $\tilde x$ the observed image, each pixel
+# observed on its own, $p(x \mid \tilde x) \propto p(x) \prod_i p(\tilde x_i \mid x_i)$, so Gibbs sampling uses
+#
+# $$p(x_i = 1 \mid \text{rest}, \tilde x) = \sigma\Big(\sum_j W_{ij} x_j + b_i + e_i\Big), \qquad
+# e_i = \log \frac{p(\tilde x_i \mid x_i = 1)}{p(\tilde x_i \mid x_i = 0)} :$$
+#
+# $e_i = 0$ for a missing pixel, $\pm\infty$ for a known one, $\pm \log\frac{1 - \varepsilon}{\varepsilon}$ for one that was flipped with probability
+# $\varepsilon = 0.1$. The mean of $p(x_i = 1 \mid \text{rest}, \tilde x)$ along the chain estimates the posterior mean.
+#
+# **With the modern Hopfield network** it is one retrieval; missing pixels are 0 in the query. On the validation part $\beta = 0.5$ was
+# the best of 0.3 to 6 for imputing and for repairing, and $\beta = 1.4$ among 0.8 to 1.6 has the best likelihood.
+#
+# **Anomalies** are test images mirrored left to right; the score is the energy, or $-\log p$.
+
+
+# %% restore
+@tf.function(jit_compile=True)
+def restore(W, b, evidence, x, steps, burn_in, key):
+    """evidence e: (B, D), x: (B, D) to start from → posterior means of the pixels (B, D), by Gibbs sampling."""
+    total = tf.zeros_like(x)
+    for t in tf.range(steps):
+        x = sweep(W, b + evidence, x, tf.stack([key, t]))
+        if t >= burn_in:
+            total += tf.sigmoid(x @ W + b + evidence)
+    return total / tf.cast(steps - burn_in, tf.float32)
+
+
+images = test[:400]
+missing = evaluation.lower_half(digits.shape)  # (D,)
+known = np.where(missing, 0.0, np.where(images > 0.5, np.inf, -np.inf)).astype(np.float32)
+flipped = ((2 * noisy - 1) * np.log((1 - noise) / noise)).astype(np.float32)
+x = tf.constant(rng.random(images.shape) < expit(b0), tf.float32)
+steps, burn_in, key = tf.constant(400), tf.constant(100), tf.constant(2)
+imputed = restore(W, b, tf.constant(known), x, steps, burn_in, key).numpy()
+repaired = restore(W, b, tf.constant(flipped), x, steps, burn_in, key).numpy()
+beta_repair, beta_density = 0.5, 1.4
+recalled_half = (retrieve(tf.constant((2 * images - 1) * ~missing), xi, beta_repair).numpy() + 1) / 2
+recalled = (retrieve(query, xi, beta_repair).numpy() + 1) / 2
+imputing, repairing = {}, {}
+for name, half, whole in [("Boltzmann", imputed, repaired), ("Hopfield", recalled_half, recalled)]:
+    imputing[name] = evaluation.pixel_errors(images, half > 0.5, missing)
+    repairing[name] = evaluation.pixel_errors(images, whole > 0.5)
+    print(
+        f"{name:>10}: imputing {imputing[name]} of the missing pixels wrong, repairing {repairing[name]} of all pixels"
+    )
+by_means = evaluation.pixel_errors(images, np.tile(means > 0.5, (len(images), 1)), missing)
+print(
+    f"to compare: pixel means for the missing half {by_means}; before repair {evaluation.pixel_errors(images, noisy)}"
+)
+
+shown = [
+    images,
+    np.where(missing, np.nan, images),
+    np.where(missing, imputed, images),
+    noisy,
+    repaired,
+    recalled,
+]
+plotting.image_grid(
+    np.concatenate([row[:10] for row in shown]),
+    digits.shape,
+    "Lower half taken away and filled in by the Boltzmann machine; a tenth of the pixels flipped, and repaired by the Boltzmann "
+    "machine and by one step of attention over all training images. Grey means unsure.",
+    "Six rows of ten digits: test images, upper halves, completed ones, noisy ones, and two rows of repaired ones.",
+    columns=10,
+    row_titles=["test image", "upper half", "imputed", "noisy", "Boltzmann", "Hopfield"],
+)
+
+# %% anomaly
+mirrored = evaluation.mirror(images, digits.shape)
+anomaly = {"Boltzmann": evaluation.auroc(*(energy(x, W.numpy(), b.numpy()) for x in (images, mirrored)))}
+modern = modern_log_prob(2 * test - 1, xi, beta_density)  # exact
+mirrored_modern = modern_log_prob(2 * mirrored - 1, xi, beta_density)
+anomaly["Hopfield"] = evaluation.auroc(-modern[: len(images)], -mirrored_modern)
+for name, area in anomaly.items():
+    print(f"{name:>10}: area under the ROC curve {area}, test images against mirrored ones")
+gain = evaluation.paired_difference(test_log_likelihood, modern)
+print(
+    f"test log-likelihood: Boltzmann machine {test_log_likelihood.mean():.2f}, Hopfield {modern.mean():.2f}, paired {gain}"
+)
+
+# %% [markdown] scoreboard_text
+# ## 7 · The scoreboard
+#
+# Two rows. The Boltzmann machine's likelihood contains the AIS estimate of $\log Z$, so it is an *estimate*; that of the modern
+# Hopfield network is *exact*, since its $Z$ is a formula.
+
+# %% board
+states = (
+    np.where(rng.random((400, D)) < expit(-2 * beta_density), -1, 1) * xi[rng.integers(len(xi), size=400)]
+)
+made = {"Boltzmann": samples, "Hopfield": (states + 1) / 2}  # a memory at random, bits flipped: exact samples
+quality_of = {name: {} for name in made}
+if digits.shape == (8, 8):  # the feature extractor knows 8×8 images only
+    for name, fake in made.items():
+        quality_of[name] = {
+            "kernel_distance": evaluation.kernel_distance(images, fake),
+            "c2st": evaluation.classifier_two_sample_test(images, fake, seed),
+        }
+boltzmann_machine = "Boltzmann machine without hidden units"
+for name, values in {
+    "Boltzmann": {
+        "model": boltzmann_machine,
+        "family": "Boltzmann machine",
+        "value": test_log_likelihood.mean(),
+        "kind": "estimate",
+        "error": log_z.error,
+        "per_image": test_log_likelihood,
+        "train_seconds": train_seconds,
+        "ms_per_sample": ms_per_sample,
+        "parameters": D * (D + 1) // 2,
+        "note": f"log Z by the reverse walk minus log Z by AIS: {above.value - log_z.value:+.2f} nats",
+    },
+    "Hopfield": {
+        "model": f"Modern Hopfield network, {len(xi):,} memories",
+        "family": "energy-based",
+        "value": modern.mean(),
+        "kind": "exact",
+        "per_image": modern,
+        "note": f"β = {beta_density} (likelihood, anomalies), {beta_repair} (imputing, repairing)",
+    },
+}.items():
+    uses = {"imputing": imputing[name], "repairing": repairing[name], "anomaly": anomaly[name]}
+    scoreboard.record(scoreboard.Row(week=2, data=dataset, **values, **uses, **quality_of[name]))
+scoreboard.table(compare_with=boltzmann_machine)
+
+# %% [markdown] board_says
+# BOARD
+
+# %% [markdown] check_text
+# ## Self-check
+#
+# Five questions; every answer explains itself.
+
+# %% self_check
+quiz.show("week02_boltzmann")
+
+# %% [markdown] class
+# **Bring to class** (no easy answers):
+#
+# 1. Unlearning needed the network's own dreams, and too much of it destroyed the memories. The learning rule of a Boltzmann machine has the
+#    same two phases and does not destroy anything. What is different?
+# 2. A sweep in fixed order violates detailed balance and still samples from $p$. Would you rather use it or a random scan? How would you
+#    decide by measurement?
+# 3. The modern Hopfield network stores its training images as they are. Is it a generative model? What would you ask for before you call
+#    it one?
+# 4. At low temperature the Ising model picks a direction although $p(s) = p(-s)$. Is a chain that stays in one direction for a
+#    million sweeps wrong?
+
+# %% [markdown] bigger
+# ## Going bigger
+#
+# The same notebook on MNIST, binarised afresh each time an image is used: change the `parameters` cell only.
+# (Maintainers: `make benchmark WEEK=week02_boltzmann`.)
+#
+# ```python
+# dataset = "mnist"
+# epochs = 5
+# batch_size = 200
+# chains = 100
+# learning_rate = 0.1
+# averaging = 0.998
+# ais_temperatures = 3000
+# ais_chains = 100
+# memories = 50_000
+# ```
+#
+# A sweep now visits 784 units one after the other, which no GPU makes much faster: that is the price of links between all
+# pixels, and the reason for week 3's restriction. We know of no published likelihood for a machine without hidden units on MNIST.
+# BIGGER
+
+# %% [markdown] summary
+# ## Summary
+#
+# - With symmetric weights every recall step lowers the energy. Hebb's rule stores about 0.138 N random patterns if a few wrong bits are
+#   allowed, about $N / (2 \ln N)$ without; inverses and mixtures come for free.
+# - Gibbs sampling redraws one unit at a time. Detailed balance makes $p$ stationary, and on a small model the whole transition matrix
+#   can be checked.
+# - The learning rule is data moments minus model moments: Hebbian learning of the data, unlearning of the model's own states. Without
+#   hidden units there is one summit, and it sees pairs only.
+# - A chain that is stuck gives wrong moments without a warning. Parallel tempering cures it; round trips say whether it works.
+# - $Z$ by enumeration where possible, by AIS with error bar, effective sample size and reverse walk where not.
+# - Retrieval from a modern Hopfield network is softmax attention and lowers an energy; as a distribution it is a mixture.
+#
+# ## References
+#
+# - D. Amit, H. Gutfreund, H. Sompolinsky (1985). Storing infinite numbers of patterns in a spin-glass model of neural networks. Physical
+#   Review Letters 55.
+# - M. Demircigil, J. Heusel, M. Löwe, S. Upgang, F. Vermet (2017). On a model of associative memory with huge storage capacity. Journal of
+#   Statistical Physics 168.
+# - C. Geyer (1991). Markov chain Monte Carlo maximum likelihood. Computing Science and Statistics: 23rd Symposium on the Interface.
+# - I. Goodfellow, Y. Bengio, A. Courville (2016). Deep Learning. MIT Press.
+# - J. Hopfield (1982). Neural networks and physical systems with emergent collective computational abilities. PNAS 79.
+# - J. Hopfield, D. Feinstein, R. Palmer (1983). "Unlearning" has a stabilizing effect in collective memories. Nature 304.
+# - K. Hukushima, K. Nemoto (1996). Exchange Monte Carlo method and application to spin glass simulations. Journal of the Physical Society of
+#   Japan 65.
+# - D. Krotov, J. Hopfield (2016). Dense associative memory for pattern recognition. NIPS.
+# - D. MacKay (2003). Information Theory, Inference, and Learning Algorithms. Cambridge University Press.
+# - R. Neal (2001). Annealed importance sampling. Statistics and Computing 11.
+# - L. Personnaz, I. Guyon, G. Dreyfus (1985). Information storage and retrieval in spin-glass like neural networks. Journal de Physique
+#   Lettres 46.
+# - H. Ramsauer et al. (2021). Hopfield networks is all you need. ICLR.
+# - T. Tieleman (2008). Training restricted Boltzmann machines using approximations to the likelihood gradient. ICML.
+# - C. N. Yang (1952). The spontaneous magnetization of a two-dimensional Ising model. Physical Review 85.
+# - L. Younes (1989). Parametric inference for imperfectly observed Gibbsian fields. Probability Theory and Related Fields 82.
