@@ -725,10 +725,10 @@ found = check_recall(patterns, missing, W_stored, b_stored, rng.permutation(60),
 # $$E(x) = -\sum_{r, c} b_{rc}\, x_{rc} - \sum_{r,\, c < 7} w^{\rightarrow}_{rc}\, x_{rc}\, x_{r, c+1}
 # - \sum_{r < 7,\, c} w^{\downarrow}_{rc}\, x_{rc}\, x_{r+1, c}, \qquad T = 1.$$
 #
-# That is 64 biases and 2 · 56 couplings. Train them on the 1,197 training images. How is up to you: the
-# learning rule, with samples from persistent chains and a checkerboard sweep, is enough: 100 chains, one
-# sweep for each batch of 50 images, 30 passes over the data. That takes a second or two, and should take less
-# than 10.
+# That is 64 biases, `b`, and 2 · 56 couplings, $w^{\rightarrow}$ in `right` and $w^{\downarrow}$ in `down`.
+# Train them on the 1,197 training images. How is up to you: the learning rule, with samples from persistent
+# chains and a checkerboard sweep, is enough: 100 chains, one sweep for each batch of 50 images, 30 passes
+# over the data. That takes a second or two, and should take less than 10.
 #
 # You hand over the parameters, and the test evaluates them itself. With $2^{64}$ states this can be *exact*:
 # take a whole row as one unit with $2^8 = 256$ colours. The lattice is then a chain of 8 such units, no ring,
@@ -844,15 +844,15 @@ assert held_out >= -22, f"only {held_out:.2f} nats per image on unseen images"
 #    \rangle \to 0$. Right is $\tanh J$.
 # 2. White sites are not linked to each other: given the black ones they are independent, so drawing them at
 #    once is the same as drawing them one after the other, and each such step leaves p unchanged. On a
-#    periodic lattice with an odd side two sites of the same colour are neighbours (columns 0 and 4 of row 0),
-#    and they would be updated each given the old value of the other, as in part 1. Remedies: one site after
-#    the other; three or more groups without links inside; open boundaries; even sides.
+#    periodic lattice with an odd side two white sites are neighbours (columns 0 and 4 of row 0), and they
+#    would be updated each given the old value of the other, as in part 1. Remedies: one site after the other;
+#    three or more groups without links inside; open boundaries; even sides.
 # 3. Each unit takes the sign of the other: (+1, −1) → (−1, +1) → (+1, −1) …, for ever, at the high energy +J.
 #    One after the other, a unit moves only if that lowers the energy (or leaves it equal), so the first
 #    update leads to (−1, −1) or (+1, +1) and stays there; no cycle of states with falling energy is possible.
 #
 # **Rubric.** ½ for the invariance of the uniform distribution, ½ for 0 against $\tanh J$; ½ for conditional
-# independence (no links inside a colour) with what goes wrong at odd sides, and a remedy; ½ for the cycle of
+# independence (no links within a group) with what goes wrong at odd sides, and a remedy; ½ for the cycle of
 # length two and the argument that the energy falls.
 # ### END SOLUTION
 
