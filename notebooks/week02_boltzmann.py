@@ -3,8 +3,8 @@
 #
 # {{colab}}
 #
-# One energy function, three uses: run downhill it is a memory, heated it is a model of a magnet, and with learned
-# couplings it is a generative model.
+# One energy function, three uses: run downhill it is a memory, heated it is a model of a magnet, and with
+# learned couplings it is a generative model.
 #
 # **After this notebook you can**
 #
@@ -69,8 +69,8 @@ print(digits)
 # %% [markdown] hopfield_text
 # ## 1 · A memory that runs downhill
 #
-# Take N units $s_i \in \{-1, +1\}$, biases $b$ and weights $W$ that are **symmetric** with a **zero diagonal**. A
-# state has the energy
+# Take N units $s_i \in \{-1, +1\}$, biases $b$ and weights $W$ that are **symmetric** with a **zero
+# diagonal**. A state has the energy
 #
 # $$E(s) = -\tfrac12\, s^\top W s - b^\top s .$$
 #
@@ -79,23 +79,24 @@ print(digits)
 # $$a_i = \sum_{j} W_{ij} s_j + b_i, \qquad s_i \leftarrow \operatorname{sign}(a_i) \quad (\text{unchanged if } a_i = 0).$$
 #
 # **The energy never rises.** Collect the terms of $E$ that contain $s_i$. The pair $\{i, j\}$ stands twice in
-# $s^\top W s$, as $ij$ and as $ji$, and both are equal because $W$ is symmetric; so the ½ cancels and what is left is
-# $-s_i a_i$. Since $W_{ii} = 0$, the field $a_i$ does not depend on $s_i$ itself. Changing $s_i$ to $s_i'$
-# therefore changes the energy by
+# $s^\top W s$, as $ij$ and as $ji$, and both are equal because $W$ is symmetric; so the ½ cancels and what is
+# left is $-s_i a_i$. Since $W_{ii} = 0$, the field $a_i$ does not depend on $s_i$ itself. Changing $s_i$ to
+# $s_i'$ therefore changes the energy by
 #
 # $$\Delta E = -(s_i' - s_i)\, a_i .$$
 #
-# If the unit flips, $s_i' - s_i = 2 \operatorname{sign}(a_i)$ and $\Delta E = -2 |a_i| < 0$. There are finitely many
-# states, none can come twice, so recall ends in a *fixed point*: a state that no single flip improves. (With all
-# units updated *at once* the argument fails, and the network may oscillate between two states.)
+# If the unit flips, $s_i' - s_i = 2 \operatorname{sign}(a_i)$ and $\Delta E = -2 |a_i| < 0$. There are
+# finitely many states, none can come twice, so recall ends in a *fixed point*: a state that no single flip
+# improves. (With all units updated *at once* the argument fails, and the network may oscillate between two
+# states.)
 #
-# **Storing.** Given patterns $\xi^1, \dots, \xi^P \in \{-1,+1\}^N$, Hebb's rule gives units that agree a positive
-# link:
+# **Storing.** Given patterns $\xi^1, \dots, \xi^P \in \{-1,+1\}^N$, Hebb's rule gives units that agree a
+# positive link:
 #
 # $$W_{ij} = \frac1N \sum_{\mu=1}^P \xi_i^\mu \xi_j^\mu, \qquad W_{ii} = 0, \qquad b = 0.$$
 #
-# With $m_\mu = \frac1N \sum_i \xi_i^\mu s_i$, the **overlap** of the state with pattern $\mu$ (1 is equal, −1 is the
-# negative), the energy becomes
+# With $m_\mu = \frac1N \sum_i \xi_i^\mu s_i$, the **overlap** of the state with pattern $\mu$ (1 is equal, −1
+# is the negative), the energy becomes
 #
 # $$E(s) = -\frac{N}{2} \sum_{\mu} m_\mu^2 + \frac{P}{2},$$
 #
@@ -141,8 +142,8 @@ def signs(*shape, rng):
 
 
 # %% [markdown] letters_text
-# **Four letters.** 64 units, one for each pixel of an 8×8 image. A fifth of the pixels of each letter is flipped,
-# and the network runs downhill.
+# **Four letters.** 64 units, one for each pixel of an 8×8 image. A fifth of the pixels of each letter is
+# flipped, and the network runs downhill.
 
 # %% letters
 codes = {"X": "C3E77E3C3C7EE7C3", "T": "FFFF181818181818", "E": "FFFFC0F8F8C0FFFF", "V": "C3C3C3C366663C18"}
@@ -179,9 +180,9 @@ plotting.learning_curves(
 )
 
 # %% [markdown] landscape_text
-# **The landscape, drawn.** With two patterns the energy depends on the two overlaps alone, so the whole landscape
-# fits into a plane. Not every pair $(m_1, m_2)$ is possible: units on which the patterns agree move both overlaps
-# together, the others move them apart, which leaves a rectangle that stands on a corner.
+# **The landscape, drawn.** With two patterns the energy depends on the two overlaps alone, so the whole
+# landscape fits into a plane. Not every pair $(m_1, m_2)$ is possible: units on which the patterns agree move
+# both overlaps together, the others move them apart, which leaves a rectangle that stands on a corner.
 #
 # **Predict:** two patterns are stored. How many valleys are there?
 
@@ -226,8 +227,8 @@ plotting.show(
 #   one of three random patterns in three cases of four, so all three overlaps are about ½, and the field is
 #   $a_i \approx \frac12 (\xi_i^1 + \xi_i^2 + \xi_i^3)$: its sign is that of the mixture.
 #
-# With 16 units we need not guess. The next cell takes three 4×4 pictures, writes down all 65,536 states, and keeps
-# those that are strictly lower than all their 16 neighbours.
+# With 16 units we need not guess. The next cell takes three 4×4 pictures, writes down all 65,536 states, and
+# keeps those that are strictly lower than all their 16 neighbours.
 #
 # **Predict:** three patterns, and how many minima?
 
@@ -264,18 +265,20 @@ plotting.image_grid(
 # %% [markdown] cure_text
 # **Two cures.** Hebb's rule goes wrong where patterns overlap.
 #
-# - The **pseudo-inverse rule** (Personnaz, Guyon and Dreyfus, 1985) asks for what we want, $W \xi^\mu = \xi^\mu$
-#   for every pattern. With the patterns as rows of $\Xi$, (P, N) and linearly independent, the projection onto
-#   their span does it: $Q = \Xi^\top (\Xi\, \Xi^\top)^{-1} \Xi$. Taking out its diagonal leaves each
-#   pattern stable, since $a_i = (1 - Q_{ii})\, \xi_i$ and a projection has $Q_{ii} \le 1$. The energy $-\frac12 s^\top Q s
-#   = -\frac12 |Qs|^2$ is lowest, $-N/2$, exactly on states *within* the span: the patterns are there, most mixtures are not.
-# - **Unlearning** (Hopfield, Feinstein and Palmer, 1983): let the network fall from a random start into a state
-#   $s$, wherever that is, and unlearn it a little, $W \leftarrow W - \frac{\varepsilon}{N} s s^\top$. That raises the
-#   energy of $s$ by about $\varepsilon N / 2$, whatever its depth: shallow valleys fill up first. Keep
-#   this rule in mind: in section 3 it comes back as one half of the learning rule of a Boltzmann machine.
+# - The **pseudo-inverse rule** (Personnaz, Guyon and Dreyfus, 1985) asks for what we want, $W \xi^\mu =
+#   \xi^\mu$ for every pattern. With the patterns as rows of $\Xi$, (P, N) and linearly independent, the
+#   projection onto their span does it: $Q = \Xi^\top (\Xi\, \Xi^\top)^{-1} \Xi$. Taking out its diagonal
+#   leaves each pattern stable, since $a_i = (1 - Q_{ii})\, \xi_i$ and a projection has $Q_{ii} \le 1$. The
+#   energy $-\frac12 s^\top Q s = -\frac12 |Qs|^2$ is lowest, $-N/2$, exactly on states *within* the span: the
+#   patterns are there, most mixtures are not.
+# - **Unlearning** (Hopfield, Feinstein and Palmer, 1983): let the network fall from a random start into a
+#   state $s$, wherever that is, and unlearn it a little, $W \leftarrow W - \frac{\varepsilon}{N} s s^\top$.
+#   That raises the energy of $s$ by about $\varepsilon N / 2$, whatever its depth: shallow valleys fill up
+#   first. Keep this rule in mind: in section 3 it comes back as one half of the learning rule of a Boltzmann
+#   machine.
 #
-# We store 15 random patterns in 100 units. Two things are measured: does recall repair a memory with 15 % of its bits
-# flipped, and do random starts end in a memory or its inverse?
+# We store 15 random patterns in 100 units. Two things are measured: does recall repair a memory with 15 % of
+# its bits flipped, and do random starts end in a memory or its inverse?
 #
 # **Predict:** can one unlearn too much?
 
@@ -326,18 +329,20 @@ plotting.learning_curves(
 # $$a_i = \underbrace{\tfrac{N-1}{N}\, \xi_i^\nu}_{\text{signal}}
 # + \underbrace{\frac1N \sum_{\mu \ne \nu} \sum_{j \ne i} \xi_i^\mu \xi_j^\mu \xi_j^\nu}_{\text{noise: } (P-1)(N-1) \text{ random signs}/N} .$$
 #
-# For random patterns the noise has mean 0 and variance about $P/N$; call $\alpha = P/N$ the *load*. The bit flips if
-# the noise beats the signal, with probability about
+# For random patterns the noise has mean 0 and variance about $P/N$; call $\alpha = P/N$ the *load*. The bit
+# flips if the noise beats the signal, with probability about
 #
 # $$q = \tfrac12 \operatorname{erfc}\sqrt{N / (2P)} .$$
 #
 # Two questions, two answers.
 #
-# - **All bits right.** One memory is a fixed point with probability about $(1-q)^N$. For $q \approx 1/N$ the tail $q \approx
-#   e^{-N/2P}$ gives $P \approx N / (2 \ln N)$. Measured in bits per unit, this capacity *falls* as N grows.
-# - **A few wrong bits allowed.** A few flips change the fields of others, which flip in turn. Amit, Gutfreund and
-#   Sompolinsky (1985) showed that for $N \to \infty$ this avalanche stays small up to $\alpha \approx 0.138$, where
-#   1.6 % of the bits are wrong, and above it sweeps the memory away. This capacity is *proportional* to N.
+# - **All bits right.** One memory is a fixed point with probability about $(1-q)^N$. For $q \approx 1/N$ the
+#   tail $q \approx e^{-N/2P}$ gives $P \approx N / (2 \ln N)$. Measured in bits per unit, this capacity
+#   *falls* as N grows.
+# - **A few wrong bits allowed.** A few flips change the fields of others, which flip in turn. Amit, Gutfreund
+#   and Sompolinsky (1985) showed that for $N \to \infty$ this avalanche stays small up to $\alpha \approx
+#   0.138$, where 1.6 % of the bits are wrong, and above it sweeps the memory away. This capacity is
+#   *proportional* to N.
 #
 # The first count needs no $N \times N$ matrix: all fields at once are $\frac1N (\Xi\,\Xi^\top)\, \Xi - \alpha\,
 # \Xi$, and $\Xi\, \Xi^\top$ is only (P, P).
@@ -363,6 +368,7 @@ plotting.learning_curves(
     "Three curves near 1 that fall beyond a dashed vertical line at 0.138, the one for 400 units most steeply.",
 )
 
+# %% capacity_exact
 sizes, exact, theory = 2 ** np.arange(6, 12), [], []
 for N in sizes:
     P = np.unique(np.geomspace(0.05 * N, 0.25 * N, 16).astype(int))
@@ -396,8 +402,8 @@ plotting.learning_curves(
 # ## 2 · The same energy, heated: Ising model and Gibbs sampling
 #
 # The **Ising model** puts the units on a grid. Neighbours have $W_{ij} = J > 0$ and like to agree, all other
-# links are 0, and a field $b_i = h$ pulls all units one way. Instead of running downhill, the units are now in contact
-# with heat: at temperature $T$ a state has the *Boltzmann probability*
+# links are 0, and a field $b_i = h$ pulls all units one way. Instead of running downhill, the units are now
+# in contact with heat: at temperature $T$ a state has the *Boltzmann probability*
 #
 # $$p(s) = \frac{1}{Z} e^{-E(s)/T}, \qquad Z = \sum_{s} e^{-E(s)/T}.$$
 #
@@ -415,11 +421,12 @@ plotting.learning_curves(
 # $$p(s)\, P_i(s \to s') = p(r)\, p(s_i \mid r) \cdot p(s_i' \mid r) = p(s')\, P_i(s' \to s).$$
 #
 # The middle is symmetric in $s_i$ and $s_i'$. In equilibrium as many chains go from $s$ to $s'$ as back.
-# Summing over $s$ gives $\sum_s p(s) P_i(s \to s') = p(s')$: the distribution is *stationary*. Every state can be
-# reached from every other, and no period is possible since a unit may stay as it is, so the chain forgets its start.
+# Summing over $s$ gives $\sum_s p(s) P_i(s \to s') = p(s')$: the distribution is *stationary*. Every state
+# can be reached from every other, and no period is possible since a unit may stay as it is, so the chain
+# forgets its start.
 #
-# A **random scan** redraws a unit chosen at random, $P = \frac1N \sum_i P_i$. A **sweep** redraws all units in order,
-# $P_1 P_2 \cdots P_N$.
+# A **random scan** redraws a unit chosen at random, $P = \frac1N \sum_i P_i$. A **sweep** redraws all units
+# in order, $P_1 P_2 \cdots P_N$.
 #
 # **Predict:** does a random scan fulfil detailed balance? Does a sweep? Is $p$ stationary for both?
 
@@ -454,8 +461,8 @@ def unit_kernels(states, W, b, T):
 
 # %% [markdown] balance_text
 # **The full transition matrix.** On a grid of 3×3 units there are 512 states, so the transition matrices are
-# 512×512 and nothing needs to be believed. We check the balance, whether $p$ is stationary, and where 20,000 chains are
-# after 40 sweeps.
+# 512×512 and nothing needs to be believed. We check the balance, whether $p$ is stationary, and where 20,000
+# chains are after 40 sweeps.
 
 # %% balance
 row, column = np.divmod(np.arange(9), 3)
@@ -480,14 +487,14 @@ print(
 )
 
 # %% [markdown] balance_says
-# The random scan fulfils detailed balance up to rounding. The sweep does not: a film of it run backwards redraws the
-# units in the opposite order. Yet $p$ is stationary for the sweep as well, because each factor $P_i$ leaves it
-# unchanged, and that is all we need. Detailed balance is sufficient, not necessary.
+# The random scan fulfils detailed balance up to rounding. The sweep does not: a film of it run backwards
+# redraws the units in the opposite order. Yet $p$ is stationary for the sweep as well, because each factor
+# $P_i$ leaves it unchanged, and that is all we need. Detailed balance is sufficient, not necessary.
 #
-# **Magnetisation.** On a large grid something new happens. The grid is a chessboard: white fields have only black
-# neighbours. Given the black units all white ones are independent, so a sweep is two array operations (*block
-# Gibbs*; an RBM in week 3 uses the same trick). For an infinite grid without field the magnetisation $m = \frac1N
-# \sum_i s_i$ is known exactly (Onsager; proved by Yang, 1952), with $J = 1$ and edges joined:
+# **Magnetisation.** On a large grid something new happens. The grid is a chessboard: white fields have only
+# black neighbours. Given the black units all white ones are independent, so a sweep is two array operations
+# (*block Gibbs*; an RBM in week 3 uses the same trick). For an infinite grid without field the magnetisation
+# $m = \frac1N \sum_i s_i$ is known exactly (Onsager; proved by Yang, 1952), with $J = 1$ and edges joined:
 #
 # $$|m| = \left(1 - \sinh(2/T)^{-4}\right)^{1/8} \text{ for } T < T_c, \quad 0 \text{ above}, \qquad
 # T_c = \frac{2}{\ln(1 + \sqrt2)} \approx 2.269.$$
@@ -556,21 +563,22 @@ plotting.animate(
 # %% [markdown] map_text
 # ## 3 · Boltzmann machines: learning the couplings
 #
-# **From ±1 to 0/1, once and for all.** From here on units are $x_i = (s_i + 1)/2 \in \{0, 1\}$. Put $s = 2x - 1$ into
-# the energy, with $\mathbf 1$ the vector of ones:
+# **From ±1 to 0/1, once and for all.** From here on units are $x_i = (s_i + 1)/2 \in \{0, 1\}$. Put
+# $s = 2x - 1$ into the energy, with $\mathbf 1$ the vector of ones:
 #
 # $$-\tfrac12 (2x - \mathbf 1)^\top W (2x - \mathbf 1) - b^\top (2x - \mathbf 1)
 # = -\tfrac12 x^\top (4W)\, x - (2b - 2W\mathbf 1)^\top x + \text{constant}.$$
 #
 # So it is the same form of energy with $W' = 4W$ and $b' = 2b - 2W\mathbf 1$; the constant goes into $Z$. The
-# field becomes $a_i' = \sum_j W'_{ij} x_j + b_i' = 2 a_i$, so $\sigma(2a_i)$ turns into $\sigma(a_i')$. A *Boltzmann
-# machine* is this model at $T = 1$, with $W$ and $b$ learned:
+# field becomes $a_i' = \sum_j W'_{ij} x_j + b_i' = 2 a_i$, so $\sigma(2a_i)$ turns into $\sigma(a_i')$. A
+# *Boltzmann machine* is this model at $T = 1$, with $W$ and $b$ learned:
 #
 # $$p(x) = \frac1Z e^{-E(x)}, \qquad E(x) = -\tfrac12 x^\top W x - b^\top x, \qquad
 # p(x_i = 1 \mid \text{rest}) = \sigma\Big(\sum_j W_{ij} x_j + b_i\Big).$$
 #
-# **The learning rule.** For one image, $\log p(x) = -E(x) - \log Z$. The pair $\{i, j\}$ has one weight, $W_{ij} =
-# W_{ji}$, and the energy contains it as $-W_{ij} x_i x_j$. The derivative of $\log Z$ is an average over the *model*:
+# **The learning rule.** For one image, $\log p(x) = -E(x) - \log Z$. The pair $\{i, j\}$ has one weight,
+# $W_{ij} = W_{ji}$, and the energy contains it as $-W_{ij} x_i x_j$. The derivative of $\log Z$ is an average
+# over the *model*:
 #
 # $$\frac{\partial \log Z}{\partial W_{ij}} = \frac1Z \sum_{x'} e^{-E(x')}\, x_i' x_j' = \langle x_i x_j
 # \rangle_\text{model},$$
@@ -582,14 +590,14 @@ plotting.animate(
 # \frac{\partial \langle \log p \rangle}{\partial b_i} = \langle x_i \rangle_\text{data} - \langle x_i \rangle_\text{model}.$$
 #
 # The first term is Hebb's rule on the data. The second is *unlearning* of what the network dreams, now with
-# probabilities that say how much. Learning ends where the model has the moments of the data. As $\log Z$ is convex
-# (its second derivative is a covariance matrix), the log-likelihood of a machine without hidden units is concave: there
-# is one summit, and every path uphill leads to it.
+# probabilities that say how much. Learning ends where the model has the moments of the data. As $\log Z$ is
+# convex (its second derivative is a covariance matrix), the log-likelihood of a machine without hidden units
+# is concave: there is one summit, and every path uphill leads to it.
 #
 # **Bars and stripes.** On a 3×3 grid the data are 14 images of full rows or full columns, equally likely: no
-# model can have a mean log-likelihood above $-\log 14 = -2.64$ nats. There are 512 states, so $Z$, the moments and the
-# gradient are exact. We compare with automatic differentiation through the enumerated $\log Z$, where the weights are
-# $W = U + U^\top$ with $U$ above the diagonal, so that each pair has one parameter.
+# model can have a mean log-likelihood above $-\log 14 = -2.64$ nats. There are 512 states, so $Z$, the
+# moments and the gradient are exact. We compare with automatic differentiation through the enumerated $\log
+# Z$, where the weights are $W = U + U^\top$ with $U$ above the diagonal, so that each pair has one parameter.
 
 
 # %% exact
@@ -622,6 +630,7 @@ def gradient(x_data, x_model, p_model=None):
     return dW, db
 
 
+# %% exact_check
 bars, X = datasets.bars_and_stripes(3).astype(float), (all_states(9).astype(float) + 1) / 2
 p_grid = boltzmann(2 * X - 1, W_grid, b_grid, 1.0)
 np.testing.assert_allclose(p_grid, boltzmann(X, *to_bits(W_grid, b_grid), 1.0), rtol=1e-10)  # the map to 0/1
@@ -641,14 +650,14 @@ assert abs(np.exp(log_likelihood(X, W, b.numpy(), exact_log_z(W, b.numpy()))).su
 print("the map keeps all 512 probabilities; moments and automatic differentiation agree to 1e-12")
 
 # %% [markdown] train_text
-# **Training, exactly and by sampling.** With 64 pixels there are $2^{64}$ states and the model's moments have to be
-# sampled. The usual way (Younes, 1989; Tieleman, 2008) keeps M Markov chains from one gradient step to the next: the
-# parameters move a little, one Gibbs sweep lets the chains follow a little. These are *persistent* chains; week 3 looks
-# at them closely.
+# **Training, exactly and by sampling.** With 64 pixels there are $2^{64}$ states and the model's moments have
+# to be sampled. The usual way (Younes, 1989; Tieleman, 2008) keeps M Markov chains from one gradient step to
+# the next: the parameters move a little, one Gibbs sweep lets the chains follow a little. These are
+# *persistent* chains; week 3 looks at them closely.
 #
-# `sweep` is the Gibbs sampler again, in 0/1 units, compiled by TensorFlow: one loop over the units, all chains at once.
-# Its argument `beta` scales the links; it stays at 1 in training and will be of use below. `train_epoch`
-# returns next to the parameters their moving average, which is less noisy.
+# `sweep` is the Gibbs sampler again, in 0/1 units, compiled by TensorFlow: one loop over the units, all
+# chains at once. Its argument `beta` scales the links; it stays at 1 in training and will be of use below.
+# `train_epoch` returns next to the parameters their moving average, which is less noisy.
 
 
 # %% sampling
@@ -712,12 +721,12 @@ plotting.learning_curves(
 )
 
 # %% [markdown] toy_training_says
-# The machine without hidden units comes close to the best possible value, and with exact moments the curve is smooth.
-# The sampled gradient is the right one only if the chains follow the model, and here they do not always. Section 4
-# says why. First, what no pairwise machine can learn.
+# The machine without hidden units comes close to the best possible value, and with exact moments the curve is
+# smooth. The sampled gradient is the right one only if the chains follow the model, and here they do not
+# always. Section 4 says why. First, what no pairwise machine can learn.
 #
-# **Predict:** the data are the four vectors of three bits with an *even* number of ones, equally likely. Which weights
-# does the learning rule find?
+# **Predict:** the data are the four vectors of three bits with an *even* number of ones, equally likely.
+# Which weights does the learning rule find?
 
 # %% parity
 even = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], float)
@@ -726,32 +735,32 @@ print(f"at W = 0, b = 0 the largest entry of the gradient is {max(abs(dW).max(),
 print(f"log-likelihood there: {-np.log(8):.3f} nats; best possible for this data {-np.log(4):.3f}")
 
 # %% [markdown] parity_says
-# The gradient is 0 and the log-likelihood is concave, so this is the summit: the uniform distribution. Each bit is 1
-# half of the time and each pair agrees half of the time, with the data as with the model; what distinguishes the data is a
-# relation of all three bits, which pairs cannot see. **Hidden units** can: sums over $h$ of $e^{-E(v, h)}$ contain relations
-# of any order. The learning rule stays the same with $h$ filled in from $p(h \mid v)$ in the data's term. But then that
-# term needs sampling as well, and the likelihood is no longer concave. Week 3 makes hidden units practical by a
-# restriction.
+# The gradient is 0 and the log-likelihood is concave, so this is the summit: the uniform distribution. Each
+# bit is 1 half of the time and each pair agrees half of the time, with the data as with the model; what
+# distinguishes the data is a relation of all three bits, which pairs cannot see. **Hidden units** can: sums
+# over $h$ of $e^{-E(v, h)}$ contain relations of any order. The learning rule stays the same with $h$ filled
+# in from $p(h \mid v)$ in the data's term. But then that term needs sampling as well, and the likelihood is
+# no longer concave. Week 3 makes hidden units practical by a restriction.
 
 # %% [markdown] mixing_text
 # ## 4 · What goes wrong, second part: chains that are stuck, and parallel tempering
 #
-# The trained machine has its mass on 14 images. From one to the next a Gibbs chain must pass through states with one or two
-# wrong pixels, which are improbable: it sits in a valley and waits. How long, the transition matrix of section 2 can tell.
-# Write $p_0$ for the distribution at the start; a chain with detailed balance approaches $p$ like
+# The trained machine has its mass on 14 images. From one to the next a Gibbs chain must pass through states
+# with one or two wrong pixels, which are improbable: it sits in a valley and waits. How long, the transition
+# matrix of section 2 can tell. After t steps of a random scan, from any start, the distribution $p_t$ of the
+# chain differs from $p$ by
 #
-# $$p_t - p = \sum_{k \ge 2} c_k\, \lambda_k^t\, u_k, \qquad 1 = \lambda_1 > |\lambda_2| \ge \dots$$
+# $$p_t - p = \sum_{k \ge 2} c_k\, \lambda_k^t\, u_k, \qquad 1 = \lambda_1 > \lambda_2 \ge \dots \ge 0,$$
 #
 # with the eigenvalues $\lambda_k$ and eigenvectors $u_k$ of $P$, which are real: by detailed balance
-# $\sqrt{p(s)}\, P(s \to s') / \sqrt{p(s')}$ is a symmetric matrix with the same eigenvalues. The slowest part decays over
-# the *relaxation time* $1/(1 - \lambda_2)$ steps.
+# $\sqrt{p(s)}\, P(s \to s') / \sqrt{p(s')}$ is a symmetric matrix with the same eigenvalues. (None is
+# negative, since P is a mean of projections.) The slowest part decays over the *relaxation time*
+# $1/(1 - \lambda_2)$, in steps of one unit each.
 #
 # **Predict:** the same weights at temperature $T$ instead of 1: is the chain faster? What does that cost?
 
 # %% relaxation
-W_bars, b_bars = to_spins(
-    W_exact, b_exact
-)  # ±1 units again: gibbs_sweep and unit_kernels are written for them
+W_bars, b_bars = to_spins(W_exact, b_exact)  # gibbs_sweep and unit_kernels are written for ±1 units
 S = 2 * X - 1
 is_bar = np.isin(X @ (1 << np.arange(9)), bars @ (1 << np.arange(9)))
 temperatures, relaxation, on_bars = np.geomspace(1, 8, 10), [], []
@@ -776,25 +785,26 @@ plotting.learning_curves(
 )
 
 # %% [markdown] tempering_text
-# **Parallel tempering** has both, the speed of the heat and the distribution of the cold (Geyer, 1991; Hukushima and
-# Nemoto, 1996). Run one chain at each of K temperatures $1 = T_1 < \dots < T_K$. Together they are one chain on K-tuples
-# of states, with the joint distribution $\pi(s^1, \dots, s^K) = \prod_k p_{T_k}(s^k)$. Now and then propose to *swap* the states of
-# neighbours $k$ and $l = k + 1$.
+# **Parallel tempering** has both, the speed of the heat and the distribution of the cold (Geyer, 1991;
+# Hukushima and Nemoto, 1996). Run one chain at each of K temperatures $1 = T_1 < \dots < T_K$. Together they
+# are one chain on K-tuples of states, with the joint distribution $\pi(s^1, \dots, s^K) = \prod_k
+# p_{T_k}(s^k)$. Now and then propose to *swap* the states of neighbours $k$ and $l = k + 1$.
 #
-# **The acceptance follows from detailed balance.** A swap undoes itself, so with acceptance probabilities $A$ and $A'$ of
-# the move and of its reverse, balance demands $\pi(\text{before})\, A = \pi(\text{after})\, A'$. All other factors and
-# all $Z$ cancel in
+# **The acceptance follows from detailed balance.** A swap undoes itself, so with acceptance probabilities $A$
+# and $A'$ of the move and of its reverse, balance demands $\pi(\text{before})\, A = \pi(\text{after})\, A'$.
+# All other factors and all $Z$ cancel in
 #
 # $$r = \frac{\pi(\text{after})}{\pi(\text{before})}
 # = \frac{e^{-E(s^l)/T_k}\, e^{-E(s^k)/T_l}}{e^{-E(s^k)/T_k}\, e^{-E(s^l)/T_l}}
 # = \exp\left[\left(\frac{1}{T_k} - \frac{1}{T_l}\right)\left(E(s^k) - E(s^l)\right)\right].$$
 #
-# $A = \min(1, r)$ does it: if $r \le 1$, then $A = r$ and $A' = \min(1, 1/r) = 1$, so both sides are $\pi(\text{after})$; if $r > 1$
-# both sides are $\pi(\text{before})$. A swap that hands the lower energy to the colder chain is always accepted.
+# $A = \min(1, r)$ does it: if $r \le 1$, then $A = r$ and $A' = \min(1, 1/r) = 1$, so both sides are
+# $\pi(\text{after})$; if $r > 1$ both sides are $\pi(\text{before})$. A swap that hands the lower energy to
+# the colder chain is always accepted.
 #
-# **Round trips.** Follow one state as it is handed from temperature to temperature. It has made a round trip when it went from the cold
-# end to the hot end and back: only then has the cold chain received something that the heat has made anew. Too few
-# temperatures, and swaps are refused; too many, and the way is long.
+# **Round trips.** Follow one state as it is handed from temperature to temperature. It has made a round trip
+# when it went from the cold end to the hot end and back: only then has the cold chain received something that
+# the heat has made anew. Too few temperatures, and swaps are refused; too many, and the way is long.
 
 
 # %% tempering
@@ -826,6 +836,7 @@ def follow(start, W, b, T, sweeps, M, rng):
     return np.array(cold), np.array(labels), trips, np.mean(shares or [0])
 
 
+# %% ladders
 p, M, sweeps, runs, spread = boltzmann(S, W_bars, b_bars, 1.0), 40, 1500, {}, {}
 for K in [1, 2, 5, 20]:
     runs[K] = follow(2 * bars[3] - 1, W_bars, b_bars, np.geomspace(1, 8, K), sweeps, M, rng)
@@ -860,27 +871,29 @@ plotting.learning_curves(
 )
 
 # %% [markdown] tempering_says
-# All four are right: no z-score is out of the ordinary. But they are not equally good. The column ± says how precisely one ladder of
-# 1,200 sweeps knows how often a pattern comes. Two temperatures far apart hardly ever swap, twenty spend most of the
-# work on the way; the last but one column counts that work. Remember the two cures for later weeks: heat helps where
-# valleys are narrow, and it must be paid for with one chain for each temperature.
+# All four are right: no z-score is out of the ordinary. But they are not equally good. The column ± says how
+# precisely one ladder of 1,200 sweeps knows how often a pattern comes. Two temperatures far apart hardly ever
+# swap, twenty spend most of the work on the way; the last but one column counts that work. Remember the two
+# cures for later weeks: heat helps where valleys are narrow, and it must be paid for with one chain for each
+# temperature.
 
 # %% [markdown] digits_text
 # ## 5 · The digits
 #
-# Now 64 pixels, 2,016 links, 64 biases, no hidden units; $2^{64}$ states. Training is as above, with the chains' sweeps
-# compiled into one graph for each epoch. The biases start at the log-odds of the pixel means.
+# Now 64 pixels, 2,016 links, 64 biases, no hidden units; $2^{64}$ states. Training is as above, with the
+# chains' sweeps compiled into one graph for each epoch. The biases start at the log-odds of the pixel means.
 #
-# Settings were chosen by the likelihood of the 200 validation images: 40 or 100 epochs, rates 0.2 to 1, weight decay
-# 0 to 0.01. Decay of 0.01 costs half a nat; all others are within 0.2 nats of each other, which is noise, so we
-# take the simplest: 40 epochs without decay.
+# Settings were chosen by the likelihood of the 200 validation images: 40 or 100 epochs, rates 0.2 to 1,
+# weight decay 0 to 0.01. Decay of 0.01 costs half a nat; all others are within 0.2 nats of each other, which
+# is noise, so we take the simplest: 40 epochs without decay.
 #
-# **What is the likelihood?** $Z$ is now out of reach and must be estimated. *Annealed importance sampling* (AIS; Neal,
-# 2001) works like this, in words; week 3 derives it. Start at a model whose $Z_0$ is known: independent
-# pixels, which here means that all links are 0. Then switch the links on in 1,000 small steps. At each step note by which factor the
-# (unnormalised) probability of the present state changes, and let the state follow by a Gibbs sweep. The product of the factors
-# of one run is its *weight*; the mean weight of many runs is an unbiased estimate of $Z / Z_0$. The same walk *backwards*,
-# from samples of the model to independent pixels, gives $Z_0 / Z$. The first estimate of $\log Z$ tends to be too low, which flatters the
+# **What is the likelihood?** $Z$ is now out of reach and must be estimated. *Annealed importance sampling*
+# (AIS; Neal, 2001) works like this, in words; week 3 derives it. Start at a model whose $Z_0$ is known:
+# independent pixels, which here means that all links are 0. Then switch the links on in 1,000 small steps. At
+# each step note by which factor the (unnormalised) probability of the present state changes, and let the
+# state follow by a Gibbs sweep. The product of the factors of one run is its *weight*; the mean weight of
+# many runs is an unbiased estimate of $Z / Z_0$. The same walk *backwards*, from samples of the model to
+# independent pixels, gives $Z_0 / Z$. The first estimate of $\log Z$ tends to be too low, which flatters the
 # model, the second too high. If both agree within their error bars, believe them.
 #
 # The error bar is honest if many runs contribute. With weights $w_r$ the *effective sample size*
@@ -924,6 +937,7 @@ def estimate_log_z(W, b, b0, K, R, x_model, rng):
     return below, evaluation.Estimate(log_z0 - reverse.value, reverse.error), ess
 
 
+# %% ais_check
 W, b = tf.constant(W_exact, tf.float32), tf.constant(b_exact, tf.float32)
 x_model = tf.constant(
     X[rng.choice(512, 100, p=boltzmann(X, W_exact, b_exact, 1.0))], tf.float32
@@ -1029,38 +1043,41 @@ plotting.animate(
 # %% [markdown] modern_text
 # ## 6 · Modern Hopfield networks, attention, and the repair of images
 #
-# Hebb's energy is $-\frac N2 \sum_\mu m_\mu^2$: a square, and patterns disturb each other at a load of 0.14. A function that grows
-# faster lets the nearest pattern win more clearly (Krotov and Hopfield, 2016), and the exponential raises the capacity from
-# proportional to N to exponential in N (Demircigil et al., 2017). Ramsauer et al. (2021) let $s$ be any real vector and take, with the patterns as rows of
-# $\Xi$, (P, N),
+# Hebb's energy is $-\frac N2 \sum_\mu m_\mu^2$: a square, and patterns disturb each other at a load of 0.14.
+# A function that grows faster lets the nearest pattern win more clearly (Krotov and Hopfield, 2016), and the
+# exponential raises the capacity from proportional to N to exponential in N (Demircigil et al., 2017).
+# Ramsauer et al. (2021) let $s$ be any real vector and take, with the patterns as rows of $\Xi$, (P, N),
 #
 # $$E(s) = -\frac1\beta \log \sum_{\mu} e^{\beta\, \xi^\mu \cdot s} + \tfrac12\, s \cdot s, \qquad
 # s \leftarrow \Xi^\top \operatorname{softmax}(\beta\, \Xi\, s).$$
 #
-# **The update lowers the energy.** Let $f(s) = \frac1\beta \log \sum_\mu e^{\beta\, \xi^\mu \cdot s}$. Its gradient is $\Xi^\top
-# \operatorname{softmax}(\beta\, \Xi s)$, so the update is $s' = \nabla f(s)$. Being convex, $f$ lies above its tangent:
-# $f(s') \ge f(s) + s' \cdot (s' - s)$. Therefore
+# **The update lowers the energy.** Let $f(s) = \frac1\beta \log \sum_\mu e^{\beta\, \xi^\mu \cdot s}$. Its
+# gradient is $\Xi^\top \operatorname{softmax}(\beta\, \Xi s)$, so the update is $s' = \nabla f(s)$. Being
+# convex, $f$ lies above its tangent: $f(s') \ge f(s) + s' \cdot (s' - s)$. Therefore
 #
 # $$E(s') - E(s) \le -s' \cdot (s' - s) + \tfrac12 |s'|^2 - \tfrac12 |s|^2 = -\tfrac12 |s' - s|^2 \le 0 .$$
 #
-# **It is attention.** A transformer (week 11) computes $\operatorname{softmax}(\frac{1}{\sqrt d}\, Q K^\top)\, V$: queries $Q$ are
-# states, keys and values are both the stored patterns, and $\beta = 1/\sqrt d$.
+# **It is attention.** A transformer (week 11) computes $\operatorname{softmax}(\frac{1}{\sqrt d}\, Q
+# K^\top)\, V$: queries $Q$ are states, keys and values are both the stored patterns, and $\beta = 1/\sqrt d$.
 #
-# **It is a mixture model.** On states $s \in \{-1, +1\}^N$, where $s \cdot s = N$ is constant, the Boltzmann distribution of this energy at
-# temperature $1/\beta$ is
+# **It is a mixture model.** On states $s \in \{-1, +1\}^N$, where $s \cdot s = N$ is constant, the Boltzmann
+# distribution of this energy at temperature $1/\beta$ is
 #
 # $$p(s) = \frac1Z \sum_{\mu} e^{\beta\, \xi^\mu \cdot s}
 # = \frac1P \sum_\mu \prod_i \frac{e^{\beta\, \xi_i^\mu s_i}}{2 \cosh \beta}, \qquad Z = P\, (2 \cosh \beta)^N,$$
 #
-# since the sum over $s$ factorises for each $\mu$. That is week 1's mixture of Bernoullis with one component for each
-# memory, each bit flipped with probability $\sigma(-2\beta)$: an energy-based model whose $Z$ is known exactly.
+# since the sum over $s$ factorises for each $\mu$. That is week 1's mixture of Bernoullis with one component
+# for each memory, each bit flipped with probability $\sigma(-2\beta)$: an energy-based model whose $Z$ is
+# known exactly.
 #
-# **Repair.** If the memories are the prior and a damaged image $\tilde s$ has each bit flipped with probability $\varepsilon$, then memory
-# $\mu$ has posterior weight $\propto (1-\varepsilon)^{\text{bits equal}}\, \varepsilon^{\text{bits different}} \propto e^{\beta\, \xi^\mu \cdot \tilde
-# s}$ with $\beta = \frac12 \log\frac{1 - \varepsilon}{\varepsilon}$. The posterior mean is $\Xi^\top \operatorname{softmax}(\beta\, \Xi \tilde s)$:
-# one step of attention.
+# **Repair.** If the memories are the prior and a damaged image $\tilde s$ has each bit flipped with
+# probability $\varepsilon$, then memory $\mu$ has posterior weight $\propto (1-\varepsilon)^{\text{bits
+# equal}}\, \varepsilon^{\text{bits different}} \propto e^{\beta\, \xi^\mu \cdot \tilde s}$ with $\beta =
+# \frac12 \log\frac{1 - \varepsilon}{\varepsilon}$. The posterior mean is $\Xi^\top
+# \operatorname{softmax}(\beta\, \Xi \tilde s)$: one step of attention.
 #
-# **Predict:** we store all 1,197 training images in 64 units, 19 for each unit. What will come out for a damaged test image?
+# **Predict:** we store all 1,197 training images in 64 units, 19 for each unit. What will come out for a
+# damaged test image?
 
 
 # %% modern
@@ -1085,6 +1102,7 @@ def modern_log_prob(s, xi, beta):
     )
 
 
+# %% modern_check
 few = signs(3, 9, rng=rng)
 assert abs(np.exp(modern_log_prob(all_states(9), few, 0.7)).sum() - 1) < 1e-5  # all 512 probabilities
 xi = 2 * parts["train"][:memories] - 1  # (P, N)
@@ -1116,17 +1134,20 @@ plotting.learning_curves(
 #
 # The masks, the damage and the measures are those of week 3 and of all weeks that can do the same.
 #
-# **With the Boltzmann machine.** What is known of a pixel enters its log-odds as a bias. With $\tilde x$ the observed image, each pixel
-# observed on its own, $p(x \mid \tilde x) \propto p(x) \prod_i p(\tilde x_i \mid x_i)$, so Gibbs sampling uses
+# **With the Boltzmann machine.** What is known of a pixel enters its log-odds as a bias. With $\tilde x$ the
+# observed image, each pixel observed on its own, $p(x \mid \tilde x) \propto p(x) \prod_i p(\tilde x_i \mid
+# x_i)$, so Gibbs sampling uses
 #
 # $$p(x_i = 1 \mid \text{rest}, \tilde x) = \sigma\Big(\sum_j W_{ij} x_j + b_i + e_i\Big), \qquad
 # e_i = \log \frac{p(\tilde x_i \mid x_i = 1)}{p(\tilde x_i \mid x_i = 0)} :$$
 #
-# $e_i = 0$ for a missing pixel, $\pm\infty$ for a known one, $\pm \log\frac{1 - \varepsilon}{\varepsilon}$ for one that was flipped with probability
-# $\varepsilon = 0.1$. The mean of $p(x_i = 1 \mid \text{rest}, \tilde x)$ along the chain estimates the posterior mean.
+# $e_i = 0$ for a missing pixel, $\pm\infty$ for a known one, $\pm \log\frac{1 - \varepsilon}{\varepsilon}$
+# for one that was flipped with probability $\varepsilon = 0.1$. The mean of $p(x_i = 1 \mid \text{rest},
+# \tilde x)$ along the chain estimates the posterior mean.
 #
-# **With the modern Hopfield network** it is one retrieval; missing pixels are 0 in the query. On the validation part $\beta = 0.5$ was
-# the best of 0.3 to 6 for imputing and for repairing, and $\beta = 1.4$ among 0.8 to 1.6 has the best likelihood.
+# **With the modern Hopfield network** it is one retrieval; missing pixels are 0 in the query. On the
+# validation part $\beta = 0.5$ was the best of 0.3 to 6 for imputing and for repairing, and $\beta = 1.4$
+# among 0.8 to 1.6 has the best likelihood.
 #
 # **Anomalies** are test images mirrored left to right; the score is the energy, or $-\log p$.
 
@@ -1143,6 +1164,7 @@ def restore(W, b, evidence, x, steps, burn_in, key):
     return total / tf.cast(steps - burn_in, tf.float32)
 
 
+# %% use
 images = test[:400]
 missing = evaluation.lower_half(digits.shape)  # (D,)
 known = np.where(missing, 0.0, np.where(images > 0.5, np.inf, -np.inf)).astype(np.float32)
@@ -1200,8 +1222,8 @@ print(
 # %% [markdown] scoreboard_text
 # ## 7 · The scoreboard
 #
-# Two rows. The Boltzmann machine's likelihood contains the AIS estimate of $\log Z$, so it is an *estimate*; that of the modern
-# Hopfield network is *exact*, since its $Z$ is a formula.
+# Two rows. The Boltzmann machine's likelihood contains the AIS estimate of $\log Z$, so it is an *estimate*;
+# that of the modern Hopfield network is *exact*, since its $Z$ is a formula.
 
 # %% board
 states = (
@@ -1216,6 +1238,7 @@ if digits.shape == (8, 8):  # the feature extractor knows 8×8 images only
             "c2st": evaluation.classifier_two_sample_test(images, fake, seed),
         }
 boltzmann_machine = "Boltzmann machine without hidden units"
+# %% rows
 for name, values in {
     "Boltzmann": {
         "model": boltzmann_machine,
@@ -1256,14 +1279,14 @@ quiz.show("week02_boltzmann")
 # %% [markdown] class
 # **Bring to class** (no easy answers):
 #
-# 1. Unlearning needed the network's own dreams, and too much of it destroyed the memories. The learning rule of a Boltzmann machine has the
-#    same two phases and does not destroy anything. What is different?
-# 2. A sweep in fixed order violates detailed balance and still samples from $p$. Would you rather use it or a random scan? How would you
-#    decide by measurement?
-# 3. The modern Hopfield network stores its training images as they are. Is it a generative model? What would you ask for before you call
-#    it one?
-# 4. At low temperature the Ising model picks a direction although $p(s) = p(-s)$. Is a chain that stays in one direction for a
-#    million sweeps wrong?
+# 1. Unlearning needed the network's own dreams, and too much of it destroyed the memories. The learning rule
+#    of a Boltzmann machine has the same two phases and does not destroy anything. What is different?
+# 2. A sweep in fixed order violates detailed balance and still samples from $p$. Would you rather use it or a
+#    random scan? How would you decide by measurement?
+# 3. The modern Hopfield network stores its training images as they are. Is it a generative model? What would
+#    you ask for before you call it one?
+# 4. At low temperature the Ising model picks a direction although $p(s) = p(-s)$. Is a chain that stays in
+#    one direction for a million sweeps wrong?
 
 # %% [markdown] bigger
 # ## Going bigger
@@ -1283,41 +1306,49 @@ quiz.show("week02_boltzmann")
 # memories = 50_000
 # ```
 #
-# A sweep now visits 784 units one after the other, which no GPU makes much faster: that is the price of links between all
-# pixels, and the reason for week 3's restriction. We know of no published likelihood for a machine without hidden units on MNIST.
-# BIGGER
+# A sweep now visits 784 units one after the other, which no GPU makes much faster: that is the price of links
+# between all pixels, and the reason for week 3's restriction. We know of no published likelihood for a
+# machine without hidden units on MNIST. BIGGER
 
 # %% [markdown] summary
 # ## Summary
 #
-# - With symmetric weights every recall step lowers the energy. Hebb's rule stores about 0.138 N random patterns if a few wrong bits are
-#   allowed, about $N / (2 \ln N)$ without; inverses and mixtures come for free.
-# - Gibbs sampling redraws one unit at a time. Detailed balance makes $p$ stationary, and on a small model the whole transition matrix
-#   can be checked.
-# - The learning rule is data moments minus model moments: Hebbian learning of the data, unlearning of the model's own states. Without
-#   hidden units there is one summit, and it sees pairs only.
-# - A chain that is stuck gives wrong moments without a warning. Parallel tempering cures it; round trips say whether it works.
+# - With symmetric weights every recall step lowers the energy. Hebb's rule stores about 0.138 N random
+#   patterns if a few wrong bits are allowed, about $N / (2 \ln N)$ without; inverses and mixtures come for
+#   free.
+# - Gibbs sampling redraws one unit at a time. Detailed balance makes $p$ stationary, and on a small model the
+#   whole transition matrix can be checked.
+# - The learning rule is data moments minus model moments: Hebbian learning of the data, unlearning of the
+#   model's own states. Without hidden units there is one summit, and it sees pairs only.
+# - A chain that is stuck gives wrong moments without a warning. Parallel tempering cures it; round trips say
+#   whether it works.
 # - $Z$ by enumeration where possible, by AIS with error bar, effective sample size and reverse walk where not.
-# - Retrieval from a modern Hopfield network is softmax attention and lowers an energy; as a distribution it is a mixture.
+# - Retrieval from a modern Hopfield network is softmax attention and lowers an energy; as a distribution it
+#   is a mixture.
 #
 # ## References
 #
-# - D. Amit, H. Gutfreund, H. Sompolinsky (1985). Storing infinite numbers of patterns in a spin-glass model of neural networks. Physical
-#   Review Letters 55.
-# - M. Demircigil, J. Heusel, M. Löwe, S. Upgang, F. Vermet (2017). On a model of associative memory with huge storage capacity. Journal of
-#   Statistical Physics 168.
-# - C. Geyer (1991). Markov chain Monte Carlo maximum likelihood. Computing Science and Statistics: 23rd Symposium on the Interface.
+# - D. Amit, H. Gutfreund, H. Sompolinsky (1985). Storing infinite numbers of patterns in a spin-glass model
+#   of neural networks. Physical Review Letters 55.
+# - M. Demircigil, J. Heusel, M. Löwe, S. Upgang, F. Vermet (2017). On a model of associative memory with huge
+#   storage capacity. Journal of Statistical Physics 168.
+# - C. Geyer (1991). Markov chain Monte Carlo maximum likelihood. Computing Science and Statistics: 23rd
+#   Symposium on the Interface.
 # - I. Goodfellow, Y. Bengio, A. Courville (2016). Deep Learning. MIT Press.
-# - J. Hopfield (1982). Neural networks and physical systems with emergent collective computational abilities. PNAS 79.
-# - J. Hopfield, D. Feinstein, R. Palmer (1983). "Unlearning" has a stabilizing effect in collective memories. Nature 304.
-# - K. Hukushima, K. Nemoto (1996). Exchange Monte Carlo method and application to spin glass simulations. Journal of the Physical Society of
-#   Japan 65.
+# - J. Hopfield (1982). Neural networks and physical systems with emergent collective computational abilities.
+#   PNAS 79.
+# - J. Hopfield, D. Feinstein, R. Palmer (1983). "Unlearning" has a stabilizing effect in collective memories.
+#   Nature 304.
+# - K. Hukushima, K. Nemoto (1996). Exchange Monte Carlo method and application to spin glass simulations.
+#   Journal of the Physical Society of Japan 65.
 # - D. Krotov, J. Hopfield (2016). Dense associative memory for pattern recognition. NIPS.
 # - D. MacKay (2003). Information Theory, Inference, and Learning Algorithms. Cambridge University Press.
 # - R. Neal (2001). Annealed importance sampling. Statistics and Computing 11.
-# - L. Personnaz, I. Guyon, G. Dreyfus (1985). Information storage and retrieval in spin-glass like neural networks. Journal de Physique
-#   Lettres 46.
+# - L. Personnaz, I. Guyon, G. Dreyfus (1985). Information storage and retrieval in spin-glass like neural
+#   networks. Journal de Physique Lettres 46.
 # - H. Ramsauer et al. (2021). Hopfield networks is all you need. ICLR.
-# - T. Tieleman (2008). Training restricted Boltzmann machines using approximations to the likelihood gradient. ICML.
+# - T. Tieleman (2008). Training restricted Boltzmann machines using approximations to the likelihood
+#   gradient. ICML.
 # - C. N. Yang (1952). The spontaneous magnetization of a two-dimensional Ising model. Physical Review 85.
-# - L. Younes (1989). Parametric inference for imperfectly observed Gibbsian fields. Probability Theory and Related Fields 82.
+# - L. Younes (1989). Parametric inference for imperfectly observed Gibbsian fields. Probability Theory and
+#   Related Fields 82.
