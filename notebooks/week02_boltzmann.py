@@ -1315,7 +1315,7 @@ quiz.show("week02_boltzmann")
 #
 # A sweep now visits 784 units one after the other, which no GPU makes much faster: that is the price of links
 # between all pixels, and the reason for week 3's restriction. We know of no published likelihood for a
-# machine without hidden units on MNIST. BIGGER
+# machine without hidden units on MNIST, and these settings have not been measured yet.
 
 # %% [markdown] summary
 # ## Summary

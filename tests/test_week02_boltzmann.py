@@ -255,5 +255,5 @@ def test_modern_hopfield_network(week):
     after = week["retrieve"](tf.constant(s), xi, beta)
     np.testing.assert_allclose(after, weight / weight.sum(axis=1, keepdims=True) @ xi, atol=1e-4)
     before = week["modern_energy"](tf.constant(s), xi, beta)
-    fall = before - week["modern_energy"](after, xi, beta)
+    fall = (before - week["modern_energy"](after, xi, beta)).numpy()
     assert (fall >= 0.5 * ((after - s) ** 2).numpy().sum(axis=1) - 1e-4).all()
