@@ -1,0 +1,11 @@
+"""A logistic function for each colour on its own: the q numbers do not sum to 1.
+
+Gap: conditional_potts
+"""
+
+
+# %% solution="conditional_potts"
+def conditional_potts(x, i, W, b, T):
+    z = np.eye(b.shape[1])[x]
+    field = b[i] + np.einsum("j,bjk->bk", W[i], z)
+    return expit(field / T)

@@ -1,0 +1,11 @@
+"""Divides the links by T, but not the bias.
+
+Gap: conditional_potts
+"""
+
+
+# %% solution="conditional_potts"
+def conditional_potts(x, i, W, b, T):
+    z = np.eye(b.shape[1])[x]
+    field = b[i] + np.einsum("j,bjk->bk", W[i], z) / T
+    return softmax(field, axis=1)

@@ -1,0 +1,12 @@
+"""Counts only one of the two terms with a single x.
+
+Gap: store_centred
+"""
+
+
+# %% solution="store_centred"
+def store_centred(patterns, a):
+    deviations = patterns - a
+    W = deviations.T @ deviations / patterns.shape[1]
+    np.fill_diagonal(W, 0)
+    return W, -0.5 * W @ a

@@ -1,0 +1,12 @@
+"""Centres the couplings and forgets the bias.
+
+Gap: store_centred
+"""
+
+
+# %% solution="store_centred"
+def store_centred(patterns, a):
+    deviations = patterns - a
+    W = deviations.T @ deviations / patterns.shape[1]
+    np.fill_diagonal(W, 0)
+    return W, np.zeros(len(a))

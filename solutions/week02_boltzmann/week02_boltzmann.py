@@ -1,0 +1,862 @@
+# %% [markdown] given="title"
+# # Week 2 · Exercise: colours, rings and lattices
+#
+# {{colab}}
+#
+# In the preparation a unit had two states, each pair of units had its own coupling, and patterns were damaged
+# by flips. Here you carry the same skills over to relatives of these networks:
+#
+# - the **Potts model**, whose units have q states, called colours: energy, conditional, a Gibbs sweep;
+# - a **ring**, on which sums over $q^N$ states are easy, and whose couplings are shared;
+# - a **Hopfield network with 0/1 units** that stores patterns with few ones, and fills in what is missing;
+# - a **lattice** in which each pixel of a digit is linked to its neighbours only, judged by its *exact*
+#   likelihood.
+#
+# **20 points, about 3 hours.** Eight gaps are graded automatically (18 points), a question by a person (2
+# points).
+#
+# ## How it works
+#
+# - Write your answer where it says `raise NotImplementedError`. Keep the names and arguments of the
+#   functions.
+# - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on
+#   other inputs.
+# - Colours and indices arrive as NumPy `int64`, masks as `bool`, all other arrays as `float32`. Return NumPy
+#   arrays or TensorFlow tensors, of integers, `float32` or `float64`, as you like. Do not change what
+#   arrives.
+# - Where a function takes a `seed` (an integer), its randomness must depend on nothing else: the same seed
+#   gives the same result, another seed another one. `np.random.default_rng(seed)` or
+#   `tf.random.Generator.from_seed(seed)` will do. Make one generator and draw everything from it.
+# - Each gap is tested on its own, from given values. If your answer calls your function from an earlier gap,
+#   make that one pass first.
+#
+# **Letters:** B batch, N units, q colours (numbered from 0), T temperature: $p(x) \propto e^{-E(x)/T}$. The
+# bracket $[\text{condition}]$ is 1 where the condition holds, else 0. States of a batch are rows.
+
+# %% setup
+
+# %% given="imports"
+import numpy as np
+import tensorflow as tf
+from scipy.special import expit, logsumexp, softmax
+
+from utils import datasets, stattests
+
+
+def all_states(n, values=(0, 1)):
+    """All states of n units that take these values: (len(values)^n, n). For q colours, values = range(q)."""
+    values = np.array(values)
+    q = len(values)
+    return values[(np.arange(q**n)[:, None] // q ** np.arange(n)) % q]
+
+
+# %% [markdown] given="potts_text"
+# ## 1 · Units with q colours
+#
+# In the **Potts model** a unit $x_i$ has one of the colours $0, \dots, q - 1$. A link asks only whether its
+# two ends have the *same* colour, and each unit has a bias for each colour:
+#
+# $$E(x) = -\tfrac{1}{2} \sum_{i=1}^{N} \sum_{j=1}^{N} W_{ij}\, [x_i = x_j] - \sum_{i=1}^{N} b_{i,\, x_i},
+# \qquad x \in \{0, \dots, q-1\}^N,$$
+#
+# with symmetric $W$ and $W_{ii} = 0$. Since $[s_i = s_j] = (1 + s_i s_j)/2$ for units $\pm 1$, the Ising
+# model is the case q = 2 up to a factor and a constant.
+#
+# ### Gap 1 · Energy (2 points)
+#
+# Compute $E(x)$ for a batch of states.
+#
+# <details><summary>Hint</summary>
+#
+# In one-hot coding, $z_{ik} = [x_i = k]$, we have $[x_i = x_j] = \sum_k z_{ik} z_{jk}$. `np.eye(q)[x]` and
+# `tf.one_hot(x, q)` turn x: (B, N) into z: (B, N, q). Or compare `x[:, :, None] == x[:, None, :]`.
+# </details>
+
+
+# %% given="random_potts"
+def random_potts(rng, N, q, scale=1.0):
+    """W: (N, N) symmetric with zero diagonal, b: (N, q), both float32."""
+    W = np.triu(rng.normal(0, scale, (N, N)), 1)
+    return (W + W.T).astype(np.float32), rng.normal(0, scale, (N, q)).astype(np.float32)
+
+
+# %% solution="energy_potts"
+def energy_potts(x, W, b):
+    """x: (B, N) colours, W: (N, N) symmetric with zero diagonal, b: (N, q) → (B,), the energies."""
+    ### BEGIN SOLUTION
+    z = np.eye(b.shape[1])[x]  # (B, N, q), one-hot
+    links = np.einsum("bik,ij,bjk->b", z, W, z, optimize=True) / 2
+    biases = np.einsum("bik,ik->b", z, b)
+    return -links - biases
+    ### END SOLUTION
+
+
+# %% test="energy_potts" points=2
+def potts_by_pairs(x, W, b):
+    """The energies (B,), added up pair by pair: each pair of units counts once."""
+    B, N = x.shape
+    energies = np.zeros(B)
+    for i in range(N):
+        energies -= b[i, x[:, i]].astype(float)
+        for j in range(i):
+            energies -= W[i, j].astype(float) * (x[:, i] == x[:, j])
+    return energies
+
+
+def check_energy(rng, B, N, q):
+    x = rng.integers(q, size=(B, N))
+    W, b = random_potts(rng, N, q)
+    exact = potts_by_pairs(x, W, b)
+    stattests.assert_close(
+        f"E(x) of {B} states of {N} units with {q} colours",
+        energy_potts(x.copy(), W.copy(), b.copy()),
+        exact,
+        rtol=1e-4,
+        atol=1e-3,
+        hint="Each pair of units of equal colour counts once, with −W_ij; each unit adds −b[i, its colour].",
+    )
+
+
+check_energy(np.random.default_rng(0), B=5, N=4, q=3)
+check_energy(np.random.default_rng(1), B=3, N=6, q=2)
+### BEGIN HIDDEN TESTS
+# Other sizes, more colours than units, a single state.
+rng = stattests.grading_rng("energy_potts")
+check_energy(rng, B=7, N=8, q=4)
+check_energy(rng, B=6, N=3, q=6)
+check_energy(rng, B=1, N=5, q=2)
+### END HIDDEN TESTS
+
+# %% [markdown] given="conditional_task"
+# ### Gap 2 · Local field and conditional (2 points)
+#
+# A 0/1 unit has one local field, and the logistic function turns it into a probability. A Potts unit has one
+# field for each colour. Derive $p(x_i = k \mid \text{all other units})$ at temperature T for all k, and
+# compute it for one unit `i` of each state in a batch. The result must not depend on the colour that unit i
+# has now. At T = 0.01 the exponents reach a thousand and more: nothing may overflow.
+#
+# <details><summary>Hint</summary>
+#
+# Which terms of the energy contain $x_i$? All others cancel when you normalise. There is a function
+# `scipy.special.softmax` and a `tf.nn.softmax`; both avoid the overflow.
+# </details>
+
+
+# %% solution="conditional_potts"
+def conditional_potts(x, i, W, b, T):
+    """x: (B, N) colours, i: int, W: (N, N), b: (N, q), T: number → p(x_i = k | all others), (B, q)."""
+    ### BEGIN SOLUTION
+    z = np.eye(b.shape[1])[x]  # (B, N, q)
+    field = b[i] + np.einsum("j,bjk->bk", W[i], z)
+    return softmax(field / T, axis=1)
+    ### END SOLUTION
+
+
+# %% test="conditional_potts" points=2
+def check_conditional(rng, B, N, q, T, scale=1.0):
+    """Compare with the energies of the q states that differ in unit i only."""
+    x = rng.integers(q, size=(B, N))
+    W, b = random_potts(rng, N, q, scale)
+    for i in (0, int(rng.integers(1, N))):
+        minus_energy = np.zeros((B, q))
+        for k in range(q):
+            y = np.where(np.arange(N) == i, k, x)  # unit i with colour k
+            same = y[:, :, None] == y[:, None, :]  # (B, N, N)
+            minus_energy[:, k] = np.sum(W * same, axis=(1, 2)) / 2 + b[np.arange(N), y].sum(axis=1)
+        stattests.assert_close(
+            f"p(x_{i} = k | the others) at T = {T:.2f}",
+            conditional_potts(x.copy(), i, W.copy(), b.copy(), T),
+            softmax(minus_energy / T, axis=1),
+            rtol=2e-3,
+            atol=2e-4,
+            hint=f"Compare e^(−E/T) of the {q} states that differ in unit {i} only, normalised over k.",
+        )
+
+
+check_conditional(np.random.default_rng(2), B=5, N=4, q=3, T=1.0)
+check_conditional(np.random.default_rng(3), B=4, N=5, q=2, T=0.5)
+check_conditional(np.random.default_rng(4), B=4, N=5, q=3, T=0.01, scale=4.0)
+### BEGIN HIDDEN TESTS
+# Other sizes and temperatures; a cold case whose exponents reach a thousand and more.
+rng = stattests.grading_rng("conditional_potts")
+check_conditional(rng, B=7, N=6, q=4, T=float(rng.uniform(1.5, 3.0)))
+check_conditional(rng, B=6, N=9, q=3, T=0.01, scale=4.0)
+check_conditional(rng, B=1, N=2, q=5, T=float(rng.uniform(0.5, 0.8)))
+### END HIDDEN TESTS
+
+# %% [markdown] given="sweep_task"
+# ### Gap 3 · A Gibbs sweep on a checkerboard (3 points)
+#
+# Now the units sit on a lattice with R rows and C columns, both even and at least 4. Each is linked to its
+# four neighbours, all links have the same strength $J$, all units the same biases $b_k$. The boundary is
+# *periodic*: the last row is a neighbour of the first, the last column of the first.
+#
+# $$E(x) = -J \sum_{\text{neighbours } r, s} [x_r = x_s] - \sum_r b_{x_r} \qquad \text{(each neighbouring pair
+# once)}$$
+#
+# As on a chessboard, call a site *white* if row + column is even, else *black* (this has nothing to do with
+# the colours $x_r$). All neighbours of a white site are black. So given the black sites the white ones are
+# independent, and may be updated all at once: a *block* Gibbs step. One sweep is
+#
+# 1. draw all white sites from their conditional, given the black ones;
+# 2. draw all black sites from their conditional, given the **new** white ones.
+#
+# Each row of the batch is a chain of its own, with its own random numbers. The energy is given, for you to
+# check yourself.
+#
+# <details><summary>Hint: neighbours</summary>
+#
+# With z: (B, R, C, q) one-hot, `np.roll(z, 1, axis=1)` holds at each site the state of the site above, the
+# first row getting the last one. Four of these, added, count the neighbours of each colour.
+# </details>
+#
+# <details><summary>Hint: drawing colours</summary>
+#
+# From probabilities p: (…, q): draw one uniform number u for each site and count how many of the cumulative
+# sums `np.cumsum(p, axis=-1)` lie below u. (Rounding can leave the last sum at 0.9999999: leave it out of the
+# count, or clip.) Or add Gumbel noise, `-np.log(-np.log(u))` with one u for each site *and* colour, to log p
+# and take the argmax. Draw for all sites, then keep the ones you want by `np.where(white, new, old)`.
+# </details>
+
+
+# %% given="lattice_energy"
+def energy_lattice(x, J, b):
+    """x: (B, R, C) colours, J: number, b: (q,) → (B,), links to the right and downwards, and biases."""
+    right, down = x == np.roll(x, -1, axis=2), x == np.roll(x, -1, axis=1)
+    return -J * (right.sum(axis=(1, 2)) + down.sum(axis=(1, 2))) - b[x].sum(axis=(1, 2))
+
+
+# %% solution="sweep_lattice"
+def sweep_lattice(x, J, b, T, seed):
+    """x: (B, R, C) colours, J: number, b: (q,), T: number, seed: int → the new x, (B, R, C) colours."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(seed)
+    q = len(b)
+    white = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0  # (R, C)
+    for part in (white, ~white):
+        z = np.eye(q)[x]  # (B, R, C, q)
+        neighbours = sum(np.roll(z, shift, axis) for shift in (-1, 1) for axis in (1, 2))
+        p = softmax((b + J * neighbours) / T, axis=-1)
+        u = rng.random((*x.shape, 1))
+        new = np.sum(u > np.cumsum(p, axis=-1)[..., :-1], axis=-1)  # (B, R, C)
+        x = np.where(part, new, x)
+    return x
+    ### END SOLUTION
+
+
+# %% test="sweep_lattice" points=3
+def exact_sweep(x, J, b, T):
+    """x: (R, C) → (R, C, q, R, C, q): the probability that after one sweep site (r, c) is k and (s, d) is l.
+
+    Every outcome of the white sites is listed with its probability; given it, black sites are independent.
+    """
+    (R, C), q, b = x.shape, len(b), b.astype(float)
+
+    def conditional(states, r, c):  # (n, q), from the energies of the states that differ at (r, c) only
+        changed = np.repeat(states[None], q, axis=0)
+        changed[:, :, r, c] = np.arange(q)[:, None]
+        return softmax(np.stack([-energy_lattice(y, J, b) / T for y in changed], axis=1), axis=1)
+
+    sites = [(r, c) for r in range(R) for c in range(C)]
+    white = [(r, c) for r, c in sites if (r + c) % 2 == 0]
+    outcomes = all_states(len(white), range(q))  # (n, white sites)
+    states, weight = np.tile(x, (len(outcomes), 1, 1)), np.ones(len(outcomes))
+    for (r, c), colours in zip(white, outcomes.T):
+        states[:, r, c] = colours
+        weight *= conditional(x[None], r, c)[0, colours]
+    parts = [np.eye(q)[states[:, r, c]] if (r, c) in white else conditional(states, r, c) for r, c in sites]
+    given = np.concatenate(parts, axis=1)  # (n, R·C·q), each site's probabilities given the outcome
+    P = np.einsum("ni,n,nj->ij", given, weight, given)
+    for i in range(0, len(P), q):  # a site with itself: one colour at a time
+        P[i : i + q, i : i + q] = np.diag(weight @ given[:, i : i + q])
+    return P.reshape(R, C, q, R, C, q)
+
+
+def check_sweep(x, J, b, T, seed, B=20_000):
+    """B chains from one state: how often two sites have two given colours, for all pairs and colours.
+
+    Each share is a mean of B independent 0/1 values of known probability. Hoeffding's inequality with a
+    union bound over all of them: a right answer fails with probability below 1e-7 (fewer than 10 calls).
+    """
+    (R, C), q = x.shape, len(b)
+    exact = exact_sweep(x, J, b, T)
+    new = sweep_lattice(np.tile(x, (B, 1, 1)), J, b.copy(), T, seed)
+    new = stattests.assert_array("the new x", new, (B, R, C))
+    assert np.isin(new, np.arange(q)).all(), f"the new x has other values than the colours 0 to {q - 1}"
+    z = np.eye(q, dtype=np.float32)[new.astype(int)].reshape(B, -1)
+    stattests.assert_close(
+        f"share of {B:,} chains with x[r, c] = k and x[s, d] = l after a sweep, as array (r, c, k, s, d, l)",
+        (np.einsum("ni,nj->ij", z, z) / B).reshape(exact.shape),
+        exact,
+        rtol=0,
+        atol=stattests.hoeffding_tolerance(B, 0, 1, alpha=1e-7, comparisons=exact.size),
+        hint="Are the white sites (row + column even) drawn first, the black ones given the new white ones? "
+        "Are all four neighbours counted, across the boundary too? Is everything divided by T? "
+        "Has each site of each chain a random number of its own?",
+    )
+
+
+def check_sweep_seed():
+    """The same seed twice, and another seed (1,024 fair draws: equal by chance once in 2^1024)."""
+    x, b = np.zeros((64, 4, 4), int), np.zeros(2, np.float32)
+    first, again, other = (
+        np.asarray(sweep_lattice(x.copy(), 0.0, b.copy(), 1.0, seed)) for seed in (5, 5, 6)
+    )
+    assert np.array_equal(first, again), "the same seed must give the same result"
+    assert not np.array_equal(first, other), "another seed must give another result"
+
+
+check_sweep_seed()
+x_example = np.array([[0, 1, 1, 2], [2, 2, 0, 1], [0, 0, 1, 1], [2, 0, 2, 1]])
+check_sweep(x_example, J=0.9, b=np.array([0.3, 0.0, -0.4], np.float32), T=1.3, seed=1)
+check_sweep(np.tile([[0, 1], [1, 0]], (2, 3)), J=-0.5, b=np.array([0.2, -0.2], np.float32), T=0.8, seed=2)
+### BEGIN HIDDEN TESTS
+# Other states, strengths, temperatures and shapes, two and three colours.
+rng = stattests.grading_rng("sweep_lattice")
+for R, C, q in [(4, 4, 3), (6, 4, 2)]:
+    J, T = float(rng.uniform(0.6, 1.0)), float(rng.uniform(0.7, 0.9) if q == 2 else rng.uniform(1.2, 1.6))
+    x, b = rng.integers(q, size=(R, C)), rng.normal(0, 0.3, size=q).astype(np.float32)
+    check_sweep(x, J, b, T, seed=int(rng.integers(2**31)))
+### END HIDDEN TESTS
+
+# %% [markdown] given="ring_text"
+# ## 2 · A ring
+#
+# On a ring of N units each is linked to the next one, and the last to the first. Let the energy be a sum over
+# links, each with a table of its own (biases can be put into the tables):
+#
+# $$E(x) = -\sum_{t=0}^{N-1} A_t[x_t, x_{t+1}], \quad x_N = x_0, \quad x_t \in \{0, \dots, q-1\}.$$
+#
+# The sum over all $q^N$ states need not be done state by state. Take $x_1$: it occurs in two terms only, so
+# it can be summed out first,
+#
+# $$\sum_{x_1} e^{A_0[x_0, x_1]/T}\, e^{A_1[x_1, x_2]/T} = (M_0 M_1)[x_0, x_2],
+# \qquad M_t[k, l] = e^{A_t[k, l]/T}.$$
+#
+# This is a product of matrices. What remains is a ring with one unit less. The $M_t$ are called *transfer
+# matrices*.
+#
+# ### Gap 4 · log Z, exactly (3 points)
+#
+# Go on like this, close the ring, and return $\log Z = \log \sum_x e^{-E(x)/T}$. It should take of the order
+# of $N q^3$ operations. Entries of $A_t / T$ may be several hundred, where `exp` overflows in `float32`, and
+# N may be several hundred too, where the product overflows in any case.
+#
+# <details><summary>Hint</summary>
+#
+# Which entries of the product of all matrices remain when $x_N = x_0$? For the overflow, either stay with
+# logarithms: $\log (M M')[k, l] = \log \sum_m e^{\log M[k, m] + \log M'[m, l]}$, with
+# `scipy.special.logsumexp` or `tf.reduce_logsumexp`. Or divide each factor and each product by its largest
+# entry, and add up the logarithms of what you divided by.
+# </details>
+
+
+# %% solution="log_z_ring"
+def log_z_ring(A, T):
+    """A: (N, q, q), A[t, k, l] for x_t = k and x_{t+1} = l; T: number → log Z, a number."""
+    ### BEGIN SOLUTION
+    log_M = A.astype(float) / T
+    product = log_M[0]  # (q, q), the logarithm of M_0 ⋯ M_t
+    for step in log_M[1:]:
+        product = logsumexp(product[:, :, None] + step, axis=1)  # over the middle index
+    return logsumexp(np.diag(product))
+    ### END SOLUTION
+
+
+# %% test="log_z_ring" points=3
+def check_ring(rng, N, q, T, offset=0.0):
+    """Compare with the sum over all q^N states. An offset of each table adds N · offset / T to log Z."""
+    A = (offset + rng.normal(size=(N, q, q))).astype(np.float32)
+    x = all_states(N, range(q))  # (q^N, N)
+    minus_energy = sum(A[t].astype(float)[x[:, t], x[:, (t + 1) % N]] for t in range(N))
+    exact = logsumexp(minus_energy / T)
+    stattests.assert_close(
+        f"log Z of a ring with N = {N}, q = {q}, T = {T:.2f}",
+        log_z_ring(A.copy(), T),
+        exact,
+        rtol=1e-5,
+        atol=1e-3,
+        hint="Compare with −E/T of all_states(N, range(q)). Is the ring closed? Do row and column fit?",
+    )
+
+
+def check_long_ring(N, q, J, T):
+    """All tables J · [k = l]: M has the eigenvalues e^(J/T) + q − 1 and, q − 1 times, e^(J/T) − 1."""
+    A = np.tile((J * np.eye(q)).astype(np.float32), (N, 1, 1))
+    exact = N * np.log(np.exp(J / T) + q - 1) + np.log1p((q - 1) * (1 - q / (np.exp(J / T) + q - 1)) ** N)
+    stattests.assert_close(
+        f"log Z of a ring of {N} equal links",
+        log_z_ring(A, T),
+        exact,
+        rtol=1e-4,
+        atol=1e-3,
+        hint="Does the product stay within the range of floating-point numbers?",
+    )
+
+
+check_ring(np.random.default_rng(5), N=5, q=3, T=1.0)
+check_ring(np.random.default_rng(6), N=8, q=2, T=0.5)
+check_ring(np.random.default_rng(7), N=4, q=3, T=1.0, offset=300.0)
+check_long_ring(N=300, q=3, J=1.0, T=0.5)
+### BEGIN HIDDEN TESTS
+# Other sizes and temperatures, tables of several hundred, a long ring, a ring of two units.
+rng = stattests.grading_rng("log_z_ring")
+check_ring(rng, N=6, q=4, T=float(rng.uniform(0.4, 0.8)))
+check_ring(rng, N=5, q=3, T=float(rng.uniform(1.5, 2.5)), offset=float(rng.uniform(800, 900)))
+check_ring(rng, N=2, q=5, T=1.0, offset=-400.0)
+check_long_ring(N=400, q=4, J=float(rng.uniform(1.0, 1.5)), T=0.6)
+### END HIDDEN TESTS
+
+# %% [markdown] given="gradient_task"
+# ### Gap 5 · The gradient of shared couplings (2 points)
+#
+# Now the units of the ring are $s_i = \pm 1$. Every unit has the same bias $b$, and all pairs at distance $d$
+# share *one* coupling $w_d$, for $d = 1, \dots, D$ (indices modulo N, and 2D < N, so that no pair occurs
+# twice):
+#
+# $$E(s) = -b \sum_{i=0}^{N-1} s_i - \sum_{d=1}^{D} w_d \sum_{i=0}^{N-1} s_i s_{i+d}, \qquad
+# p(s) = \frac{1}{Z} e^{-E(s)/T}.$$
+#
+# Such a model has 1 + D parameters for a ring of any length: the idea of a convolution. Derive the gradient
+# of the **mean log-likelihood of the data** $\frac{1}{B} \sum_{n=1}^{B} \log p(s^{(n)})$ with respect to $w$
+# and $b$ as moments under the data minus moments under the model.
+#
+# The moments under the model come from `states` with their probabilities `p`, which sum to 1: these may be
+# all $2^N$ states with their exact probabilities, or S draws of a chain with $p = 1/S$ each. Your function
+# need not know which.
+#
+# <details><summary>Hint</summary>
+#
+# Start from $\log p(s) = -E(s)/T - \log Z$. What is $-\partial E / \partial w_d$? A parameter that occurs in
+# N places collects N terms. `np.roll(s, -d, axis=1)` has $s_{i+d}$ at place $i$.
+# </details>
+
+
+# %% solution="gradient_ring"
+def gradient_ring(s_data, states, p, D, T):
+    """s_data: (B, N), states: (S, N), both −1 or +1, p: (S,), D: int, T: number → dw (D,), db (a number)."""
+
+    ### BEGIN SOLUTION
+    def moments(s, weights):  # weights sum to 1
+        pairs = [weights @ np.sum(s * np.roll(s, -d, axis=1), axis=1) for d in range(1, D + 1)]
+        return np.array(pairs), weights @ np.sum(s, axis=1)
+
+    w_data, b_data = moments(s_data, np.full(len(s_data), 1 / len(s_data)))
+    w_model, b_model = moments(states, p)
+    return (w_data - w_model) / T, (b_data - b_model) / T
+    ### END SOLUTION
+
+
+# %% test="gradient_ring" points=2
+def minus_energy_ring(s, w, b):
+    """s: (n, N) → (n,), in TensorFlow (float64)."""
+    s, place = tf.constant(s, tf.float64), np.arange(s.shape[1])
+    total = b * tf.reduce_sum(s, axis=1)
+    for d in range(1, w.shape[0] + 1):
+        neighbours = tf.gather(s, (place + d) % len(place), axis=1)
+        total += w[d - 1] * tf.reduce_sum(s * neighbours, axis=1)
+    return total
+
+
+def check_gradient(rng, B, N, D, T, samples=None):
+    """Compare with automatic differentiation, log Z by enumeration, or with `samples` states in its place."""
+    states = all_states(N, (-1, 1)).astype(np.float32)
+    w, b = (tf.Variable(rng.normal(0, 0.3, size=size)) for size in [(D,), ()])
+    data = rng.choice(np.array([-1, 1], np.float32), (B, N), p=[0.3, 0.7])
+    p = softmax(minus_energy_ring(states, w, b) / T)
+    if samples is not None:  # any states and weights will do
+        states = states[rng.integers(len(states), size=samples)]
+        p = np.full(samples, 1 / samples)
+    with tf.GradientTape() as tape:
+        positive = tf.reduce_mean(minus_energy_ring(data, w, b) / T)
+        model = minus_energy_ring(states, w, b) / T
+        negative = tf.reduce_logsumexp(model) if samples is None else tf.reduce_mean(model)
+        log_likelihood = positive - negative
+    exact = tape.gradient(log_likelihood, [w, b])
+    answer = gradient_ring(data.copy(), states.copy(), p.astype(np.float32), D, T)
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, (
+        "return two things: dw (D,) and db (a number)"
+    )
+    where = f" (N = {N}, D = {D}, T = {T:.2f}, {B} data vectors, {len(states)} states)"
+    hint = (
+        "Is it data minus model, summed over the ring, averaged over the data, with the factor that T brings?"
+    )
+    for name, value, right in zip(["dw", "db"], answer, exact):
+        stattests.assert_close(name + where, value, right, rtol=1e-3, atol=2e-3, hint=hint)
+
+
+check_gradient(np.random.default_rng(8), B=4, N=5, D=2, T=1.0)
+check_gradient(np.random.default_rng(9), B=3, N=6, D=1, T=2.0)
+check_gradient(np.random.default_rng(10), B=5, N=7, D=3, T=0.5, samples=20)
+### BEGIN HIDDEN TESTS
+# Other sizes and temperatures, unequal probabilities and draws of a chain.
+rng = stattests.grading_rng("gradient_ring")
+check_gradient(rng, B=6, N=9, D=4, T=float(rng.uniform(1.5, 2.0)))
+check_gradient(rng, B=1, N=7, D=2, T=float(rng.uniform(0.6, 0.8)))
+check_gradient(rng, B=8, N=8, D=3, T=float(rng.uniform(1.2, 2.0)), samples=50)
+### END HIDDEN TESTS
+
+# %% [markdown] given="memory_text"
+# ## 3 · A memory with 0/1 units
+#
+# With units ±1 and patterns of which half the units are +1, the Hebb rule is $W_{ij} \propto \sum_\mu s_i^\mu
+# s_j^\mu$. If only a few units are on, it works badly: any two patterns agree in most units, all of which are
+# off, and it is mainly this common background that gets stored. The cure is to store what is special about a
+# pattern, its *deviation* from the mean activities $a_i$. In 0/1 units, with P patterns $\xi^1, \dots, \xi^P
+# \in \{0,1\}^N$,
+#
+# $$E_a(x) = -\tfrac{1}{2} \sum_{i \ne j} C_{ij}\, (x_i - a_i)(x_j - a_j), \qquad
+# C_{ij} = \frac{1}{N} \sum_{\mu=1}^{P} (\xi_i^\mu - a_i)(\xi_j^\mu - a_j).$$
+#
+# ### Gap 6 · Storing (2 points)
+#
+# Bring this into the form of a Boltzmann machine. Return the symmetric $W$ with zero diagonal and the $b$ for
+# which
+#
+# $$-\tfrac{1}{2}\, x^\top W x - b^\top x = E_a(x) + \text{constant} \quad \text{for all } x \in \{0, 1\}^N.$$
+#
+# <details><summary>Hint</summary>
+#
+# Multiply out $(x_i - a_i)(x_j - a_j)$ and sort the terms: those with two $x$, with one, with none. The terms
+# with one $x$ come in two kinds that are equal by symmetry. The sum runs over $i \ne j$.
+# </details>
+
+
+# %% solution="store_centred"
+def store_centred(patterns, a):
+    """patterns: (P, N) of 0 and 1, a: (N,) mean activities → W (N, N), symmetric, zero diagonal; b (N,)."""
+    ### BEGIN SOLUTION
+    deviations = patterns - a  # (P, N)
+    W = deviations.T @ deviations / patterns.shape[1]
+    np.fill_diagonal(W, 0)
+    return W, -W @ a
+    ### END SOLUTION
+
+
+# %% test="store_centred" points=2
+def centred_energy(x, patterns, a):
+    """x: (n, N) → E_a(x) (n,), from the definition."""
+    d, e = patterns.astype(float) - a, x - a.astype(float)
+    C = d.T @ d / len(a)
+    np.fill_diagonal(C, 0)  # i ≠ j
+    return -0.5 * np.sum((e @ C) * e, axis=1)
+
+
+def check_store(rng, P, N, activity, uniform=False):
+    """States with up to two units on fix b_i = E(0) − E(i) and W_ij = E(i) + E(j) − E(i, j) − E(0)."""
+    patterns = (rng.random((P, N)) < activity).astype(np.float32)
+    a = np.full(N, activity) if uniform else rng.uniform(0.05, 0.6, N)
+    a, on = a.astype(np.float32), np.eye(N)
+    zero = centred_energy(np.zeros((1, N)), patterns, a)
+    one = centred_energy(on, patterns, a)
+    both = centred_energy((on[:, None] + on).reshape(-1, N), patterns, a).reshape(N, N)
+    W_exact = one[:, None] + one - both - zero
+    np.fill_diagonal(W_exact, 0)
+    answer = store_centred(patterns.copy(), a.copy())
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: W (N, N) and b (N,)"
+    hints = (
+        "Mind −a, 1/N and the zero diagonal.",
+        "W is right. Compare both sides for x = 0 and for a single 1.",
+    )
+    for name, value, exact, hint in zip("Wb", answer, [W_exact, zero - one], hints):
+        what = f"{name} ({P} patterns of {N} units)"
+        stattests.assert_close(what, value, exact, rtol=1e-3, atol=1e-5, hint=hint)
+
+
+check_store(np.random.default_rng(11), P=3, N=5, activity=0.3)
+check_store(np.random.default_rng(12), P=2, N=4, activity=0.5, uniform=True)
+### BEGIN HIDDEN TESTS
+# Other sizes, one pattern, more patterns than units.
+rng = stattests.grading_rng("store_centred")
+check_store(rng, P=4, N=9, activity=0.2)
+check_store(rng, P=1, N=6, activity=0.4)
+check_store(rng, P=11, N=7, activity=0.3, uniform=True)
+### END HIDDEN TESTS
+
+# %% [markdown] given="recall_task"
+# ### Gap 7 · Recall of what is missing (2 points)
+#
+# Some units of a pattern are known, the others are missing. Recall means: go downhill in
+# $E(x) = -\frac{1}{2} x^\top W x - b^\top x$, changing missing units only.
+#
+# - Start the missing units at 0. What stands in `x` at their places is meaningless and may be anything, even
+#   NaN.
+# - A sweep visits the units in the sequence that `order` gives, skips the known ones, and sets each missing
+#   unit, **one after the other**, to the value (0 or 1) with the lower energy, given all other units *as they
+#   are now*. If both energies are equal the unit keeps its value.
+# - Repeat until a whole sweep changes nothing. (Why does this end?)
+#
+# All numbers in the tests are integers small enough for `float32`, so ties are exact. The last visible test
+# stores six patterns, in which 30 % of the units are on, once with all $a_i = 0.3$, once with all $a_i =
+# 0.5$, which is the Hebb rule for units ±1. It prints how much of the missing halves comes back.
+#
+# <details><summary>Hint</summary>
+#
+# The difference of the two energies is, up to the sign, the unit's local field. With 0/1 units, what is its
+# sign compared with? All rows of the batch can be updated together, since `order` and `missing` are the same
+# for all; a row that has settled does not change any more.
+# </details>
+
+
+# %% solution="recall"
+def recall(x, missing, W, b, order):
+    """x: (B, N), missing: (N,) bool, W: (N, N), b: (N,), order: (N,) int → (B, N) of 0 and 1."""
+    ### BEGIN SOLUTION
+    x = np.where(missing, 0, x)
+    while True:
+        before = x.copy()
+        for i in order[missing[order]]:
+            field = x @ W[i] + b[i]
+            x[:, i] = np.where(field > 0, 1, np.where(field < 0, 0, x[:, i]))
+        if np.array_equal(x, before):
+            return x
+    ### END SOLUTION
+
+
+# %% test="recall" points=2
+def recall_by_energies(x, missing, W, b, order):
+    """One pattern (N,) at a time: the energies of both values of each missing unit are compared."""
+
+    def energy(x):
+        return -0.5 * x @ W.astype(float) @ x - b.astype(float) @ x
+
+    x, changed = np.where(missing, 0.0, x), True
+    while changed:
+        changed = False
+        for i in order:
+            off, on = x.copy(), x.copy()
+            off[i], on[i] = 0, 1
+            difference = energy(on) - energy(off)
+            if missing[i] and difference != 0 and x[i] != (difference < 0):
+                x[i], changed = float(difference < 0), True
+    return x
+
+
+def check_recall(patterns, missing, W, b, order, what):
+    """Compare; patterns: (B, N), of which the missing units are replaced by NaN."""
+    given = np.where(missing, np.nan, patterns).astype(np.float32)
+    exact = np.array([recall_by_energies(x, missing, W, b, order) for x in given])
+    W, b = W.astype(np.float32), b.astype(np.float32)
+    answer = recall(given.copy(), missing.copy(), W, b, order.copy())
+    answer = stattests.assert_array(f"recall of {what}", answer, patterns.shape)
+    assert np.array_equal(answer[:, ~missing], patterns[:, ~missing]), (
+        f"recall of {what}: known units must not change"
+    )
+    assert np.isin(answer, (0, 1)).all(), f"recall of {what}: there are other values than 0 and 1"
+    wrong = int(np.sum(answer != exact))
+    assert wrong == 0, (
+        f"recall of {what}: {wrong} of {missing.sum() * len(patterns)} missing units differ. Do they start "
+        "at 0, are they set in the sequence of `order`, each given the newest values of the others? Is the "
+        "threshold 0, does a unit whose field is 0 keep its value? Do sweeps go on until nothing changes?"
+    )
+    return answer
+
+
+def random_network(rng, N):
+    """Small integers, so that fields of exactly 0 occur."""
+    W = np.triu(rng.integers(-2, 3, (N, N)), 1)
+    return W + W.T, rng.integers(-1, 2, N)
+
+
+def domino(N):
+    """A chain 0 – 1 – … – (N − 1): each unit is switched on by the one before it."""
+    W = np.diag(np.full(N - 1, 2), 1)
+    return W + W.T, np.full(N, -1)
+
+
+def stored(patterns, activity10):
+    """W and b of gap 6, times 1,000 N: integers (a = activity10 / 10)."""
+    deviations = 10 * patterns.astype(int) - activity10
+    W = 10 * deviations.T @ deviations
+    np.fill_diagonal(W, 0)
+    return W, -W.sum(axis=1) * activity10 // 10
+
+
+def check_random(rng, B, N):
+    W, b = random_network(rng, N)
+    x, missing = rng.integers(2, size=(B, N)), rng.permutation(N) < N - 2
+    check_recall(x, missing, W, b, rng.permutation(N), f"{B} patterns of {N} units, small integer couplings")
+
+
+def check_domino(N, order, first):
+    """The known unit 0 is `first`; the others follow, against the order only one in each sweep."""
+    W, b = domino(N)
+    x, missing = np.full((2, N), first), np.arange(N) > 0
+    check_recall(x, missing, W, b, order, f"a chain whose first unit is {first}")
+
+
+for seed in range(3):
+    check_random(np.random.default_rng(seed), B=5, N=6)
+check_domino(6, np.arange(6)[::-1], first=1)
+W_tie, b_tie = np.array([[0, 0, 0], [0, 0, -1], [0, -1, 0]]), np.array([0, 1, 3])  # unit 1: on, then field 0
+check_recall(np.ones((2, 3)), np.arange(3) > 0, W_tie, b_tie, np.arange(3), "a pattern with a tie")
+rng = np.random.default_rng(13)
+half = np.arange(100) >= 50
+patterns = (rng.random((6, 100)) < 0.3).astype(int)  # 30 of 100 units are on, on average
+for activity10 in (3, 5):
+    W_stored, b_stored = stored(patterns, activity10)
+    found = check_recall(
+        patterns, half, W_stored, b_stored, rng.permutation(100), "6 patterns, half of each missing"
+    )
+    exactly, share = (found == patterns).all(axis=1).sum(), (found == patterns)[:, half].mean()
+    print(f"a = {activity10 / 10}: {share:.1%} of the missing units right, {exactly} of 6 patterns perfect")
+### BEGIN HIDDEN TESTS
+# Other networks with ties, chains along and against the order, stored patterns.
+rng = stattests.grading_rng("recall")
+for N in (5, 7, 9, 11):
+    check_random(rng, B=8, N=N)
+check_domino(9, np.arange(9)[::-1], first=1)
+check_domino(9, rng.permutation(9), first=1)
+check_domino(5, np.arange(5), first=0)
+patterns = (rng.random((4, 60)) < 0.3).astype(int)
+W_stored, b_stored = stored(patterns, 3)
+missing = rng.random(60) < 0.5
+found = check_recall(patterns, missing, W_stored, b_stored, rng.permutation(60), "4 patterns of 60 units")
+### END HIDDEN TESTS
+
+# %% [markdown] given="train_task"
+# ## 4 · Digits on a lattice
+#
+# ### Gap 8 · Train a model (2 points)
+#
+# Each pixel of the binary digits becomes a unit, 0 or 1, of an 8×8 lattice. It is linked to the pixels
+# beside, above and below it and to no others; there is no link across the boundary, and no link is shared:
+#
+# $$E(x) = -\sum_{r, c} b_{rc}\, x_{rc} - \sum_{r,\, c < 7} w^{\rightarrow}_{rc}\, x_{rc}\, x_{r, c+1}
+# - \sum_{r < 7,\, c} w^{\downarrow}_{rc}\, x_{rc}\, x_{r+1, c}, \qquad T = 1.$$
+#
+# That is 64 biases, `b`, and 2 · 56 couplings, $w^{\rightarrow}$ in `right` and $w^{\downarrow}$ in `down`.
+# Train them on the 1,197 training images. How is up to you: the learning rule, with samples from persistent
+# chains and a checkerboard sweep, is enough: 100 chains, one sweep for each batch of 50 images, 30 passes
+# over the data. That takes a second or two, and should take less than 10.
+#
+# You hand over the parameters, and the test evaluates them itself. With $2^{64}$ states this can be *exact*:
+# take a whole row as one unit with $2^8 = 256$ colours. The lattice is then a chain of 8 such units, no ring,
+# and the transfer matrix of section 2 gives $Z$. You pass with at least **−22.0 nats per image** on the
+# validation part; the threshold leaves room for bad luck. Without couplings, at the start that the hint
+# suggests, one gets −25.3. Only `seed=0` is judged. More is never wrong.
+#
+# <details><summary>Hint</summary>
+#
+# Start with couplings 0, and with $b$ at the log-odds of the mean image (clipped to 0.01 … 0.99). Keep the
+# chains from one step to the next. A rate that falls from 1 to 0 is a good start. An array of the shape (M,
+# 8, 8) for the fields can be filled link by link: `field[:, :, 1:] += right * x[:, :, :-1]` is one of four
+# such lines.
+# </details>
+
+# %% given="lattice_data"
+digits = datasets.digits("binary")  # train (1197, 64), validation (200, 64), values 0 and 1
+ROWS = all_states(8).astype(float)  # (256, 8), all states of a row
+
+
+def exact_log_likelihood(x, right, down, b):
+    """x: (B, 64), right: (8, 7), down: (7, 8), b: (8, 8) → (B,) nats, exact: row by row is summed out."""
+    x = x.reshape(-1, 8, 8)
+    minus_energy = np.sum(x * b, axis=(1, 2))
+    minus_energy += np.sum(x[:, :, :-1] * x[:, :, 1:] * right, axis=(1, 2))
+    minus_energy += np.sum(x[:, :-1] * x[:, 1:] * down, axis=(1, 2))
+    within = ROWS @ b.T + (ROWS[:, :-1] * ROWS[:, 1:]) @ right.T  # (256, 8), for each state of each row
+    log_sum = within[:, 0]
+    for r in range(7):
+        between = (ROWS * down[r]) @ ROWS.T  # (256, 256): row r and row r + 1
+        log_sum = within[:, r + 1] + logsumexp(log_sum[:, None] + between, axis=0)
+    return minus_energy - logsumexp(log_sum)
+
+
+# %% solution="train_lattice"
+def train_lattice(images, seed):
+    """images: (n, 64) of 0 and 1 → right (8, 7), down (7, 8), b (8, 8), trained."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(seed)
+    data = images.reshape(-1, 8, 8)
+    B, M, epochs = 50, 100, 30
+    mean = data.mean(axis=0).clip(0.01, 0.99)
+    right, down, b = np.zeros((8, 7)), np.zeros((7, 8)), np.log(mean / (1 - mean))
+    white = np.add.outer(np.arange(8), np.arange(8)) % 2 == 0
+    chains = data[rng.integers(len(data), size=M)]
+
+    def moments(x):
+        pairs_right, pairs_down = x[:, :, :-1] * x[:, :, 1:], x[:, :-1] * x[:, 1:]
+        return pairs_right.mean(axis=0), pairs_down.mean(axis=0), x.mean(axis=0)
+
+    for epoch in range(epochs):
+        rate = 1 - epoch / epochs
+        order = rng.permutation(len(data))
+        for start in range(0, len(data) - B + 1, B):
+            for part in (white, ~white):
+                field = np.tile(b, (M, 1, 1))
+                field[:, :, 1:] += right * chains[:, :, :-1]
+                field[:, :, :-1] += right * chains[:, :, 1:]
+                field[:, 1:] += down * chains[:, :-1]
+                field[:, :-1] += down * chains[:, 1:]
+                new = rng.random(chains.shape) < expit(field)
+                chains = np.where(part, new, chains)
+            steps = [d - m for d, m in zip(moments(data[order[start : start + B]]), moments(chains))]
+            right, down, b = (x + rate * step for x, step in zip((right, down, b), steps))
+    return right, down, b
+    ### END SOLUTION
+
+
+# %% test="train_lattice" points=2
+answer = train_lattice(digits.train.copy(), 0)
+assert isinstance(answer, (tuple, list)) and len(answer) == 3, "return three arrays: right, down, b"
+right_trained, down_trained, b_trained = (
+    stattests.assert_array(name, value, shape).astype(float)
+    for name, value, shape in zip(["right", "down", "b"], answer, [(8, 7), (7, 8), (8, 8)])
+)
+reached = exact_log_likelihood(digits.validation, right_trained, down_trained, b_trained).mean()
+print(f"{reached:.2f} nats per image on the validation part")
+assert reached >= -22, (
+    f"{reached:.2f} nats per image reached, at least −22.0 expected. Does the step add data minus model? "
+    "Is `right` linked to the pixel on the right, `down` to the one below? Are the chains never started anew?"
+)
+### BEGIN HIDDEN TESTS
+# The likelihood on images that the training has never seen, the test part.
+# The threshold is empirical. Over 50 seeds the reference reaches −21.67 to −21.65 on the validation part and
+# −21.69 to −21.67 on the test part; the worst minus the range is −21.70 and −21.72. The rest is room.
+held_out = exact_log_likelihood(digits.test, right_trained, down_trained, b_trained).mean()
+assert held_out >= -22, f"only {held_out:.2f} nats per image on unseen images"
+### END HIDDEN TESTS
+
+# %% [markdown] given="argue_task"
+# ## 5 · A question to argue (2 points)
+#
+# To save time, someone updates **all** units at once: every unit is drawn from its right conditional, given
+# the *old* values of all others.
+#
+# 1. Take two units $s_1, s_2 = \pm 1$ with $E(s) = -J s_1 s_2$, $0 < J < \infty$ and T = 1. Show that this
+#    chain leaves the *uniform* distribution over the four states unchanged. So which correlation $\langle s_1
+#    s_2 \rangle$ does one get in the long run, and which one is right?
+# 2. In gap 3 half of the lattice is updated at once, and that is right. What makes the difference? Why does
+#    the same checkerboard fail on a 5×5 lattice with periodic boundary? Name a remedy.
+# 3. Let T → 0 in part 1, and start at (+1, −1). What happens when both are updated at once, and why can it
+#    not happen when they are updated one after the other?
+#
+# Answer in about 150 words and two or three lines of formulas.
+
+# %% [markdown] argue="argue_synchronous" points=2
+# ### BEGIN SOLUTION
+# 1. The new $s'_1$ depends on $s_2$ only, and $s'_2$ on $s_1$ only: $p(s' \mid s) = \frac{e^{J s'_1 s_2}}{2
+#    \cosh J} \cdot \frac{e^{J s'_2 s_1}}{2 \cosh J}$. If all four $s$ have probability ¼, then $p(s') =
+#    \frac{1}{4} \sum_{s_2} \frac{e^{J s'_1 s_2}}{2 \cosh J} \sum_{s_1} \frac{e^{J s'_2 s_1}}{2 \cosh J} =
+#    \frac{1}{4}$, since $\sum_{s_2 = \pm 1} e^{J s'_1 s_2} = 2 \cosh J$ for both values of $s'_1$. All
+#    transitions have positive probability, so this is the only stationary distribution, and $\langle s_1 s_2
+#    \rangle \to 0$. Right is $\tanh J$.
+# 2. White sites are not linked to each other: given the black ones they are independent, so drawing them at
+#    once is the same as drawing them one after the other, and each such step leaves p unchanged. On a
+#    periodic lattice with an odd side two white sites are neighbours (columns 0 and 4 of row 0), and they
+#    would be updated each given the old value of the other, as in part 1. Remedies: one site after the other;
+#    three or more groups without links inside; open boundaries; even sides.
+# 3. Each unit takes the sign of the other: (+1, −1) → (−1, +1) → (+1, −1) …, for ever, at the high energy +J.
+#    One after the other, a unit moves only if that lowers the energy (or leaves it equal), so the first
+#    update leads to (−1, −1) or (+1, +1) and stays there; no cycle of states with falling energy is possible.
+#
+# **Rubric.** ½ for the invariance of the uniform distribution, ½ for 0 against $\tanh J$; ½ for conditional
+# independence (no links within a group) with what goes wrong at odd sides, and a remedy; ½ for the cycle of
+# length two and the argument that the energy falls.
+# ### END SOLUTION
+
+# %% [markdown] given="end"
+# ---
+# Before you hand in: *Kernel → Restart Kernel and Run All Cells*, then the **Validate** button. It runs the
+# visible tests.
