@@ -1,0 +1,12 @@
+"""Forgets the bias of h2, which is not summed out.
+
+Gap: free_energy_label
+"""
+
+
+# %% solution="free_energy_label"
+def free_energy_label(v, h2, theta):
+    W1, W2, W3, b, c1, c2, d = theta
+    into_h1 = c1 + v @ W1 + h2 @ W2.T  # (B, H1)
+    into_y = d + h2 @ W3  # (B, K)
+    return -(v @ b) - np.logaddexp(0, into_h1).sum(axis=1) - logsumexp(into_y, axis=1)

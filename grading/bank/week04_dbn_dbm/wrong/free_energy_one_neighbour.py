@@ -1,0 +1,12 @@
+"""Lets h1 listen to v only, as in an RBM.
+
+Gap: free_energy_label
+"""
+
+
+# %% solution="free_energy_label"
+def free_energy_label(v, h2, theta):
+    W1, W2, W3, b, c1, c2, d = theta
+    into_h1 = c1 + v @ W1  # (B, H1)
+    into_y = d + h2 @ W3  # (B, K)
+    return -(v @ b) - h2 @ c2 - np.logaddexp(0, into_h1).sum(axis=1) - logsumexp(into_y, axis=1)

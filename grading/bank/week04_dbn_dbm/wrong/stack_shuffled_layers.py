@@ -1,0 +1,22 @@
+"""The biases in the wrong order: from the top down.
+
+Gap: train_stack
+"""
+
+
+# %% solution="train_stack"
+def train_stack(images, widths, seed):
+    rng = np.random.default_rng(seed)
+    data, weights, visible = images, [], []
+    for width in widths:
+        W, below, above = train_rbm(data, width, 100, 0.5, int(rng.integers(2**31)))
+        data = rng.random((len(data), width)) < expit(above + data @ W)  # what the next layer learns from
+        weights.append(W)
+        visible.append(below)
+    return [
+        *weights,
+        visible[0],
+        visible[1],
+        above,
+        visible[2],
+    ]  # of a hidden layer's two biases the RBM above has the last word

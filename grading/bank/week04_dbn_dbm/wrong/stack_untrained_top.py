@@ -1,0 +1,16 @@
+"""Leaves the upper layers untrained.
+
+Gap: train_stack
+"""
+
+
+# %% solution="train_stack"
+def train_stack(images, widths, seed):
+    rng = np.random.default_rng(seed)
+    data, weights, visible = images, [], []
+    for n, width in enumerate(widths):
+        W, below, above = train_rbm(data, width, 0 if n else 100, 0.5, int(rng.integers(2**31)))
+        data = rng.random((len(data), width)) < expit(above + data @ W)  # what the next layer learns from
+        weights.append(W)
+        visible.append(below)
+    return [*weights, *visible, above]  # of a hidden layer's two biases the RBM above has the last word
