@@ -60,6 +60,7 @@ import time
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
+from scipy.special import expit, logsumexp
 from tqdm.auto import tqdm
 
 from utils import datasets, evaluation, plotting, quiz, scoreboard
@@ -232,7 +233,8 @@ class Mixture:
     def sample(self, n, seed):
         """→ (n, D)."""
         draw = np.random.default_rng(seed)
-        k = draw.choice(len(self.w), n, p=self.w.numpy().astype(float) / self.w.numpy().sum())
+        weights = self.w.numpy().astype(float)
+        k = draw.choice(len(weights), n, p=weights / weights.sum())
         x = self.m.numpy()[k] + np.sqrt(self.v.numpy()[k])[:, None] * draw.normal(size=(n, self.m.shape[1]))
         return tf.constant(x, tf.float32)
 
@@ -377,4 +379,263 @@ plotting.animate(
     "everything, then falls apart into four. When is it decided which mode a chain ends in?",
     "An animation of two panels: on the left one spot in the corner, on the right a cloud that condenses into four spots.",
     columns=2,
+)
+
+# %% [markdown] score_text
+# ## 3 · Score matching: fit the score, never meet $Z$
+#
+# Langevin dynamics needs only the score. So let us fit a score: $s_\theta = \nabla_x f_\theta$ should be near $s_p =
+# \nabla_x \log p$ of the data, in the mean square (the *Fisher divergence*):
+#
+# $$F(\theta) = \tfrac12\, \mathbb{E}_p\left[|s_\theta(x) - s_p(x)|^2\right]
+# = \tfrac12\, \mathbb{E}_p[|s_\theta|^2] - \mathbb{E}_p[s_\theta \cdot s_p] + \tfrac12\, \mathbb{E}_p[|s_p|^2].$$
+#
+# The last term is a constant. The middle one contains the unknown $s_p$; three ways around it follow.
+#
+# **Explicit score matching** (Hyvärinen, 2005). Since $p\, s_p = \nabla p$, integrate by parts in each coordinate:
+#
+# $$\mathbb{E}_p[s_\theta \cdot s_p] = \sum_i \int s_{\theta,i}\, \frac{\partial p}{\partial x_i}\, dx
+# = \sum_i \int \bigl[s_{\theta,i}\, p\bigr]_{x_i = -\infty}^{x_i = \infty} dx_{-i} - \sum_i \int p\, \frac{\partial s_{\theta,i}}{\partial x_i}\, dx
+# = 0 - \mathbb{E}_p\left[\mathrm{tr}\, \nabla s_\theta\right].$$
+#
+# *Boundary condition:* $s_\theta(x)\, p(x)$ must vanish where the domain ends. At infinity it does for any reasonable
+# $p$; for data in a box, with ink at its edge, it does not, and pixels that are 0 or 1 have no $\nabla p$ at all. Thus
+#
+# $$F(\theta) = J(\theta) + \text{const}, \qquad J(\theta) = \mathbb{E}_p\left[\tfrac12 |s_\theta|^2 + \mathrm{tr}\, \nabla s_\theta\right].$$
+#
+# The trace costs one backward pass for *each* coordinate.
+#
+# **Sliced score matching** (Song et al., 2019) replaces them by one. For a random $v$ with $\mathbb{E}[v v^\top] = I$ and any
+# matrix $M$, $\mathbb{E}[v^\top M v] = \mathrm{tr}\, M$. Take $M = \nabla s_\theta + \frac12 s_\theta s_\theta^\top$:
+#
+# $$\mathbb{E}_v\left[v^\top \nabla s_\theta\, v + \tfrac12 (v \cdot s_\theta)^2\right] = \mathrm{tr}\, \nabla s_\theta + \tfrac12 |s_\theta|^2,
+# \qquad v^\top \nabla s_\theta\, v = v \cdot \nabla_x (v \cdot s_\theta).$$
+#
+# The price is variance. $M$ is symmetric ($\nabla s_\theta$ is a Hessian), so for normal $v$ rotate to its eigenvectors:
+# $v^\top M v = \sum_i \lambda_i v_i^2$ with $\mathrm{Var}(v_i^2) = 2$, in all $2 \sum_i \lambda_i^2 = 2 \sum_{ij} M_{ij}^2$.
+# For signs $v_i = \pm 1$ the diagonal does not vary, $v^\top M v = \mathrm{tr}\, M + 2 \sum_{i<j} M_{ij} v_i v_j$, and the
+# variance is $4 \sum_{i<j} M_{ij}^2 = 2 \sum_{i \ne j} M_{ij}^2$, never larger. So we take signs.
+#
+# **Denoising score matching** (Vincent, 2011). Add noise, $\tilde x = x + \sigma z$, and predict where it came from:
+#
+# $$J_\sigma(\theta) = \tfrac12\, \mathbb{E}\left[\left|s_\theta(\tilde x) - \nabla_{\tilde x} \log q(\tilde x \mid x)\right|^2\right]
+# = \tfrac12\, \mathbb{E}\left[\left|s_\theta(\tilde x) + \frac{z}{\sigma}\right|^2\right], \qquad
+# \nabla_{\tilde x} \log \mathcal{N}(\tilde x; x, \sigma^2 I) = \frac{x - \tilde x}{\sigma^2} = -\frac{z}{\sigma}.$$
+#
+# A mean square is smallest at the conditional mean, $s_\theta(\tilde x) = \mathbb{E}[\nabla \log q(\tilde x \mid x) \mid
+# \tilde x]$. With $p_\sigma(\tilde x) = \int p(x)\, q(\tilde x \mid x)\, dx$, the density of the *noisy* data, this is
+#
+# $$\int \frac{p(x)\, q(\tilde x \mid x)}{p_\sigma(\tilde x)}\, \frac{\nabla_{\tilde x}\, q(\tilde x \mid x)}{q(\tilde x \mid x)}\, dx
+# = \frac{\nabla_{\tilde x}\, p_\sigma(\tilde x)}{p_\sigma(\tilde x)} = \nabla_{\tilde x} \log p_\sigma(\tilde x).$$
+#
+# So the minimum is the score of the *smoothed* density: exactly, for any $\sigma$, with no second derivative and no
+# boundary condition on $s_\theta$. A small $\sigma$ means little blur and a noisy loss ($|z|^2 / \sigma^2$). Week 13's diffusion models
+# are this, at many $\sigma$ at once. All three losses in code:
+
+
+# %% losses
+def explicit(score, x):
+    """x: (B, D) → (B,), ½|s|² + tr ∇s: a backward pass for each coordinate."""
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        s = score(x)
+        columns = tf.unstack(s, axis=1)
+    trace = sum(tape.gradient(column, x)[:, i] for i, column in enumerate(columns))
+    return tf.reduce_sum(s**2, axis=1) / 2 + trace
+
+
+def sliced(score, x, v):
+    """x, v: (B, D), v random with E[v vᵀ] = I → (B,), ½(v·s)² + vᵀ ∇s v: one backward pass."""
+    projected, gradient = value_and_gradient(lambda x: tf.reduce_sum(v * score(x), axis=1), x)
+    return projected**2 / 2 + tf.reduce_sum(v * gradient, axis=1)
+
+
+def denoising(score, x, z, sigma):
+    """x, z: (B, D), z standard normal → (B,), ½|s(x + σz) + z/σ|²."""
+    return tf.reduce_sum((score(x + sigma * z) + z / sigma) ** 2, axis=1) / 2
+
+
+# %% [markdown] check_text
+# **Checked without samples.** In the plane every expectation is a sum over a fine grid. Two wrong candidates, one broad
+# Gaussian and one mixture with equal weights, are compared with the four-mode target $p$:
+#
+# - $J + \frac12 \mathbb{E}_p|s_p|^2$ must be the Fisher divergence $F$;
+# - the mean of the sliced loss over all four sign vectors must be the explicit loss, at each point, and its variance
+#   must be $2 \sum_{i \ne j} M_{ij}^2$;
+# - $\mathbb{E}[(x - \tilde x)/\sigma^2 \mid \tilde x]$, by sums over the grid, must be the closed-form score of the
+#   smoothed mixture.
+#
+# **Predict:** the mixture with equal weights has the right modes with the wrong shares. Its $\mathrm{KL}$ divergence from
+# $p$ is about 0.1 nats. How large is its Fisher divergence?
+
+# %% check_losses
+axis = np.arange(-7, 7.01, 0.1)
+grid = tf.constant(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), tf.float32)  # (19881, 2)
+p = np.exp(four.log_prob(grid).numpy().astype(float)) * 0.1**2  # (19881,) sums to 1
+candidates = {
+    "one broad Gaussian": Mixture([1.0], [[0.0, 0.0]], [9.0]),
+    "equal weights": Mixture([0.25] * 4, four.m, four.v),
+}
+true_score = four.score(grid).numpy()
+for name, model in candidates.items():
+    fisher = p @ ((model.score(grid) - true_score) ** 2).numpy().sum(axis=1) / 2
+    J = p @ explicit(model.score, grid).numpy()
+    slices = np.array([sliced(model.score, grid, tf.ones_like(grid) * v) for v in [[1.0, 1], [1, -1]]])
+    np.testing.assert_allclose(J + p @ (true_score**2).sum(axis=1) / 2, fisher, atol=1e-3)
+    np.testing.assert_allclose(p @ slices.mean(axis=0), J, atol=1e-3)  # v and −v give the same
+    kl = p @ (four.log_prob(grid) - model.log_prob(grid)).numpy()
+    print(f"{name:>18}: KL {kl:.4f} nats, Fisher divergence {fisher:.4f}, explicit loss J {J:.4f}")
+M12 = (slices[0] - slices[1]) / 4  # the off-diagonal entry of M: vᵀMv = tr M ± 2 M₁₂
+print(f"sliced, signs: mean variance {p @ (4 * M12**2):.2f} nats² per point")
+
+sigma, noisy = 0.8, 3 * rng.normal([50, 2])
+squared = tf.reduce_sum((noisy[:, None] - grid) ** 2, axis=2).numpy()  # (50, 19881)
+posterior = p * np.exp(-squared / (2 * sigma**2))  # p(x | x̃), not normalised
+mean = posterior @ grid.numpy() / posterior.sum(axis=1, keepdims=True)  # E[x | x̃]
+np.testing.assert_allclose((mean - noisy) / sigma**2, four.score(noisy, sigma), atol=1e-3)
+print("denoising: the conditional mean is the score of the smoothed mixture")
+
+# %% [markdown] nce_text
+# ## 4 · Noise-contrastive estimation: learn $Z$ by telling data from noise
+#
+# A Fisher divergence of practically 0 for a wrong model: the score near a mode does not know how heavy the mode is, and
+# where the score would tell, between the modes, there are no data. It is section 2's blindness again. The next method
+# learns the *density*, normaliser included.
+#
+# **The classifier** (Gutmann and Hyvärinen, 2010). Mix $N$ data with $N$ draws from a known noise density $q$ and ask
+# which is which. If the data had the density $e^{f(x) + c}$, Bayes' rule gives
+#
+# $$P(\text{data} \mid x) = \frac{e^{f(x) + c}}{e^{f(x) + c} + q(x)} = \sigma(G(x)), \qquad G(x) = f(x) + c - \log q(x).$$
+#
+# So train $f$ *and the number* $c$ by logistic regression, that is by maximising
+# $\mathbb{E}_p[\log \sigma(G(x))] + \mathbb{E}_q[\log \sigma(-G(x))]$. At each $x$ the best value of $\sigma(G)$ is
+# $p/(p+q)$, which means $e^{f + c} = p$: the model is normalised *because it is right*, and $c = -\log Z$. Maximum
+# likelihood would drive a free $c$ to infinity; here the noise holds it down. Where $q = 0$ but $p > 0$ nothing holds
+# it: the noise must cover the data.
+#
+# **How exact is $c$?** Let $f$ be known, and only $c$ be learned. With $h = \sigma(G) = p/(p+q)$ at the truth, the
+# derivative of the mean objective is $g(c) = \frac1N\sum_\text{data}(1 - h) - \frac1N\sum_\text{noise} h$. Write $I = \int
+# \frac{p\,q}{p + q}\, dx$, the overlap of data and noise, between 0 and $\frac12$. Then, with $h(1-h) = pq/(p+q)^2$,
+#
+# $$\mathbb{E}_p[1 - h] = \mathbb{E}_q[h] = I, \qquad
+# -\mathbb{E}[g'] = \mathbb{E}_p[h(1-h)] + \mathbb{E}_q[h(1-h)] = \int \frac{pq}{p+q}\,dx = I, $$
+#
+# $$N\,\mathrm{Var}(g) = \mathbb{E}_p[(1-h)^2] + \mathbb{E}_q[h^2] - 2I^2
+# = \int \frac{p\,q^2 + q\,p^2}{(p+q)^2}\,dx - 2I^2 = I - 2I^2 .$$
+#
+# A root of $g$ scatters by $\mathrm{Var}(g)/\mathbb{E}[g']^2$ to first order, so
+#
+# $$\mathrm{Var}(\hat c) \approx \frac1N\left(\frac1I - 2\right).$$
+#
+# It is 0 where $q = p$ (then $G$ is constant), and explodes as the overlap vanishes. (For one unknown $c$ this estimator
+# is also known as bridge sampling. When $f$ is learned as well, $q = p$ is no longer the best choice: Chehab et al., 2022.)
+#
+# **Predict:** data from $\mathcal{N}(0,1)$, noise from $\mathcal{N}(0,\tau^2)$. Which is worse, $\tau = 0.2$ or $\tau = 5$?
+
+
+# %% nce_normaliser
+def fit_c(log_ratio_data, log_ratio_noise):
+    """f − log q at data and at noise (R, N) → the root c of g, R times, by Newton's method (R,)."""
+    c = np.zeros((len(log_ratio_data), 1))
+    for _ in range(50):
+        h_data, h_noise = expit(c + log_ratio_data), expit(c + log_ratio_noise)
+        g = (1 - h_data).mean(axis=1) - h_noise.mean(axis=1)
+        slope = (h_data * (1 - h_data)).mean(axis=1) + (h_noise * (1 - h_noise)).mean(axis=1)
+        c[:, 0] += np.clip(g / slope, -0.5, 0.5)
+    return c[:, 0]
+
+
+def log_normal(x, tau):
+    return -((x / tau) ** 2) / 2 - np.log(tau) - np.log(2 * np.pi) / 2
+
+
+draw, N, R = np.random.default_rng(seed), 1000, 200  # draws of each kind, repetitions
+line = np.arange(-12, 12, 0.001)
+taus, spread, predicted = [0.2, 0.3, 0.5, 0.8, 1.25, 2.0, 5.0, 10.0], [], []
+for tau in taus:
+    data, noise = draw.normal(size=(R, N)), tau * draw.normal(size=(R, N))
+    c = fit_c(*(-(x**2) / 2 - log_normal(x, tau) for x in (data, noise)))  # f(x) = −x²/2
+    p_line, q_line = np.exp(log_normal(line, 1.0)), np.exp(log_normal(line, tau))
+    overlap = (p_line * q_line / (p_line + q_line)).sum() * 0.001
+    spread.append(c.std())
+    predicted.append(np.sqrt((1 / overlap - 2) / N))
+    print(
+        f"τ = {tau:5.2f}: log Z = {evaluation.mean_estimate(-c)} (exact {np.log(2 * np.pi) / 2:.4f}), overlap {overlap:.3f}"
+    )
+plotting.learning_curves(
+    {"measured, 200 repetitions": (taus, spread), "√((1/I − 2) / N)": (taus, predicted)},
+    "standard deviation τ of the noise (no unit)",
+    "standard error of log Z (nats)",
+    f"NCE learns one normaliser from {N:,} data and {N:,} noise points. The best noise is like the data (τ = 1). "
+    f"τ = 0.2 and τ = 5 are equally bad ({spread[0]:.3f} and {spread[6]:.3f} nats): the overlap I is symmetric in p and q, "
+    "and only the ratio of the two widths matters.",
+    "Two curves on top of each other, symmetric about a deep minimum at 1.",
+    xlog=True,
+    ylog=True,
+)
+
+# %% [markdown] fit_text
+# **Four losses, one network.** Now the plane again, four modes with weights 0.4, 0.3, 0.2, 0.1, and the same energy network
+# trained in four ways. NCE's noise is a broad Gaussian. We know the true score and the true density, so each result is
+# judged exactly, on the grid: by the Fisher divergence, and by the mass that $e^f$ puts into each quadrant.
+#
+# **Predict:** which of the four will find the weights of the modes?
+
+
+# %% fit
+def fit(loss, variables, data, steps, B, rate, seed):
+    """Adam on loss(x, z, u), x: (B, D) a batch, z normal and u uniform of its shape; the rate falls to 0."""
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(rate, steps))
+    optimizer.build(variables)
+    draws = tf.random.Generator.from_seed(seed)
+
+    @tf.function
+    def run():
+        for _ in tf.range(steps):
+            x = tf.gather(data, draws.uniform([B], maxval=len(data), dtype=tf.int32))
+            with tf.GradientTape() as tape:
+                value = tf.reduce_mean(loss(x, draws.normal(tf.shape(x)), draws.uniform(tf.shape(x))))
+            optimizer.apply_gradients(zip(tape.gradient(value, variables), variables))
+
+    run()
+
+
+plane, noise_q, c = four.sample(5000, seed), Mixture([1.0], [[0.0, 0.0]], [12.0]), tf.Variable(0.0)
+
+
+def nce(net, x, z):
+    """x: (B, 2) data, z: standard normal → (B,), −log σ(G(x)) − log σ(−G(y)) with y from the noise."""
+    y = z * tf.sqrt(noise_q.v)
+    G_x, G_y = (net.f(points) + c - noise_q.log_prob(points) for points in (x, y))
+    return tf.nn.softplus(-G_x) + tf.nn.softplus(G_y)
+
+
+methods = {
+    "explicit": lambda net: lambda x, z, u: explicit(net.score, x),
+    "sliced": lambda net: lambda x, z, u: sliced(net.score, x, tf.sign(u - 0.5)),
+    "denoising, σ = 0.3": lambda net: lambda x, z, u: denoising(net.score, x, z, 0.3),
+    "NCE": lambda net: lambda x, z, u: nce(net, x, z),
+}
+quadrant = 2 * (grid[:, 1] < 0).numpy() + ((grid[:, 0] > 0) == (grid[:, 1] < 0)).numpy()  # 0 to 3, as four.m
+pictures = []
+for name, method in methods.items():
+    net = Energy(2, 64, a=0.1, seed=seed)
+    extra = [c] if name == "NCE" else []
+    fit(method(net), [*net.W, *net.c, net.w, net.b, *extra], plane, 800, 200, 0.01, seed)
+    f, s = (t.numpy().astype(float) for t in value_and_gradient(net.f, grid))
+    density = np.exp(f - f.max())
+    mass = np.bincount(quadrant, density / density.sum())
+    fisher = p @ ((s - true_score) ** 2).sum(axis=1) / 2
+    print(f"{name:>18}: Fisher divergence {fisher:.3f}, mass of the modes {np.round(mass, 2)}")
+    pictures.append(density.reshape(len(axis), -1)[::-1] ** 0.5)
+total = np.exp(f + float(c)).sum() * 0.1**2
+print(f"NCE: the integral of exp(f + c) is {total:.3f} (1 if c is right)")
+plotting.image_grid(
+    np.array([np.exp(four.log_prob(grid).numpy()).reshape(len(axis), -1)[::-1] ** 0.5 * 2.1, *pictures]),
+    (len(axis), len(axis)),
+    "Densities (square roots, so that faint things show) of the target and of four trained energies. All have the four "
+    "modes; look at their relative strength, and at what lies between them.",
+    "Five panels with four blobs each, of different strengths.",
+    columns=5,
+    titles=["target", *(name.split(",")[0] for name in methods)],
 )
