@@ -287,21 +287,17 @@ def fit_polynomial(x, K):
 
 # %% test="fit_polynomial" points=2
 def minimum_of_J(x, K):
-    """The minimum by probing: J is computed from its definition by automatic differentiation, at 0, e_k and e_k + e_l."""
-    x = tf.constant(x, tf.float64)
+    """The minimum by probing: J is computed from its definition, with polynomials as objects, at e_k and e_k + e_l."""
 
     def J(theta):
-        with tf.GradientTape() as outer:
-            outer.watch(x)
-            with tf.GradientTape() as inner:
-                inner.watch(x)
-                energy = sum(t * x**k for k, t in enumerate(theta, 1))
-            score = -inner.gradient(energy, x)
-        return float(tf.reduce_mean(score**2 / 2 + outer.gradient(score, x)))
+        score = -np.polynomial.Polynomial([0, *theta]).deriv()
+        return np.mean(score(x) ** 2 / 2 + score.deriv()(x))
 
-    unit = np.eye(K)
+    unit, M = np.eye(K), np.zeros((K, K))
     alone = np.array([J(e) for e in unit])
-    M = np.array([[J(e + d) - J(e) - J(d) for d in unit] for e in unit])
+    for k in range(K):
+        for j in range(k + 1):
+            M[k, j] = M[j, k] = J(unit[k] + unit[j]) - alone[k] - alone[j]
     return np.linalg.solve(M, np.diag(M) / 2 - alone)
 
 
@@ -310,7 +306,7 @@ def check_polynomial(x, K, what):
     stattests.assert_close(
         f"theta for {what}, K = {K}",
         fit_polynomial(x.copy(), K),
-        minimum_of_J(x, K),
+        minimum_of_J(x.astype(float), K),
         rtol=2e-2,
         atol=2e-2,
         hint="Is the score minus the derivative of the energy? J has its minimum where M theta = r.",
@@ -547,18 +543,17 @@ def nce(f_data, f_noise, log_q_data, log_q_noise, log_z):
 
 # %% test="nce" points=2
 def check_nce(f_data, f_noise, log_q_data, log_q_noise, log_z, what):
-    """Compare with the definition, logarithms of p / (p + ν q), and its derivative by automatic differentiation."""
+    """Compare with the definition, logarithms of p / (p + ν q), and its derivative by differences."""
     arrays = [np.asarray(z, np.float32) for z in (f_data, f_noise, log_q_data, log_q_noise)]
     nu = len(arrays[1]) / len(arrays[0])
-    variable = tf.Variable(log_z, dtype=tf.float64)
-    with tf.GradientTape() as tape:
-        log_p_data, log_p_noise = (z.astype(float) - variable for z in arrays[:2])
-        log_nq_data, log_nq_noise = (z.astype(float) + np.log(nu) for z in arrays[2:])
-        both_data = tf.reduce_logsumexp(tf.stack([log_p_data, log_nq_data]), axis=0)
-        both_noise = tf.reduce_logsumexp(tf.stack([log_p_noise, log_nq_noise]), axis=0)
-        total = tf.reduce_sum(log_p_data - both_data) + tf.reduce_sum(log_nq_noise - both_noise)
-        loss = -total / len(arrays[0])
-    slope = tape.gradient(loss, variable)
+    f_data, f_noise, log_q_data, log_q_noise = (z.astype(float) for z in arrays)
+
+    def J(log_z):
+        right_data = f_data - log_z - np.logaddexp(f_data - log_z, np.log(nu) + log_q_data)
+        right_noise = np.log(nu) + log_q_noise - np.logaddexp(f_noise - log_z, np.log(nu) + log_q_noise)
+        return -(right_data.sum() + right_noise.sum()) / len(f_data)
+
+    loss, slope = J(log_z), (J(log_z + 1e-4) - J(log_z - 1e-4)) / 2e-4
     answer = nce(*arrays, log_z)
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two numbers: J and dJ/dlog_z"
     hint = f"There are {len(f_data)} data and {len(f_noise)} noise samples, so nu = {nu:.3g}."
@@ -607,7 +602,7 @@ check_nce(*random_nce(rng, B=5, M=9, scale=300.0), float(rng.normal()), "f of se
 # normaliser is an integral over the square $[-6, 6]^2$, done as a sum over a fine grid (the hidden tests shift that grid
 # at random, and use points that the training has never seen). The model counts as 0 outside the square.
 #
-# You pass with at least **−2.40 nats per point** on the validation part; the threshold leaves room for bad luck. For
+# You pass with at least **−2.60 nats per point** on the validation part; the threshold leaves room for bad luck. For
 # comparison: the best Gaussian reaches −3.28, the density that the data were drawn from −2.10.
 # Only `seed=0` is judged. More is never wrong.
 #
@@ -693,16 +688,18 @@ moons_weights = [
 ]
 reached = exact_log_likelihood(moons_validation, moons_weights).mean()
 print(f"{reached:.2f} nats per point on the validation part")
-assert reached >= -2.40, (
-    f"{reached:.2f} nats per point reached, at least −2.40 expected. Does the energy go down at the data and up at the noise, "
-    "is log nu in place, is log Z learned, does the rate fall to 0?"
+assert reached >= -2.60, (
+    f"{reached:.2f} nats per point reached, at least −2.60 expected. Does the energy go down at the data and up at the noise, "
+    "is log Z learned, does the rate fall to 0?"
 )
 ### BEGIN HIDDEN TESTS
 # The likelihood on points that the training has never seen, with another grid, shifted at random.
+# The threshold is empirical: over 60 seeds the reference reaches −2.37 to −2.15 on the validation part and −2.35 to −2.14 on
+# fresh points; the worst minus the range is −2.58 and −2.55.
 rng = stattests.grading_rng("train_energy")
 fresh = datasets.toy_2d("moons", 4000, seed=int(rng.integers(1000, 2**31)))
 held_out = exact_log_likelihood(fresh, moons_weights, 0.04, rng.uniform(-0.02, 0.02, size=2)).mean()
-assert held_out >= -2.40, f"only {held_out:.2f} nats per point on unseen points, at least −2.40 expected"
+assert held_out >= -2.60, f"only {held_out:.2f} nats per point on unseen points, at least −2.60 expected"
 ### END HIDDEN TESTS
 
 # %% [markdown] given="anomaly_task"
