@@ -639,3 +639,245 @@ plotting.image_grid(
     columns=5,
     titles=["target", *(name.split(",")[0] for name in methods)],
 )
+
+# %% [markdown] discrete_text
+# ## 5 · An energy network for the binary digits
+#
+# Score matching needs a density on $\mathbb{R}^D$; binary images have none. (One could blur them, but then the model would
+# be one of blurred images, and its likelihood not comparable with that of other weeks.) NCE needs noise that overlaps
+# with the data, and independent pixels hardly do. So we maximise the likelihood, as in section 1, and need samples of the model on
+# $\{0, 1\}^{64}$.
+#
+# **Langevin on the corners of a cube** (Zhang, Liu and Liu, 2022). A Langevin proposal has the density
+#
+# $$q(y \mid x) \propto e^{-\frac{1}{2\varepsilon} |y - x - \frac\varepsilon2 \nabla f(x)|^2}
+# \propto \exp\left(\tfrac12 \nabla f(x) \cdot (y - x) - \tfrac{1}{2\varepsilon} |y - x|^2\right)$$
+#
+# as a function of $y$. Read the right side for $y \in \{0, 1\}^D$ only: it is a product over pixels. Flipping pixel $i$
+# changes $x_i$ by $1 - 2x_i$ and costs $1/2\varepsilon$, so all pixels are flipped independently, each with probability
+#
+# $$P(\text{flip } i) = \sigma(\ell_i), \qquad
+# \ell_i = \tfrac12 (1 - 2x_i)\, \frac{\partial f}{\partial x_i} - \frac{1}{2\varepsilon}.$$
+#
+# The gradient serves as a first-order guess at what a flip would do to $f$. (Propose single flips instead, and you have
+# *Gibbs with gradients*, Grathwohl et al., 2021.) The guess may be wrong; the Metropolis rule of section 2 takes care of that, with $\log q(y \mid x) =
+# \sum_i \log \sigma(\pm \ell_i)$, plus where the pixel was flipped. One step costs one forward and one backward
+# pass, since the gradient at $x$ is kept.
+#
+# **One walk for everything.** Let $a(x) = b_0^\top x$ be the independent model, with the log-odds of the pixel means as
+# $b_0$. The path
+#
+# $$\log p^*_\beta(x) = (b_0 + e)^\top x + \beta\, (f(x) - b_0^\top x)$$
+#
+# goes from independent pixels ($\beta = 0$, where $\log Z_0 = \sum_i \mathrm{softplus}(b_{0,i} + e_i)$ is known) to the
+# energy network ($\beta = 1$). With weights it is week 3's AIS; backwards from samples it is the reverse estimate; at $\beta = 1$
+# throughout it is plain sampling; and the *evidence* $e_i$ of week 3, the log-odds of pixel $i$ from an
+# observation, turns it into imputing and repairing, with a start that is section 2's cure for chains that stick.
+
+
+# %% discrete
+class Draws:
+    """Uniform random numbers for one step inside a graph: its own key, and a number for each call when traced."""
+
+    def __init__(self, seed, step):
+        self.seed, self.step, self.calls = seed, step, 0
+
+    def uniform(self, shape):
+        self.calls += 1
+        return tf.random.stateless_uniform(shape, tf.stack([self.seed, 8 * self.step + self.calls]))
+
+
+def flip_log_odds(x, gradient, eps):
+    """x: (B, D) binary, gradient of log p* at x: (B, D) → (B, D), the log-odds of flipping each pixel."""
+    return (1 - 2 * x) * gradient / 2 - 1 / (2 * eps)
+
+
+def discrete_step(net, b0, e, beta, x, f, g, eps, draws, adjusted=True):
+    """One Langevin step on {0,1}^D for p*_β; f = net.f(x): (B,), g its gradient (B, D) → the new x, f, g."""
+
+    def gradient(g):
+        return b0 + e + beta * (g - b0)
+
+    forward = flip_log_odds(x, gradient(g), eps)
+    flip = tf.cast(draws.uniform(tf.shape(x)) < tf.sigmoid(forward), tf.float32)
+    y = tf.abs(x - flip)
+    f_y, g_y = value_and_gradient(net.f, y)
+    backward = flip_log_odds(y, gradient(g_y), eps)
+    log_q = tf.reduce_sum(flip * forward - tf.nn.softplus(forward), axis=1)  # log q(y | x)
+    log_q_back = tf.reduce_sum(flip * backward - tf.nn.softplus(backward), axis=1)
+    gain = tf.reduce_sum((y - x) * (e + (1 - beta) * b0), axis=1) + beta * (f_y - f)
+    u = draws.uniform(tf.shape(f))
+    accept = tf.math.log(u) < gain + log_q_back - log_q if adjusted else u < 2.0
+    column = accept[:, None]
+    return tf.where(column, y, x), tf.where(accept, f_y, f), tf.where(column, g_y, g)
+
+
+def walk(net, b0, e, betas, x, eps, seed):
+    """Walk x (R, D) along betas (K + 1,) → log weights (R,), the last x, and the mean x of the second half."""
+    f, g = value_and_gradient(net.f, x)
+    log_w, total, K = tf.zeros([len(x)], tf.float64), tf.zeros_like(x), len(betas) - 1
+    for t in tf.range(1, K + 1):
+        log_w += tf.cast((betas[t] - betas[t - 1]) * (f - tf.linalg.matvec(x, b0)), tf.float64)
+        x, f, g = discrete_step(net, b0, e, betas[t], x, f, g, eps, Draws(seed, t))
+        total += tf.where(t > K // 2, x, 0.0)
+    return log_w, x, total / float(K - K // 2)
+
+
+anneal = tf.function(walk, jit_compile=True, reduce_retracing=True)
+
+
+# %% [markdown] replay_text
+# **Training with a replay buffer** (Du and Mordatch, 2019). The buffer holds 400 images from earlier steps. Each gradient
+# step takes 100 of them in turn, moves them by 10 Langevin steps, uses them as the model's samples, and puts them back.
+# This is PCD with a rota. Where the chains are *not* kept but start from noise each time, one speaks of short-run MCMC. It
+# is simple and draws nice pictures, but 10 steps from noise do not give samples of $p$; section 7 shows what becomes of
+# the likelihood.
+#
+# Three more ingredients, which section 7 takes away again: a penalty on large $f$, a little noise on the data (each
+# pixel flipped with probability 1 %), and an average of the weights, as in week 3.
+
+
+# %% train
+def spectral_norm(W, rounds=8):
+    """W: (n, m) → its largest singular value, by power iteration."""
+    u = tf.ones([W.shape[1]])
+    for _ in range(rounds):
+        u = tf.linalg.matvec(W, tf.linalg.matvec(W, u), transpose_a=True)
+        u /= tf.norm(u) + 1e-12
+    return tf.norm(tf.linalg.matvec(W, u))
+
+
+class Trainer(tf.Module):
+    """Maximum likelihood for an Energy on {0,1}^D; the buffer's images (M, D) are the model's samples."""
+
+    def __init__(self, net, b0, M, B, moved, k, eps, decay):
+        super().__init__()
+        self.net, self.average, self.b0 = net, Energy(*net.W[0].shape), b0
+        self.B, self.moved, self.k, self.eps, self.decay = B, moved, k, eps, decay
+        self.buffer = tf.Variable(tf.zeros([M, len(b0)]))
+        self.adam = [[tf.Variable(tf.zeros_like(v)) for v in net.trainable_variables] for _ in range(2)]
+        self.initial = [v.numpy() for v in net.variables]
+
+    def reset(self, seed):
+        """Back to the network's first weights and a buffer of noise."""
+        for parameter, mean, value in zip(self.net.variables, self.average.variables, self.initial):
+            parameter.assign(value)
+            mean.assign(value)
+        for moment in [*self.adam[0], *self.adam[1]]:
+            moment.assign(tf.zeros_like(moment))
+        noise = np.random.default_rng(seed).random(self.buffer.shape)
+        self.buffer.assign(tf.cast(noise < tf.sigmoid(self.b0), tf.float32))
+
+    def samples(self, first, seed, adjusted, keep):
+        """Move images first, …, first + moved − 1 of the buffer by k Langevin steps → (moved, D)."""
+        x = tf.slice(self.buffer, [first, 0], [self.moved, len(self.b0)])
+        noise = tf.cast(Draws(seed, 0).uniform(tf.shape(x)) < tf.sigmoid(self.b0), tf.float32)
+        x = tf.where(keep, x, noise)
+        f, g = value_and_gradient(self.net.f, x)
+        for t in tf.range(1, self.k + 1):
+            x, f, g = discrete_step(self.net, self.b0, 0.0, 1.0, x, f, g, self.eps, Draws(seed, t), adjusted)
+        self.buffer.assign(tf.tensor_scatter_nd_update(self.buffer, (first + tf.range(self.moved))[:, None], x))
+        return x
+
+    def update(self, gradients, rate):
+        """One step of Adam, and of the average of the weights."""
+        for p, g, m, v, mean in zip(self.net.trainable_variables, gradients, *self.adam, self.average.trainable_variables):
+            m.assign(0.9 * m + 0.1 * g)
+            v.assign(0.99 * v + 0.01 * g**2)
+            p.assign_sub(rate * m / (tf.sqrt(v) + 1e-4))
+            mean.assign_add((1 - self.decay) * (p - mean))
+
+    @tf.function(jit_compile=True)
+    def epoch(self, data, rates, seed, flip, penalty, limit, adjusted, keep):
+        """One pass over data (N, D), one rate a step → the gap E[f(data)] − E[f(samples)], mean of the steps (nats)."""
+        net, total = self.net, 0.0
+        order = tf.argsort(Draws(seed, 0).uniform([len(data)]))
+        for i in tf.range(len(rates)):
+            x = tf.gather(data, tf.slice(order, [i * self.B], [self.B]))
+            key = seed + 1 + i
+            x = tf.abs(x - tf.cast(Draws(key, self.k + 1).uniform(tf.shape(x)) < flip, tf.float32))
+            y = self.samples((i * self.moved) % len(self.buffer), key, adjusted, keep)
+            with tf.GradientTape() as tape:
+                f_data, f_model = net.f(x), net.f(y)
+                gap = tf.reduce_mean(f_data) - tf.reduce_mean(f_model)
+                size = tf.reduce_mean(f_data**2) + tf.reduce_mean(f_model**2)
+                loss = -gap + penalty * size
+            self.update(tape.gradient(loss, net.trainable_variables), rates[i])
+            for W in net.W:  # a spectral norm above the limit is scaled back to it
+                W.assign(W * tf.minimum(1.0, limit / spectral_norm(W)))
+            total += gap
+        return total / float(len(rates))
+
+    def train(self, data, epochs, rates, seed, flip=0.01, penalty=0.0, limit=1e6, adjusted=True, keep=True, monitor=None):
+        """rates: one for each step; monitor: called after each epoch → the gap after each epoch (epochs,)."""
+        self.reset(seed)
+        gaps, settings = [], [tf.constant(s) for s in (flip, penalty, limit, adjusted, keep)]
+        for n, part in enumerate(tqdm(np.array_split(np.float32(rates), epochs), desc="energy network", unit="epoch")):
+            key = tf.constant(10_000 * (1000 * seed + n) % 2**30, tf.int32)
+            gaps.append(float(self.epoch(data, tf.constant(part), key, *settings)))
+            if monitor is not None:
+                monitor(self)
+        return np.array(gaps)
+
+
+# %% [markdown] coarse_text
+# **Sixteen pixels, checked by enumeration.** Averaging blocks of the digits gives images of 4×4 pixels, of which there are
+# 65,536: $\log Z$ is a sum, and AIS has nowhere to hide. We train a small network on them and compare three values of
+# $\log Z$: exact, by AIS, and by the reverse walk. Week 3's rules hold: each comes with its standard error, and the
+# *effective sample size* $(\sum_r w_r)^2 / \sum_r w_r^2$ says how many of the R weights carry the estimate.
+
+
+# %% ais
+def log_mean_exp(log_w):
+    """(R,) → log of the mean weight, its standard error to first order, and the effective sample size."""
+    w = np.exp(log_w - np.max(log_w))
+    error = w.std(ddof=1) / w.mean() / np.sqrt(len(w))
+    return evaluation.Estimate(np.max(log_w) + np.log(w.mean()), error), w.sum() ** 2 / (w**2).sum()
+
+
+def log_z_both_ways(net, b0, K, x_model, eps, seed):
+    """log Z by AIS and by the reverse walk from samples x_model (R, D); their sample sizes; the last x of AIS."""
+    log_z0, e = float(tf.reduce_sum(tf.nn.softplus(b0))), tf.zeros_like(x_model)
+    start = np.random.default_rng(seed).random(x_model.shape) < tf.sigmoid(b0)
+    betas = tf.linspace(0.0, 1.0, K + 1)
+    log_w, x, _ = anneal(net, b0, e, betas, tf.cast(start, tf.float32), eps, seed)
+    log_w_back, _, _ = anneal(net, b0, e, betas[::-1], x_model, eps, seed + 1)
+    forward, size = log_mean_exp(log_z0 + log_w.numpy())
+    reverse, size_back = log_mean_exp(log_w_back.numpy() - log_z0)
+    return forward, evaluation.Estimate(-reverse.value, reverse.error), (size, size_back), x
+
+
+def log_odds(images):
+    """Binary images (N, D) → the log-odds of the pixel means, kept between 1 % and 99 % (D,)."""
+    means = np.clip(images.mean(axis=0), 0.01, 0.99)
+    return tf.constant(np.log(means / (1 - means)), tf.float32)
+
+
+def coarsen(images):
+    """(N, D) → binary images of 4×4 pixels (N, 16): ink where at least half of the block is ink."""
+    height, width = digits.shape
+    blocks = images.reshape(-1, 4, height // 4, 4, width // 4)
+    return (blocks.mean(axis=(2, 4)) >= 0.5).reshape(-1, 16).astype(np.float32)
+
+
+# Grey images are binarised once; images of 0 and 1 stay as they are.
+fresh = np.random.default_rng(seed)
+parts = {
+    name: (fresh.random(part.shape) < part).astype(np.float32)
+    for name, part in [("train", digits.train), ("validation", digits.validation), ("test", digits.test)]
+}
+coarse, coarse_b0 = coarsen(parts["train"][:1197]), log_odds(coarsen(parts["train"][:1197]))
+small = Trainer(Energy(16, 32, coarse_b0, seed=seed), coarse_b0, 100, 50, 100, 5, 0.3, 0.98)
+falling = 0.005 * (1 - np.arange(20 * 23) / (20 * 23))
+small.train(tf.constant(coarse), 20, falling, seed)
+
+all_coarse = all_states(16)
+exact_log_z = float(tf.reduce_logsumexp(tf.cast(small.average.f(all_coarse), tf.float64)))
+p_coarse = tf.nn.softmax(small.average.f(all_coarse)).numpy().astype(float)
+x_model = tf.gather(all_coarse, np.random.default_rng(seed).choice(2**16, 400, p=p_coarse / p_coarse.sum()))
+for K in [10, 100, 500]:
+    forward, reverse, (size, _), _ = log_z_both_ways(small.average, coarse_b0, K, x_model, 0.3, seed)
+    print(f"{K:4d} temperatures: log Z {forward} by AIS ({size:.0f} of 400 runs count), {reverse} by the reverse walk")
+print(f"exact: log Z {exact_log_z:.4f}")
+test_coarse = small.average.f(coarsen(parts["test"])).numpy() - exact_log_z
+print(f"4×4 digits, exact test log-likelihood {evaluation.mean_estimate(test_coarse)} nats per image")
