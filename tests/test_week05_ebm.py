@@ -1,4 +1,4 @@
-"""The functions of the week 5 notebook against closed forms and enumeration, beyond what the notebook checks."""
+"""The functions of the week 5 notebook against closed forms and enumeration, beyond its own checks."""
 
 import itertools
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_mala_leaves_the_target_unchanged(week):
 
 
 def test_discrete_steps_leave_each_temperature_unchanged(week, net):
-    """20,000 chains from exact samples of p*_β, with evidence, must still be exact samples after some steps."""
+    """Chains that start at exact samples of p*_β, with evidence, must still be exact samples later."""
     b0, e, beta = np.array([0.3, 0.0, -0.4, 0.1]), np.array([0.0, 1.0, -0.5, 0.0]), 0.7
     p, _ = probabilities(net, b0 + e, beta, b0)
     x = tf.constant(STATES[np.random.default_rng(5).choice(16, 20_000, p=p)])
