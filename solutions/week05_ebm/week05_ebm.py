@@ -708,8 +708,8 @@ assert held_out >= -2.60, f"only {held_out:.2f} nats per point on unseen points,
 # ### Gap 8 · From an energy to an alarm (2 points)
 #
 # Which energy is suspicious? Without $Z$ its value alone says nothing, and *low* energies can be suspicious as well: an
-# image half-way between a digit and the mean of all digits may well have a lower energy than any real digit,
-# and is none. So compare with energies $e_1, \dots, e_n$ of normal images that were held out from training, and ask how
+# image half-way between a digit and the mean of all digits has a lower energy than nearly all real digits, and is
+# none. So compare with energies $e_1, \dots, e_n$ of normal images that were held out from training, and ask how
 # extreme a new energy $e$ is on either side:
 #
 # $$p_{\text{high}} = \frac{1 + \#\{i : e_i \ge e\}}{1 + n}, \qquad p_{\text{low}} = \frac{1 + \#\{i : e_i \le e\}}{1 +
