@@ -199,9 +199,10 @@ print(f"largest difference of the two gradients: {largest:.1e}")
 #
 # $$\alpha(x \to y) = \min\left(1, \frac{p(y)\, q(x \mid y)}{p(x)\, q(y \mid x)}\right),$$
 #
-# else stay at $x$. Then $p(x)\, q(y \mid x)\, \alpha(x \to y) = \min\bigl(p(x)\, q(y \mid x),\; p(y)\, q(x \mid
-# y)\bigr)$, which is symmetric in $x$ and $y$: detailed balance holds, so $p$ is stationary for *every* $\varepsilon$.
-# $Z$ cancels in the ratio. This is the *Metropolis-adjusted Langevin algorithm* (MALA). What one pays is rejections.
+# else stay at $x$. Then
+# $p(x)\, q(y \mid x)\, \alpha(x \to y) = \min\bigl(p(x)\, q(y \mid x),\; p(y)\, q(x \mid y)\bigr)$, which is
+# symmetric in $x$ and $y$: detailed balance holds, so $p$ is stationary for *every* $\varepsilon$. $Z$ cancels in
+# the ratio. This is the *Metropolis-adjusted Langevin algorithm* (MALA). What one pays is rejections.
 #
 # All targets in sections 2 and 3 are mixtures of round Gaussians, because for them everything is known: with
 # responsibilities $r_k(x)$ as in week 1, $s(x) = \sum_k r_k(x)\,(m_k - x)/v_k$; and adding independent noise
@@ -320,19 +321,19 @@ plotting.learning_curves(
 )
 
 # %% [markdown] modes_text
-# **Which error does no correction remove?** A chain that never gets to a mode. The target below has four modes with
-# weights 0.4, 0.3, 0.2 and 0.1. Between them the density is practically 0, and far inside a mode the score only points
-# to that mode's centre: *it does not depend on the weights at all*. All chains start in the upper right mode, or, in a
-# second run, spread out broadly.
+# **Which error does no correction remove?** A chain that never gets to a mode. The target below has four modes
+# with weights 0.4, 0.3, 0.2 and 0.1. Between them the density is practically 0, and far inside a mode the score
+# only points to that mode's centre: *it does not depend on the weights at all*. All chains start in the upper
+# right mode, or, in a second run, spread out broadly.
 #
 # **Predict:** after 300 steps, how many of the chains are in each mode, in the first run and in the second?
 #
-# **The cure: start where mixing is easy.** Blur the target with noise of standard deviation $\sigma$ large enough that
-# one hill is left. Sample that, lower $\sigma$ a little, sample again from where the chains are, and so on until
-# $\sigma \approx 0$ (*annealed Langevin dynamics*, Song and Ermon, 2019). The step size follows the width of the
-# narrowest mode, $\varepsilon_t = \frac12 (\sigma_t^2 + v)$. The chains settle in the modes while these still touch, so
-# the shares come out about right; not exactly, for each level gets only a few steps. For exact shares, swap states
-# between levels with a Metropolis rule: week 3's parallel tempering.
+# **The cure: start where mixing is easy.** Blur the target with noise of standard deviation $\sigma$ large enough
+# that one hill is left. Sample that, lower $\sigma$ a little, sample again from where the chains are, and so on
+# until $\sigma \approx 0$ (*annealed Langevin dynamics*, Song and Ermon, 2019). The step size follows the width
+# of the narrowest mode, $\varepsilon_t = \frac12 (\sigma_t^2 + v)$. The chains settle in the modes while these
+# still touch, so the shares come out about right; not exactly, for each level gets only a few steps. For exact
+# shares, swap states between levels with a Metropolis rule: week 3's parallel tempering.
 
 
 # %% modes
@@ -402,23 +403,26 @@ plotting.animate(
 # = \sum_i \int \bigl[s_{\theta,i}\, p\bigr]_{x_i = -\infty}^{x_i = \infty} dx_{-i} - \sum_i \int p\, \frac{\partial s_{\theta,i}}{\partial x_i}\, dx
 # = 0 - \mathbb{E}_p\left[\mathrm{tr}\, \nabla s_\theta\right].$$
 #
-# *Boundary condition:* $s_\theta(x)\, p(x)$ must vanish where the domain ends. At infinity it does for any reasonable
-# $p$; for data in a box, with ink at its edge, it does not, and pixels that are 0 or 1 have no $\nabla p$ at all. Thus
+# *Boundary condition:* $s_\theta(x)\, p(x)$ must vanish where the domain ends. At infinity it does for any
+# reasonable $p$; for data in a box, with ink at its edge, it does not, and pixels that are 0 or 1 have no
+# $\nabla p$ at all. Thus
 #
 # $$F(\theta) = J(\theta) + \text{const}, \qquad J(\theta) = \mathbb{E}_p\left[\tfrac12 |s_\theta|^2 + \mathrm{tr}\, \nabla s_\theta\right].$$
 #
 # The trace costs one backward pass for *each* coordinate.
 #
-# **Sliced score matching** (Song et al., 2019) replaces them by one. For a random $v$ with $\mathbb{E}[v v^\top] = I$ and any
-# matrix $M$, $\mathbb{E}[v^\top M v] = \mathrm{tr}\, M$. Take $M = \nabla s_\theta + \frac12 s_\theta s_\theta^\top$:
+# **Sliced score matching** (Song et al., 2019) replaces them by one. For a random $v$ with
+# $\mathbb{E}[v v^\top] = I$ and any matrix $M$, $\mathbb{E}[v^\top M v] = \mathrm{tr}\, M$. Take
+# $M = \nabla s_\theta + \frac12 s_\theta s_\theta^\top$:
 #
 # $$\mathbb{E}_v\left[v^\top \nabla s_\theta\, v + \tfrac12 (v \cdot s_\theta)^2\right] = \mathrm{tr}\, \nabla s_\theta + \tfrac12 |s_\theta|^2,
 # \qquad v^\top \nabla s_\theta\, v = v \cdot \nabla_x (v \cdot s_\theta).$$
 #
-# The price is variance. $M$ is symmetric ($\nabla s_\theta$ is a Hessian), so for normal $v$ rotate to its eigenvectors:
-# $v^\top M v = \sum_i \lambda_i v_i^2$ with $\mathrm{Var}(v_i^2) = 2$, in all $2 \sum_i \lambda_i^2 = 2 \sum_{ij} M_{ij}^2$.
-# For signs $v_i = \pm 1$ the diagonal does not vary, $v^\top M v = \mathrm{tr}\, M + 2 \sum_{i<j} M_{ij} v_i v_j$, and the
-# variance is $4 \sum_{i<j} M_{ij}^2 = 2 \sum_{i \ne j} M_{ij}^2$, never larger. So we take signs.
+# The price is variance. $M$ is symmetric ($\nabla s_\theta$ is a Hessian), so for normal $v$ rotate to its
+# eigenvectors: $v^\top M v = \sum_i \lambda_i v_i^2$ with $\mathrm{Var}(v_i^2) = 2$, in all
+# $2 \sum_i \lambda_i^2 = 2 \sum_{ij} M_{ij}^2$. For signs $v_i = \pm 1$ the diagonal does not vary,
+# $v^\top M v = \mathrm{tr}\, M + 2 \sum_{i<j} M_{ij} v_i v_j$, and the variance is
+# $4 \sum_{i<j} M_{ij}^2 = 2 \sum_{i \ne j} M_{ij}^2$, never larger. So we take signs.
 #
 # **Denoising score matching** (Vincent, 2011). Add noise, $\tilde x = x + \sigma z$, and predict where it came from:
 #
@@ -426,15 +430,16 @@ plotting.animate(
 # = \tfrac12\, \mathbb{E}\left[\left|s_\theta(\tilde x) + \frac{z}{\sigma}\right|^2\right], \qquad
 # \nabla_{\tilde x} \log \mathcal{N}(\tilde x; x, \sigma^2 I) = \frac{x - \tilde x}{\sigma^2} = -\frac{z}{\sigma}.$$
 #
-# A mean square is smallest at the conditional mean, $s_\theta(\tilde x) = \mathbb{E}[\nabla \log q(\tilde x \mid x) \mid
-# \tilde x]$. With $p_\sigma(\tilde x) = \int p(x)\, q(\tilde x \mid x)\, dx$, the density of the *noisy* data, this is
+# A mean square is smallest at the conditional mean,
+# $s_\theta(\tilde x) = \mathbb{E}[\nabla \log q(\tilde x \mid x) \mid \tilde x]$. With
+# $p_\sigma(\tilde x) = \int p(x)\, q(\tilde x \mid x)\, dx$, the density of the *noisy* data, this is
 #
 # $$\int \frac{p(x)\, q(\tilde x \mid x)}{p_\sigma(\tilde x)}\, \frac{\nabla_{\tilde x}\, q(\tilde x \mid x)}{q(\tilde x \mid x)}\, dx
 # = \frac{\nabla_{\tilde x}\, p_\sigma(\tilde x)}{p_\sigma(\tilde x)} = \nabla_{\tilde x} \log p_\sigma(\tilde x).$$
 #
-# So the minimum is the score of the *smoothed* density: exactly, for any $\sigma$, with no second derivative and no
-# boundary condition on $s_\theta$. A small $\sigma$ means little blur and a noisy loss ($|z|^2 / \sigma^2$). Week 13's diffusion models
-# are this, at many $\sigma$ at once. All three losses in code:
+# So the minimum is the score of the *smoothed* density: exactly, for any $\sigma$, with no second derivative and
+# no boundary condition on $s_\theta$. A small $\sigma$ means little blur and a noisy loss ($|z|^2 / \sigma^2$).
+# Week 13's diffusion models are this, at many $\sigma$ at once. All three losses in code:
 
 
 # %% losses
@@ -460,8 +465,8 @@ def denoising(score, x, z, sigma):
 
 
 # %% [markdown] check_text
-# **Checked without samples.** In the plane every expectation is a sum over a fine grid. Two wrong candidates, one broad
-# Gaussian and one mixture with equal weights, are compared with the four-mode target $p$:
+# **Checked without samples.** In the plane every expectation is a sum over a fine grid. Two wrong candidates, one
+# broad Gaussian and one mixture with equal weights, are compared with the four-mode target $p$:
 #
 # - $J + \frac12 \mathbb{E}_p|s_p|^2$ must be the Fisher divergence $F$;
 # - the mean of the sliced loss over all four sign vectors must be the explicit loss, at each point, and its variance
@@ -469,8 +474,8 @@ def denoising(score, x, z, sigma):
 # - $\mathbb{E}[(x - \tilde x)/\sigma^2 \mid \tilde x]$, by sums over the grid, must be the closed-form score of the
 #   smoothed mixture.
 #
-# **Predict:** the mixture with equal weights has the right modes with the wrong shares. Its $\mathrm{KL}$ divergence from
-# $p$ is about 0.1 nats. How large is its Fisher divergence?
+# **Predict:** the mixture with equal weights has the right modes with the wrong shares. Its $\mathrm{KL}$
+# divergence from $p$ is about 0.1 nats. How large is its Fisher divergence?
 
 # %% check_losses
 axis = np.arange(-7, 7.01, 0.1)
@@ -502,9 +507,9 @@ print("denoising: the conditional mean is the score of the smoothed mixture")
 # %% [markdown] nce_text
 # ## 4 · Noise-contrastive estimation: learn $Z$ by telling data from noise
 #
-# A Fisher divergence of practically 0 for a wrong model: the score near a mode does not know how heavy the mode is, and
-# where the score would tell, between the modes, there are no data. It is section 2's blindness again. The next method
-# learns the *density*, normaliser included.
+# A Fisher divergence of practically 0 for a wrong model: the score near a mode does not know how heavy the mode
+# is, and where the score would tell, between the modes, there are no data. It is section 2's blindness again. The
+# next method learns the *density*, normaliser included.
 #
 # **The classifier** (Gutmann and Hyvärinen, 2010). Mix $N$ data with $N$ draws from a known noise density $q$ and ask
 # which is which. If the data had the density $e^{f(x) + c}$, Bayes' rule gives
@@ -517,9 +522,10 @@ print("denoising: the conditional mean is the score of the smoothed mixture")
 # likelihood would drive a free $c$ to infinity; here the noise holds it down. Where $q = 0$ but $p > 0$ nothing holds
 # it: the noise must cover the data.
 #
-# **How exact is $c$?** Let $f$ be known, and only $c$ be learned. With $h = \sigma(G) = p/(p+q)$ at the truth, the
-# derivative of the mean objective is $g(c) = \frac1N\sum_\text{data}(1 - h) - \frac1N\sum_\text{noise} h$. Write $I = \int
-# \frac{p\,q}{p + q}\, dx$, the overlap of data and noise, between 0 and $\frac12$. Then, with $h(1-h) = pq/(p+q)^2$,
+# **How exact is $c$?** Let $f$ be known, and only $c$ be learned. With $h = \sigma(G) = p/(p+q)$ at the truth,
+# the derivative of the mean objective is $g(c) = \frac1N\sum_\text{data}(1 - h) - \frac1N\sum_\text{noise} h$.
+# Write $I = \int \frac{p\,q}{p + q}\, dx$, the overlap of data and noise, between 0 and $\frac12$. Then, with
+# $h(1-h) = pq/(p+q)^2$,
 #
 # $$\mathbb{E}_p[1 - h] = \mathbb{E}_q[h] = I, \qquad
 # -\mathbb{E}[g'] = \mathbb{E}_p[h(1-h)] + \mathbb{E}_q[h(1-h)] = \int \frac{pq}{p+q}\,dx = I, $$
@@ -531,10 +537,12 @@ print("denoising: the conditional mean is the score of the smoothed mixture")
 #
 # $$\mathrm{Var}(\hat c) \approx \frac1N\left(\frac1I - 2\right).$$
 #
-# It is 0 where $q = p$ (then $G$ is constant), and explodes as the overlap vanishes. (For one unknown $c$ this estimator
-# is also known as bridge sampling. When $f$ is learned as well, $q = p$ is no longer the best choice: Chehab et al., 2022.)
+# It is 0 where $q = p$ (then $G$ is constant), and explodes as the overlap vanishes. (For one unknown $c$ this
+# estimator is also known as bridge sampling. When $f$ is learned as well, $q = p$ is no longer the best choice:
+# Chehab et al., 2022.)
 #
-# **Predict:** data from $\mathcal{N}(0,1)$, noise from $\mathcal{N}(0,\tau^2)$. Which is worse, $\tau = 0.2$ or $\tau = 5$?
+# **Predict:** data from $\mathcal{N}(0,1)$, noise from $\mathcal{N}(0,\tau^2)$. Which is worse, $\tau = 0.2$ or
+# $\tau = 5$?
 
 
 # %% nce_normaliser
@@ -579,9 +587,10 @@ plotting.learning_curves(
 )
 
 # %% [markdown] fit_text
-# **Four losses, one network.** Now the plane again, four modes with weights 0.4, 0.3, 0.2, 0.1, and the same energy network
-# trained in four ways. NCE's noise is a broad Gaussian. We know the true score and the true density, so each result is
-# judged exactly, on the grid: by the Fisher divergence, and by the mass that $e^f$ puts into each quadrant.
+# **Four losses, one network.** Now the plane again, four modes with weights 0.4, 0.3, 0.2, 0.1, and the same
+# energy network trained in four ways. NCE's noise is a broad Gaussian. We know the true score and the true
+# density, so each result is judged exactly, on the grid: by the Fisher divergence, and by the mass that $e^f$
+# puts into each quadrant.
 #
 # **Predict:** which of the four will find the weights of the modes?
 
@@ -647,36 +656,38 @@ plotting.image_grid(
 # %% [markdown] discrete_text
 # ## 5 · An energy network for the binary digits
 #
-# Score matching needs a density on $\mathbb{R}^D$; binary images have none. (One could blur them, but then the model would
-# be one of blurred images, and its likelihood not comparable with that of other weeks.) NCE needs noise that overlaps
-# with the data, and independent pixels hardly do. So we maximise the likelihood, as in section 1, and need samples of the model on
-# $\{0, 1\}^{64}$.
+# Score matching needs a density on $\mathbb{R}^D$; binary images have none. (One could blur them, but then the
+# model would be one of blurred images, and its likelihood not comparable with that of other weeks.) NCE needs
+# noise that overlaps with the data, and independent pixels hardly do. So we maximise the likelihood, as in
+# section 1, and need samples of the model on $\{0, 1\}^{64}$.
 #
 # **Langevin on the corners of a cube** (Zhang, Liu and Liu, 2022). A Langevin proposal has the density
 #
 # $$q(y \mid x) \propto e^{-\frac{1}{2\varepsilon} |y - x - \frac\varepsilon2 \nabla f(x)|^2}
 # \propto \exp\left(\tfrac12 \nabla f(x) \cdot (y - x) - \tfrac{1}{2\varepsilon} |y - x|^2\right)$$
 #
-# as a function of $y$. Read the right side for $y \in \{0, 1\}^D$ only: it is a product over pixels. Flipping pixel $i$
-# changes $x_i$ by $1 - 2x_i$ and costs $1/2\varepsilon$, so all pixels are flipped independently, each with probability
+# as a function of $y$. Read the right side for $y \in \{0, 1\}^D$ only: it is a product over pixels. Flipping
+# pixel $i$ changes $x_i$ by $1 - 2x_i$ and costs $1/2\varepsilon$, so all pixels are flipped independently, each
+# with probability
 #
 # $$P(\text{flip } i) = \sigma(\ell_i), \qquad
 # \ell_i = \tfrac12 (1 - 2x_i)\, \frac{\partial f}{\partial x_i} - \frac{1}{2\varepsilon}.$$
 #
-# The gradient serves as a first-order guess at what a flip would do to $f$. (Propose single flips instead, and you have
-# *Gibbs with gradients*, Grathwohl et al., 2021.) The guess may be wrong; the Metropolis rule of section 2 takes care of that, with $\log q(y \mid x) =
-# \sum_i \log \sigma(\pm \ell_i)$, plus where the pixel was flipped. One step costs one forward and one backward
-# pass, since the gradient at $x$ is kept.
+# The gradient serves as a first-order guess at what a flip would do to $f$. (Propose single flips instead, and
+# you have *Gibbs with gradients*, Grathwohl et al., 2021.) The guess may be wrong; the Metropolis rule of section
+# 2 takes care of that, with $\log q(y \mid x) = \sum_i \log \sigma(\pm \ell_i)$, plus where the pixel was
+# flipped. One step costs one forward and one backward pass, since the gradient at $x$ is kept.
 #
-# **One walk for everything.** Let $a(x) = b_0^\top x$ be the independent model, with the log-odds of the pixel means as
-# $b_0$. The path
+# **One walk for everything.** Let $a(x) = b_0^\top x$ be the independent model, with the log-odds of the pixel
+# means as $b_0$. The path
 #
 # $$\log p^*_\beta(x) = (b_0 + e)^\top x + \beta\, (f(x) - b_0^\top x)$$
 #
-# goes from independent pixels ($\beta = 0$, where $\log Z_0 = \sum_i \mathrm{softplus}(b_{0,i} + e_i)$ is known) to the
-# energy network ($\beta = 1$). With weights it is week 3's AIS; backwards from samples it is the reverse estimate; at $\beta = 1$
-# throughout it is plain sampling; and the *evidence* $e_i$ of week 3, the log-odds of pixel $i$ from an
-# observation, turns it into imputing and repairing, with a start that is section 2's cure for chains that stick.
+# goes from independent pixels ($\beta = 0$, where $\log Z_0 = \sum_i \mathrm{softplus}(b_{0,i} + e_i)$ is known)
+# to the energy network ($\beta = 1$). With weights it is week 3's AIS; backwards from samples it is the reverse
+# estimate; at $\beta = 1$ throughout it is plain sampling; and the *evidence* $e_i$ of week 3, the log-odds of
+# pixel $i$ from an observation, turns it into imputing and repairing, with a start that is section 2's cure for
+# chains that stick.
 
 
 # %% discrete
@@ -736,11 +747,11 @@ def anneal(net, b0, e, betas, x, eps, seed):
 
 
 # %% [markdown] replay_text
-# **Training with a replay buffer** (Du and Mordatch, 2019). The buffer holds 400 images from earlier steps. Each gradient
-# step takes 100 of them in turn, moves them by 10 Langevin steps, uses them as the model's samples, and puts them back.
-# This is PCD with a rota. Where the chains are *not* kept but start from noise each time, one speaks of short-run MCMC. It
-# is simple and draws nice pictures, but 10 steps from noise do not give samples of $p$; section 7 shows what becomes of
-# the likelihood.
+# **Training with a replay buffer** (Du and Mordatch, 2019). The buffer holds 400 images from earlier steps. Each
+# gradient step takes 100 of them in turn, moves them by 10 Langevin steps, uses them as the model's samples, and
+# puts them back. This is PCD with a rota. Where the chains are *not* kept but start from noise each time, one
+# speaks of short-run MCMC. It is simple and draws nice pictures, but 10 steps from noise do not give samples of
+# $p$; section 7 shows what becomes of the likelihood.
 #
 # Two more ingredients: a little noise on the data (each pixel flipped with probability 1 %; section 7 says why), and
 # an average of the weights, as in week 3.
@@ -848,10 +859,11 @@ class Trainer(tf.Module):
 
 
 # %% [markdown] coarse_text
-# **Sixteen pixels, checked by enumeration.** Averaging blocks of the digits gives images of 4×4 pixels, of which there are
-# 65,536: $\log Z$ is a sum, and AIS has nowhere to hide. We train a small network on them and compare three values of
-# $\log Z$: exact, by AIS, and by the reverse walk. Week 3's rules hold: each comes with its standard error, and the
-# *effective sample size* $(\sum_r w_r)^2 / \sum_r w_r^2$ says how many of the R weights carry the estimate.
+# **Sixteen pixels, checked by enumeration.** Averaging blocks of the digits gives images of 4×4 pixels, of which
+# there are 65,536: $\log Z$ is a sum, and AIS has nowhere to hide. We train a small network on them and compare
+# three values of $\log Z$: exact, by AIS, and by the reverse walk. Week 3's rules hold: each comes with its
+# standard error, and the *effective sample size* $(\sum_r w_r)^2 / \sum_r w_r^2$ says how many of the R weights
+# carry the estimate.
 
 
 # %% ais
@@ -918,16 +930,18 @@ test_coarse = small.average.f(coarsen(parts["test"])).numpy() - exact_log_z
 print(f"4×4 digits, exact test log-likelihood {evaluation.mean_estimate(test_coarse)} nats per image")
 
 # %% [markdown] main_text
-# **The digits.** Now 64 pixels and two hidden layers. The settings in the `parameters` cell were chosen by the estimated likelihood of the
-# validation images, from a handful of short runs: step sizes 0.25, 0.3, 0.5 and 1, learning rates 0.001, 0.003 and 0.005, one
-# hidden layer of 256 units or two of 128, with and without noise on the data. Nothing was chosen on the test images. One layer of 256 did
-# as well as two; we take two, because then no formula of week 3 helps.
+# **The digits.** Now 64 pixels and two hidden layers. The settings in the `parameters` cell were chosen by the
+# estimated likelihood of the validation images, from a handful of short runs: step sizes 0.25, 0.3, 0.5 and 1,
+# learning rates 0.001, 0.003 and 0.005, one hidden layer of 256 units or two of 128, with and without noise on
+# the data. Nothing was chosen on the test images. One layer of 256 did as well as two; we take two, because then
+# no formula of week 3 helps.
 #
-# **When is a likelihood of an energy network honest?** AIS is unbiased for $Z$ whatever the sampler does, but an estimate whose weight
-# sits on a few runs may be far too small without showing it, and too small a $Z$ flatters. So we ask for three things: the procedure was right where we could
-# enumerate (above); many of the 400 runs carry the weight; and the walk from the other side, from the
-# replay buffer after many more steps, agrees. The code below enters no likelihood in the scoreboard if fewer than 40 runs count or if the two
-# estimates differ by more than half a nat.
+# **When is a likelihood of an energy network honest?** AIS is unbiased for $Z$ whatever the sampler does, but an
+# estimate whose weight sits on a few runs may be far too small without showing it, and too small a $Z$ flatters.
+# So we ask for three things: the procedure was right where we could enumerate (above); many of the 400 runs carry
+# the weight; and the walk from the other side, from the replay buffer after many more steps, agrees. The code
+# below enters no likelihood in the scoreboard if fewer than 40 runs count or if the two estimates differ by more
+# than half a nat.
 
 # %% main
 D, b0 = digits.train.shape[1], log_odds(parts["train"])
@@ -968,10 +982,11 @@ plotting.image_grid(
 # %% [markdown] use_text
 # ## 6 · Put to work: imputing, repairing, anomalies
 #
-# **Imputing and repairing** need no new code: a known pixel gets the evidence $e_i = \pm 30$ (odds of $10^{13}$ to 1), a missing
-# one 0, one that was flipped with probability $\varepsilon = 0.1$ gets $\pm\log\frac{1 - \varepsilon}{\varepsilon}$. The
-# walk goes from $\beta = 0$ to 1 in its first half and stays there; the mean of the second half estimates the posterior mean of each
-# pixel. Masks, damage and measure are those of week 3.
+# **Imputing and repairing** need no new code: a known pixel gets the evidence $e_i = \pm 30$ (odds of $10^{13}$
+# to 1), a missing one 0, one that was flipped with probability $\varepsilon = 0.1$ gets
+# $\pm\log\frac{1 - \varepsilon}{\varepsilon}$. The walk goes from $\beta = 0$ to 1 in its first half and stays
+# there; the mean of the second half estimates the posterior mean of each pixel. Masks, damage and measure are
+# those of week 3.
 
 # %% restore
 images = test[:400]
@@ -1007,11 +1022,11 @@ plotting.image_grid(
 )
 
 # %% [markdown] anomaly_text
-# **Anomalies** are images with a high energy; $Z$ is not needed. Week 3's mirrored digits are one kind. *Shifted* data: digits turned by 90°,
-# or with 10 % of the pixels flipped. *Foreign* data: the letters of a computer font, random bars and stripes, and digits whose ink
-# was thinned (each ink pixel kept with probability 0.7). Beside the
-# energy network stand three simpler detectors: the number of ink pixels (its distance from the mean), the independent
-# model, and a mixture of 40 Bernoullis, by EM as in week 1.
+# **Anomalies** are images with a high energy; $Z$ is not needed. Week 3's mirrored digits are one kind. *Shifted*
+# data: digits turned by 90°, or with 10 % of the pixels flipped. *Foreign* data: the letters of a computer font,
+# random bars and stripes, and digits whose ink was thinned (each ink pixel kept with probability 0.7). Beside the
+# energy network stand three simpler detectors: the number of ink pixels (its distance from the mean), the
+# independent model, and a mixture of 40 Bernoullis, by EM as in week 1.
 #
 # **Predict:** for which kind is counting the ink already enough? And which kind will a good *density* find less odd
 # than it should?
@@ -1091,21 +1106,25 @@ plotting.image_grid(
 # %% [markdown] wrong_text
 # ## 7 · What goes wrong: energies that run away
 #
-# Training an energy is a game between $f$ and its samples, and it can come apart. If the chains lag behind, the samples
-# are not where $f$ is large. Then $\bar f_\text{data} - \bar f_\text{model}$ can be driven up without limit, the weights grow, the
-# landscape gets steeper, and chains of the same step size move even less. The energies run away, while every number one
-# plots looks busy. On the 4×4 digits the exact likelihood shows it.
+# Training an energy is a game between $f$ and its samples, and it can come apart. If the chains lag behind, the
+# samples are not where $f$ is large. Then $\bar f_\text{data} - \bar f_\text{model}$ can be driven up without
+# limit, the weights grow, the landscape gets steeper, and chains of the same step size move even less. The
+# energies run away, while every number one plots looks busy. On the 4×4 digits the exact likelihood shows it.
 #
-# We provoke it: a constant rate, ten times too high, and, as in much published code, no Metropolis correction. Then we add one cure at a time:
+# We provoke it: a constant rate, ten times too high, and, as in much published code, no Metropolis correction.
+# Then we add one cure at a time:
 #
-# - **noise** on the data, 5 % of the pixels flipped: data that are not a set of isolated points forbid infinitely steep energies;
-# - an **energy penalty** $\alpha\,(\overline{f^2}_\text{data} + \overline{f^2}_\text{model})$ with $\alpha = 0.01$ (Du and Mordatch, 2019). It pulls the values of $f$ towards 0, which also takes
-#   away a freedom that $p$ does not see, the additive constant of $f$;
-# - **spectral norm**: if the largest singular value of each $W$ is at most $L$, the network changes by at most
-#   a bounded amount for each flipped pixel (swish has slope at most 1.1), so no chain can get stuck at any temperature; here $L = 2$;
+# - **noise** on the data, 5 % of the pixels flipped: data that are not a set of isolated points forbid infinitely
+#   steep energies;
+# - an **energy penalty** $\alpha\,(\overline{f^2}_\text{data} + \overline{f^2}_\text{model})$ with
+#   $\alpha = 0.01$ (Du and Mordatch, 2019). It pulls the values of $f$ towards 0, which also takes away a freedom
+#   that $p$ does not see, the additive constant of $f$;
+# - **spectral norm**: if the largest singular value of each $W$ is at most $L$, here 2, flipping one pixel changes
+#   the hidden layers by a bounded amount (swish has slope at most 1.1), so the landscape cannot get arbitrarily steep;
 # - the **Metropolis correction** itself.
 #
-# **Predict:** each cure has a price. Which one will limit what the model can express, and which one biases what it learns?
+# **Predict:** each cure has a price. Which one will limit what the model can express, and which one biases what
+# it learns?
 
 # %% unstable
 counts = np.unique(coarse, axis=0, return_counts=True)[1] / len(coarse)
@@ -1147,8 +1166,9 @@ for title, group in [("Fast", list(variants)[:5]), ("With a Metropolis correctio
 # %% [markdown] scoreboard_text
 # ## 8 · The scoreboard
 #
-# One row. The likelihood is an *estimate*: it contains AIS's estimate of $\log Z$, with its standard error; the reverse
-# estimate and the number of runs that count stand in the note. The differences are paired with week 3's large RBM.
+# One row. The likelihood is an *estimate*: it contains AIS's estimate of $\log Z$, with its standard error; the
+# reverse estimate and the number of runs that count stand in the note. The differences are paired with week 3's
+# large RBM.
 
 
 # %% board
@@ -1184,9 +1204,10 @@ scoreboard.record(
 scoreboard.table(compare_with="RBM, 128 hidden units, PCD-1" if dataset == "digits" else None)
 
 # %% [markdown] board_says
-# The network has three times the parameters of the RBM and nothing to show for it: BOARD. With 1,197 images the limit is not what the family can express but how much of it the
-# data can pin down, and the RBM's hidden units are a good guess at that. What the general energy buys is freedom: any
-# layers, any constraint, any $x$. What it costs is block Gibbs sampling, and therefore training time.
+# The network has three times the parameters of the RBM and nothing to show for it: BOARD. With 1,197 images the
+# limit is not what the family can express but how much of it the data can pin down, and the RBM's hidden units
+# are a good guess at that. What the general energy buys is freedom: any layers, any constraint, any $x$. What it
+# costs is block Gibbs sampling, and therefore training time.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -1200,10 +1221,10 @@ quiz.show("week05_ebm")
 # %% [markdown] class
 # **Bring to class** (no easy answers):
 #
-# 1. Short-run MCMC from noise draws pleasing images from an energy with a poor likelihood. What exactly has been learned, and
-#    would you publish the images as samples of $e^{f}/Z$?
-# 2. Score matching found the modes but not their weights, NCE found both, and NCE is hopeless on $28 \times 28$ images. Where is the catch,
-#    and how do many noise levels (week 13) get around both problems?
+# 1. Short-run MCMC from noise draws pleasing images from an energy with a poor likelihood. What exactly has been
+#    learned, and would you publish the images as samples of $e^{f}/Z$?
+# 2. Score matching found the modes but not their weights, NCE found both, and NCE is hopeless on $28 \times 28$
+#    images. Where is the catch, and how do many noise levels (week 13) get around both problems?
 # 3. Is a high energy a good definition of an anomaly? Find a data set on which it is not.
 
 # %% [markdown] bigger
@@ -1226,37 +1247,43 @@ quiz.show("week05_ebm")
 # ais_temperatures = 1500
 # ```
 #
-# With 784 pixels a step that flips the same share of pixels is rejected far more often, hence the smaller $\varepsilon$; and
-# 10 steps move a chain less than on 64 pixels. Expect the sampler to be the bottleneck, in training and in AIS. The notebook decides by
-# the rules of section 5 whether there is a likelihood to report: if too few of the 400 runs count, or if the two estimates of
-# $\log Z$ disagree, the row says *none*, and that is a result, too. For comparison, Grathwohl et al. (2021)
-# train deep energy networks on binary images with single-flip proposals and many more steps, on GPUs. On a GPU this notebook has
-# not been measured.
+# With 784 pixels a step that flips the same share of pixels is rejected far more often, hence the smaller
+# $\varepsilon$; and 10 steps move a chain less than on 64 pixels. Expect the sampler to be the bottleneck, in
+# training and in AIS. The notebook decides by the rules of section 5 whether there is a likelihood to report: if
+# too few of the 400 runs count, or if the two estimates of $\log Z$ disagree, the row says *none*, and that is a
+# result, too. For comparison, Grathwohl et al. (2021) train deep energy networks on binary images with
+# single-flip proposals and many more steps, on GPUs. On a GPU this notebook has not been measured.
 
 # %% [markdown] summary
 # ## Summary
 #
-# - Any $f$ gives $p \propto e^{f}$; $E = -f$. The gradient in $\theta$ is data minus model, the gradient in $x$ knows no $Z$.
-# - Langevin dynamics has two errors. The discretisation bias is known and removed by a Metropolis rule. Modes that are not visited
-#   are removed by no rule, only by a path from where mixing is easy.
-# - Score matching avoids $Z$, and is blind to the weights of separate modes. Denoising learns the blurred density, exactly.
+# - Any $f$ gives $p \propto e^{f}$; $E = -f$. The gradient in $\theta$ is data minus model, the gradient in $x$
+#   knows no $Z$.
+# - Langevin dynamics has two errors. The discretisation bias is known and removed by a Metropolis rule. Modes
+#   that are not visited are removed by no rule, only by a path from where mixing is easy.
+# - Score matching avoids $Z$, and is blind to the weights of separate modes. Denoising learns the blurred
+#   density, exactly.
 # - NCE learns $Z$, with an error that is known, if the noise overlaps with the data.
-# - On binary images the Langevin proposal becomes a product over pixels. The likelihood needs AIS, both ways, and many runs that count.
-# - Energies run away when samples lag behind. Cures bound the energy, blur the data or mend the sampler; each has its price.
+# - On binary images the Langevin proposal becomes a product over pixels. The likelihood needs AIS, both ways, and
+#   many runs that count.
+# - Energies run away when samples lag behind. Cures bound the energy, blur the data or mend the sampler; each has
+#   its price.
 #
 # ## References
 #
-# - O. Chehab, A. Gramfort, A. Hyvärinen (2022). The optimal noise in noise-contrastive learning is not what you think. UAI.
+# - O. Chehab, A. Gramfort, A. Hyvärinen (2022). The optimal noise in noise-contrastive learning is not what you
+#   think. UAI.
 # - Y. Du, I. Mordatch (2019). Implicit generation and modeling with energy-based models. NeurIPS.
-# - W. Grathwohl, K. Swersky, M. Hashemi, D. Duvenaud, C. Maddison (2021). Oops I took a gradient: scalable sampling for
-#   discrete distributions. ICML.
-# - M. Gutmann, A. Hyvärinen (2010). Noise-contrastive estimation: a new estimation principle for unnormalized statistical
-#   models. AISTATS.
+# - W. Grathwohl, K. Swersky, M. Hashemi, D. Duvenaud, C. Maddison (2021). Oops I took a gradient: scalable
+#   sampling for discrete distributions. ICML.
+# - M. Gutmann, A. Hyvärinen (2010). Noise-contrastive estimation: a new estimation principle for unnormalized
+#   statistical models. AISTATS.
 # - A. Hyvärinen (2005). Estimation of non-normalized statistical models by score matching. JMLR 6.
 # - K. Murphy (2023). Probabilistic Machine Learning: Advanced Topics. MIT Press.
 # - R. Neal (2001). Annealed importance sampling. Statistics and Computing 11.
 # - Y. Song, S. Ermon (2019). Generative modeling by estimating gradients of the data distribution. NeurIPS.
-# - Y. Song, S. Garg, J. Shi, S. Ermon (2019). Sliced score matching: a scalable approach to density and score estimation. UAI.
+# - Y. Song, S. Garg, J. Shi, S. Ermon (2019). Sliced score matching: a scalable approach to density and score
+#   estimation. UAI.
 # - Y. Song, D. Kingma (2021). How to train your energy-based models. arXiv:2101.03288.
 # - P. Vincent (2011). A connection between score matching and denoising autoencoders. Neural Computation 23.
 # - R. Zhang, X. Liu, Q. Liu (2022). A Langevin-like sampler for discrete distributions. ICML.
