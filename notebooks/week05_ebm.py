@@ -613,6 +613,7 @@ def fit(loss, variables, data, steps, B, rate, seed):
     run()
 
 
+# %% four_losses
 plane, noise_q, c = four.sample(5000, seed), Mixture([1.0], [[0.0, 0.0]], [12.0]), tf.Variable(0.0)
 
 
@@ -757,7 +758,33 @@ def anneal(net, b0, e, betas, x, eps, seed):
 # an average of the weights, as in week 3.
 
 
-# %% train
+# %% adam
+class Adam(tf.Module):
+    """Adam for the variables of net, and a moving average of them; inside a compiled graph, so written out."""
+
+    def __init__(self, net, average, decay):
+        super().__init__()
+        self.net, self.average, self.decay = net, average, decay
+        self.m, self.v = ([tf.Variable(tf.zeros_like(p)) for p in net.variables] for _ in range(2))
+        self.initial = [p.numpy() for p in net.variables]
+
+    def reset(self):
+        """Back to the first weights, without moments."""
+        for p, mean, m, v, value in zip(
+            self.net.variables, self.average.variables, self.m, self.v, self.initial
+        ):
+            for variable, start in [(p, value), (mean, value), (m, 0 * value), (v, 0 * value)]:
+                variable.assign(start)
+
+    def step(self, gradients, rate):
+        """One step down, gradients in the order of net.variables."""
+        for p, mean, m, v, g in zip(self.net.variables, self.average.variables, self.m, self.v, gradients):
+            m.assign(0.9 * m + 0.1 * g)
+            v.assign(0.99 * v + 0.01 * g**2)
+            p.assign_sub(rate * m / (tf.sqrt(v) + 1e-4))
+            mean.assign_add((1 - self.decay) * (p - mean))
+
+
 def spectral_norm(W, rounds=8):
     """W: (n, m) → its largest singular value, by power iteration."""
     u = tf.ones([W.shape[1]])
@@ -767,95 +794,75 @@ def spectral_norm(W, rounds=8):
     return tf.norm(tf.linalg.matvec(W, u))
 
 
+# %% train
 class Trainer(tf.Module):
     """Maximum likelihood for an Energy on {0,1}^D; the buffer's images (M, D) are the model's samples."""
 
     def __init__(self, net, b0, M, B, moved, k, eps, decay):
         super().__init__()
         self.net, self.average, self.b0 = net, Energy(*net.W[0].shape), b0
-        self.B, self.moved, self.k, self.eps, self.decay = B, moved, k, eps, decay
-        self.buffer = tf.Variable(tf.zeros([M, len(b0)]))
-        self.adam = [[tf.Variable(tf.zeros_like(v)) for v in net.trainable_variables] for _ in range(2)]
-        self.initial = [v.numpy() for v in net.variables]
+        self.B, self.moved, self.k, self.eps = B, moved, k, eps
+        self.buffer, self.adam = tf.Variable(tf.zeros([M, len(b0)])), Adam(net, self.average, decay)
 
-    def reset(self, seed):
-        """Back to the network's first weights and a buffer of noise."""
-        for parameter, mean, value in zip(self.net.variables, self.average.variables, self.initial):
-            parameter.assign(value)
-            mean.assign(value)
-        for moment in [*self.adam[0], *self.adam[1]]:
-            moment.assign(tf.zeros_like(moment))
-        noise = np.random.default_rng(seed).random(self.buffer.shape)
-        self.buffer.assign(tf.cast(noise < tf.sigmoid(self.b0), tf.float32))
-
-    def samples(self, first, seed, adjusted, keep):
+    def samples(self, first, key, adjusted, keep):
         """Move images first, …, first + moved − 1 of the buffer by k Langevin steps → (moved, D)."""
         x = tf.slice(self.buffer, [first, 0], [self.moved, len(self.b0)])
-        noise = tf.cast(Draws(seed, 0).uniform(tf.shape(x)) < tf.sigmoid(self.b0), tf.float32)
+        noise = tf.cast(Draws(key, 0).uniform(tf.shape(x)) < tf.sigmoid(self.b0), tf.float32)
         x = tf.where(keep, x, noise)
         f, g = value_and_gradient(self.net.f, x)
         for t in tf.range(1, self.k + 1):
-            x, f, g = discrete_step(self.net, self.b0, 0.0, 1.0, x, f, g, self.eps, Draws(seed, t), adjusted)
-        self.buffer.assign(
-            tf.tensor_scatter_nd_update(self.buffer, (first + tf.range(self.moved))[:, None], x)
-        )
+            x, f, g = discrete_step(self.net, self.b0, 0.0, 1.0, x, f, g, self.eps, Draws(key, t), adjusted)
+        rows = first + tf.range(self.moved)
+        self.buffer.assign(tf.tensor_scatter_nd_update(self.buffer, rows[:, None], x))
         return x
 
-    def update(self, gradients, rate):
-        """One step of Adam, and of the average of the weights."""
-        for p, g, m, v, mean in zip(
-            self.net.trainable_variables, gradients, *self.adam, self.average.trainable_variables
-        ):
-            m.assign(0.9 * m + 0.1 * g)
-            v.assign(0.99 * v + 0.01 * g**2)
-            p.assign_sub(rate * m / (tf.sqrt(v) + 1e-4))
-            mean.assign_add((1 - self.decay) * (p - mean))
-
     @tf.function(jit_compile=True)
-    def epoch(self, data, rates, seed, flip, penalty, limit, adjusted, keep):
-        """One pass over data (N, D), one rate a step → the gap E[f(data)] − E[f(samples)], mean of the steps (nats)."""
+    def epoch(self, data, rates, key, flip, penalty, limit, adjusted, keep):
+        """One pass over data (N, D), one rate a step → the gap E[f(data)] − E[f(samples)], its mean (nats)."""
         net, total = self.net, 0.0
-        order = tf.argsort(Draws(seed, 0).uniform([len(data)]))
+        order = tf.argsort(Draws(key, 0).uniform([len(data)]))
         for i in tf.range(len(rates)):
             x = tf.gather(data, tf.slice(order, [i * self.B], [self.B]))
-            key = seed + 1 + i
-            x = tf.abs(x - tf.cast(Draws(key, self.k + 1).uniform(tf.shape(x)) < flip, tf.float32))
-            y = self.samples((i * self.moved) % len(self.buffer), key, adjusted, keep)
+            flips = Draws(key + 1 + i, self.k + 1).uniform(tf.shape(x)) < flip
+            x = tf.abs(x - tf.cast(flips, tf.float32))
+            y = self.samples((i * self.moved) % len(self.buffer), key + 1 + i, adjusted, keep)
             with tf.GradientTape() as tape:
                 f_data, f_model = net.f(x), net.f(y)
                 gap = tf.reduce_mean(f_data) - tf.reduce_mean(f_model)
                 size = tf.reduce_mean(f_data**2) + tf.reduce_mean(f_model**2)
                 loss = -gap + penalty * size
-            self.update(tape.gradient(loss, net.trainable_variables), rates[i])
+            self.adam.step(tape.gradient(loss, net.variables), rates[i])
             for W in net.W:  # a spectral norm above the limit is scaled back to it
                 W.assign(W * tf.minimum(1.0, limit / spectral_norm(W)))
             total += gap
         return total / float(len(rates))
 
-    def train(
-        self,
-        data,
-        epochs,
-        rates,
-        seed,
-        flip=0.01,
-        penalty=0.0,
-        limit=1e6,
-        adjusted=True,
-        keep=True,
-        monitor=None,
-    ):
-        """rates: one for each step; monitor: called after each epoch → the gap after each epoch (epochs,)."""
-        self.reset(seed)
-        gaps, settings = [], [tf.constant(s) for s in (flip, penalty, limit, adjusted, keep)]
-        for n, part in enumerate(
-            tqdm(np.array_split(np.float32(rates), epochs), desc="energy network", unit="epoch")
-        ):
-            key = tf.constant(10_000 * (1000 * seed + n) % 2**30, tf.int32)
-            gaps.append(float(self.epoch(data, tf.constant(part), key, *settings)))
-            if monitor is not None:
-                monitor(self)
-        return np.array(gaps)
+
+# %% run
+def train(
+    trainer,
+    data,
+    epochs,
+    rates,
+    seed,
+    flip=0.01,
+    penalty=0.0,
+    limit=1e6,
+    adjusted=True,
+    keep=True,
+    monitor=None,
+):
+    """One rate a step; starts afresh; calls monitor() after each epoch → the gap of each epoch (epochs,)."""
+    trainer.adam.reset()
+    noise = np.random.default_rng(seed).random(trainer.buffer.shape)
+    trainer.buffer.assign(tf.cast(noise < tf.sigmoid(trainer.b0), tf.float32))
+    gaps, settings = [], [tf.constant(s) for s in (flip, penalty, limit, adjusted, keep)]
+    for n, part in enumerate(tqdm(np.split(np.float32(rates), epochs), desc="energy network", unit="epoch")):
+        key = tf.constant(10_000 * (1000 * seed + n) % 2**30, tf.int32)
+        gaps.append(float(trainer.epoch(data, tf.constant(part), key, *settings)))
+        if monitor is not None:
+            monitor()
+    return np.array(gaps)
 
 
 # %% [markdown] coarse_text
@@ -903,6 +910,7 @@ def coarsen(images):
     return (blocks.mean(axis=(2, 4)) >= 0.5).reshape(-1, 16).astype(np.float32)
 
 
+# %% coarse
 # Grey images are binarised once; images of 0 and 1 stay as they are.
 fresh = np.random.default_rng(seed)
 parts = {
@@ -912,7 +920,7 @@ parts = {
 coarse, coarse_b0 = coarsen(parts["train"][:1197]), log_odds(coarsen(parts["train"][:1197]))
 small = Trainer(Energy(16, 32, coarse_b0, seed=seed), coarse_b0, 100, 50, 100, 5, 0.3, 0.98)
 falling = 0.005 * (1 - np.arange(20 * 23) / (20 * 23))
-small.train(tf.constant(coarse), 20, falling, seed)
+train(small, tf.constant(coarse), 20, falling, seed)
 
 all_coarse = all_states(16)
 exact_log_z = float(tf.reduce_logsumexp(tf.cast(small.average.f(all_coarse), tf.float64)))
@@ -952,7 +960,7 @@ trainer = Trainer(
     Energy(D, width, b0, seed=seed), b0, chains, batch_size, moved, mcmc_steps, step_size, averaging
 )
 start = time.perf_counter()
-trainer.train(train_images, epochs, rates, seed)
+train(trainer, train_images, epochs, rates, seed)
 train_seconds = time.perf_counter() - start
 
 net, none = trainer.average, tf.zeros([400, D])
@@ -1063,6 +1071,7 @@ def bernoulli_mixture(x, K, steps, seed):
     return lambda x: logsumexp(log_joint(x), axis=1)
 
 
+# %% anomalies
 draw, (height, across) = np.random.default_rng(seed), digits.shape
 stripes = np.tile(draw.random((400, 1, across)) < 0.4, (1, height, 1))
 stripes[200:] = np.tile(draw.random((200, height, 1)) < 0.4, (1, 1, across))
@@ -1142,13 +1151,13 @@ curves = {}
 for name, change in variants.items():
     curves[name] = []
 
-    def watch(trainer, curve=curves[name]):
-        exact = tf.reduce_logsumexp(tf.cast(trainer.net.f(all_coarse), tf.float64))
-        curve.append(best - float(tf.reduce_mean(trainer.net.f(coarse))) + float(exact))
+    def watch(curve=curves[name]):
+        exact = tf.reduce_logsumexp(tf.cast(small.net.f(all_coarse), tf.float64))
+        curve.append(best - float(tf.reduce_mean(small.net.f(coarse))) + float(exact))
 
     settings = {"rate": 0.05, "flip": 0.0, "adjusted": False} | change
     rates = np.full(20 * 23, settings.pop("rate"))
-    gap = small.train(tf.constant(coarse), 20, rates, seed, **settings, monitor=watch)[-1]
+    gap = train(small, tf.constant(coarse), 20, rates, seed, **settings, monitor=watch)[-1]
     largest = float(tf.reduce_max(tf.abs(small.net.f(all_coarse))))
     print(f"{name:>28}: KL {curves[name][-1]:8.2f} nats, gap {gap:9.2f}, largest |f| {largest:9.0f}")
 for title, group in [("Fast", list(variants)[:5]), ("With a Metropolis correction", list(variants)[4:])]:

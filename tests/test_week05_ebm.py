@@ -168,12 +168,12 @@ def test_training_finds_the_frequencies_of_patterns(week):
     data = np.array([[1, 0, 1, 1], [0, 1, 0, 0]], np.float32)[[0, 0, 0, 1] * 30]
     b0 = tf.zeros(4)
     trainer = week["Trainer"](week["Energy"](4, 8, seed=1), b0, 100, 20, 100, 10, 1.0, 0.9)
-    gaps = trainer.train(tf.constant(data), 60, 0.02 * (1 - np.arange(360) / 360), 0, flip=0.0)
+    gaps = week["train"](trainer, tf.constant(data), 60, 0.02 * (1 - np.arange(360) / 360), 0, flip=0.0)
     assert len(gaps) == 60 and np.isfinite(gaps).all()
     p, _ = probabilities(trainer.average)
     both = p[0b1011] + p[0b0100]
     assert both > 0.8
     assert 0.6 < p[0b1011] / both < 0.9
     first = trainer.buffer.numpy()
-    trainer.train(tf.constant(data), 60, 0.02 * (1 - np.arange(360) / 360), 0, flip=0.0)
+    week["train"](trainer, tf.constant(data), 60, 0.02 * (1 - np.arange(360) / 360), 0, flip=0.0)
     np.testing.assert_array_equal(first, trainer.buffer.numpy())  # one seed, one result
