@@ -335,8 +335,8 @@ check_polynomial(np.sign(rng.normal(size=400)) + 0.5 * rng.normal(size=400), 4, 
 # %% [markdown] given="denoising_task"
 # ### Gap 4 · Denoising score matching over many noise levels (2 points)
 #
-# One model for all noise levels, an energy $E(x, \sigma)$ that is told the level, is what the diffusion models of
-# week 13 are made from. Each datum $x_b$ of the batch comes with a level $\sigma_b$ and noise $\xi_b \sim
+# One model for all noise levels, which is told the level, is what the diffusion models of week 13 are made from. Here
+# it is an energy $E(x, \sigma)$, in the code `energy(x, sigma)`, with a batch of points and their levels. Each datum $x_b$ of the batch comes with a level $\sigma_b$ and noise $\xi_b \sim
 # \mathcal{N}(0, I)$ of its own. With $\tilde{x}_b = x_b + \sigma_b\, \xi_b$,
 #
 # $$J = \frac{1}{B} \sum_{b=1}^{B} \frac{\sigma_b^{\,r}}{2} \left\lVert s(\tilde{x}_b, \sigma_b) -
