@@ -86,7 +86,7 @@ def nce(f_data, f_noise, log_q_data, log_q_noise, log_z):
 # %% solution="train_energy"
 def train_energy(x_train, seed):
     rng = np.random.default_rng(seed)
-    steps, B, h = 800, 200, 0.2
+    steps, B, h = 400, 200, 0.25
     axis = np.arange(-4, 4.01, h, dtype=np.float32)
     grid = tf.constant(np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2))
     weights = [

@@ -57,11 +57,13 @@ def sliced_loss(f, x, v):
     B, R, D = v.shape
     x = tf.repeat(tf.constant(x), R, axis=0)  # (B R, D), all directions in one pass
     v = tf.reshape(tf.constant(v), (B * R, D))
-    with tf.autodiff.ForwardAccumulator(x, v) as forward, tf.GradientTape() as tape:
-        tape.watch(x)
-        value = f(x)
-        s = tape.gradient(value, x)
-    second = tf.reduce_sum(forward.jvp(s) * v, axis=1)
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            value = f(x)
+        s = inner.gradient(value, x)
+    second = tf.reduce_sum(outer.gradient(s, x, output_gradients=v) * v, axis=1)
     losses = tf.reduce_sum(s**2, axis=1) / 2 + D * second
     return tf.reduce_mean(tf.reshape(losses, (B, R)), axis=1)
 
@@ -85,7 +87,7 @@ def nce(f_data, f_noise, log_q_data, log_q_noise, log_z):
 # %% solution="train_energy"
 def train_energy(x_train, seed):
     generator = tf.random.Generator.from_seed(seed + 1)
-    steps, B, M = 1000, 200, 800
+    steps, B, M = 600, 200, 400
     deviation = 1.3 * tf.math.reduce_std(x_train, axis=0)
     weights = [
         tf.Variable(generator.normal(s) * (s[0] ** -0.5 if len(s) == 2 else 0.0), dtype=tf.float32)
