@@ -1,0 +1,12 @@
+"""p above 1.
+
+Gap: anomaly_p
+"""
+
+
+# %% solution="anomaly_p"
+def anomaly_p(e_normal, e_new):
+    e_normal, e_new = np.asarray(e_normal), np.asarray(e_new)
+    high = (1 + np.sum(e_normal >= e_new[:, None], axis=1)) / (1 + len(e_normal))
+    low = (1 + np.sum(e_normal <= e_new[:, None], axis=1)) / (1 + len(e_normal))
+    return 2 * np.minimum(high, low)

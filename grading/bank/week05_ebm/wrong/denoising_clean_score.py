@@ -1,0 +1,15 @@
+"""The score is taken at the clean point.
+
+Gap: denoising_loss
+"""
+
+
+# %% solution="denoising_loss"
+def denoising_loss(energy, x, sigma, noise, r):
+    noisy = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(noisy)
+        total = tf.reduce_sum(energy(noisy, sigma))
+    score = -tape.gradient(total, noisy)
+    target = -noise / sigma[:, None]
+    return tf.reduce_mean(sigma**r / 2 * tf.reduce_sum((score - target) ** 2, axis=1))

@@ -1,0 +1,15 @@
+"""The weight inside the square.
+
+Gap: denoising_loss
+"""
+
+
+# %% solution="denoising_loss"
+def denoising_loss(energy, x, sigma, noise, r):
+    noisy = tf.convert_to_tensor(x + sigma[:, None] * noise)
+    with tf.GradientTape() as tape:
+        tape.watch(noisy)
+        total = tf.reduce_sum(energy(noisy, sigma))
+    score = -tape.gradient(total, noisy)
+    target = -noise / sigma[:, None]
+    return tf.reduce_mean(tf.reduce_sum((sigma[:, None] ** r * (score - target)) ** 2, axis=1) / 2)

@@ -1,0 +1,15 @@
+"""Ignores the temperature.
+
+Gap: langevin_step
+"""
+
+
+# %% solution="langevin_step"
+def langevin_step(energy, x, L, eps, T, noise):
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(energy(x))
+    gradient = tape.gradient(total, x)  # (B, D)
+    drift = -eps / 2 * gradient @ (L @ L.T)
+    return x + drift + np.sqrt(eps) * noise @ L.T

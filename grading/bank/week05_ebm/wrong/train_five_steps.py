@@ -1,0 +1,42 @@
+"""Far too few steps.
+
+Gap: train_energy
+"""
+
+
+# %% solution="train_energy"
+def train_energy(x_train, seed):
+    rng = np.random.default_rng(seed)
+    steps, B, nu = 5, 200, 4
+    mean, covariance = x_train.mean(axis=0), 1.5 * np.cov(x_train.T)
+    precision, log_det = np.linalg.inv(covariance), np.linalg.slogdet(2 * np.pi * covariance)[1]
+
+    def log_q(x):
+        return -0.5 * np.sum((x - mean) @ precision * (x - mean), axis=1) - 0.5 * log_det
+
+    noise = rng.multivariate_normal(mean, covariance, size=20 * len(x_train)).astype(np.float32)
+    data, log_q_data = tf.constant(x_train), tf.constant(log_q(x_train), tf.float32)
+    noise, log_q_noise = tf.constant(noise), tf.constant(log_q(noise), tf.float32)
+    start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
+    weights = [tf.Variable(w.astype(np.float32)) for w in start]
+    variables = [*weights, log_z := tf.Variable(0.0)]
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.02, steps))
+    optimizer.build(variables)
+
+    @tf.function
+    def step(i, j):
+        with tf.GradientTape() as tape:
+            delta_data = (
+                -energy_net(tf.gather(data, i), weights) - log_z - tf.gather(log_q_data, i) - np.log(nu)
+            )
+            delta_noise = (
+                -energy_net(tf.gather(noise, j), weights) - log_z - tf.gather(log_q_noise, j) - np.log(nu)
+            )
+            loss = tf.reduce_mean(tf.nn.softplus(-delta_data)) + nu * tf.reduce_mean(
+                tf.nn.softplus(delta_noise)
+            )
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+    for _ in range(steps):
+        step(tf.constant(rng.integers(len(data), size=B)), tf.constant(rng.integers(len(noise), size=nu * B)))
+    return [w.numpy() for w in weights]

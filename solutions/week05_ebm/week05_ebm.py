@@ -1,0 +1,834 @@
+# %% [markdown] given="title"
+# # Week 5 · Exercise: Steps, scores and energies in other forms
+#
+# {{colab}}
+#
+# The preparation moved points by plain Langevin steps, and trained energies by three kinds of score matching
+# and by noise-contrastive estimation. Here each of these comes back in a form that you have not seen:
+#
+# - Langevin steps with a **preconditioner** and a **temperature**, and their Metropolis correction;
+# - score matching **solved in closed form**, with **a noise level for each sample**, and with directions from
+#   the **unit sphere**;
+# - noise-contrastive estimation with **several noise samples** for each datum, and a model of your own that is
+#   judged by its *exact* likelihood;
+# - **p-values** that turn an energy into an alarm, without its normaliser.
+#
+# **20 points, about 3 hours.** Eight gaps are graded automatically (18 points), a question by a person (2
+# points).
+#
+# ## How it works
+#
+# - Write your answer where it says `raise NotImplementedError`. Keep the names and arguments of the
+#   functions.
+# - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on
+#   other inputs.
+# - All arrays arrive as NumPy `float32`. Return NumPy arrays or TensorFlow tensors, in `float32` or
+#   `float64`, as you like. Do not change the arrays that come in.
+# - Where randomness is needed, you are given the random numbers, or an integer `seed`, on which your result
+#   may depend.
+# - Some functions get an energy as an argument. It is a Python function that computes with TensorFlow: it takes
+#   a batch of points, a tensor of shape (B, D), and returns a tensor of shape (B,). Differentiate it with
+#   `tf.GradientTape`; first turn the points into a tensor by `tf.convert_to_tensor(x)`, and `watch` it.
+# - Each gap is tested on its own, from given values. If your answer calls your function from an earlier gap,
+#   make that one pass first.
+#
+# **Letters and signs:** B batch, D dimensions, points are rows. $E$ is an energy and $p(x) \propto e^{-E(x)}$,
+# so low energy means high probability. The score is $s(x) = \nabla_x \log p(x) = -\nabla_x E(x)$. Where $f =
+# -E$ is used instead, it is said.
+
+# %% setup
+
+# %% given="imports"
+import numpy as np
+import tensorflow as tf
+from scipy.special import logsumexp
+
+from utils import datasets, stattests
+
+# %% [markdown] given="bowl_text"
+# This energy is given. The tests use it with several $A$ and $k$, and you may use it to check yourself:
+#
+# $$E(x) = \tfrac{1}{2}\, x^\top A x + \tfrac{1}{4} \sum_i k_i x_i^4, \qquad A \text{ symmetric}.$$
+
+
+# %% given="bowl"
+def bowl(x, A, k):
+    """x: (B, D), A: (D, D), k: (D,) → energies (B,), computed by TensorFlow."""
+    A, k = tf.cast(A, x.dtype), tf.cast(k, x.dtype)
+    return tf.reduce_sum(tf.matmul(x, A) * x, axis=1) / 2 + tf.reduce_sum(k * x**4, axis=1) / 4
+
+
+# %% [markdown] given="langevin_task"
+# ## 1 · Langevin steps
+#
+# ### Gap 1 · A step with preconditioner and temperature (2 points)
+#
+# In a valley that is narrow in one direction and long in another, the narrow direction limits the step size,
+# and the chain creeps along the long one. A **preconditioner** cures this: with an invertible lower triangular
+# matrix $L$ (D, D) and $P = L L^\top$, the step
+#
+# $$x' = x - \frac{\varepsilon}{2}\, P\, \nabla_x E(x) + \sqrt{\varepsilon T}\, L\, \xi, \qquad
+# \xi \sim \mathcal{N}(0, I),$$
+#
+# samples, up to the bias of the step size, from $p(x) \propto e^{-E(x) / T}$ with the **temperature** $T$,
+# whatever $L$ is. The same $L$ must stand in both places. With $L = I$ and $T = 1$ this is the preparation's
+# step.
+#
+# The equation is for one point, a column. In the batch points and noise are rows. The noise $\xi$ is given.
+#
+# <details><summary>Hint</summary>
+#
+# The gradient of the *sum* of the energies of a batch holds the gradient of each point in its row, since no
+# energy depends on another point. If $g$ is a row, the transpose of $P g^\top$ is $g P^\top$, and likewise for
+# $L$; only one of the two matrices is symmetric.
+# </details>
+
+
+# %% solution="langevin_step"
+def langevin_step(energy, x, L, eps, T, noise):
+    """energy: (B, D) → (B,); x: (B, D), L: (D, D), eps and T: numbers, noise: (B, D) → the new x (B, D)."""
+    ### BEGIN SOLUTION
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(energy(x))
+    gradient = tape.gradient(total, x)  # (B, D)
+    drift = -eps / 2 * gradient @ (L @ L.T)
+    return x + drift + np.sqrt(eps * T) * noise @ L.T
+    ### END SOLUTION
+
+
+# %% test="langevin_step" points=2
+def step_energy(x):
+    return bowl(x, STEP["A"], STEP["k"])
+
+
+def check_langevin(rng, B, D, eps, T, plain=False):
+    """Compare with the gradient in closed form, A x + k x³."""
+    global STEP
+    root = rng.normal(size=(D, D))
+    STEP = {"A": root @ root.T / D + np.eye(D), "k": rng.uniform(0.2, 0.6, size=D)}
+    L = np.eye(D) if plain else np.tril(rng.normal(0, 0.5, size=(D, D))) + np.eye(D)
+    x, noise, L = (z.astype(np.float32) for z in (rng.normal(size=(B, D)), rng.normal(size=(B, D)), L))
+    gradient = x.astype(float) @ STEP["A"] + STEP["k"] * x.astype(float) ** 3
+    exact = x - eps / 2 * gradient @ L @ L.T + np.sqrt(eps * T) * noise @ L.T
+    stattests.assert_close(
+        f"the step with eps = {eps:.2f}, T = {T:.2f}" + (", L = I" if plain else ""),
+        langevin_step(step_energy, x, L, eps, T, noise),
+        exact,
+        rtol=1e-3,
+        atol=1e-3,
+        hint="Does it go down in energy, with half of eps? Is it L ξ for each row, and P = L Lᵀ in the drift only?",
+    )
+
+
+check_langevin(np.random.default_rng(0), B=5, D=2, eps=0.1, T=1.0, plain=True)
+check_langevin(np.random.default_rng(1), B=4, D=3, eps=0.5, T=0.25)
+### BEGIN HIDDEN TESTS
+# Other energies, sizes, preconditioners, step sizes and temperatures.
+rng = stattests.grading_rng("langevin_step")
+check_langevin(rng, B=7, D=3, eps=float(rng.uniform(0.05, 0.2)), T=1.0, plain=True)
+check_langevin(rng, B=6, D=4, eps=float(rng.uniform(0.2, 0.4)), T=float(rng.uniform(1.5, 3)))
+check_langevin(rng, B=1, D=2, eps=float(rng.uniform(0.5, 0.8)), T=float(rng.uniform(0.1, 0.5)))
+### END HIDDEN TESTS
+
+# %% [markdown] given="mala_task"
+# ### Gap 2 · The Metropolis correction (3 points)
+#
+# A finite step leaves $e^{-E/T}$ only nearly unchanged. The Metropolis–Hastings rule removes the bias. The step
+# of gap 1 becomes a *proposal* $y$, with the density
+#
+# $$q(y \mid x) = \mathcal{N}\left(y;\; x - \frac{\varepsilon}{2} P\, \nabla E(x),\; \varepsilon T P\right),$$
+#
+# and it is accepted if $u < a$, where $u$ is uniform on (0, 1) and
+#
+# $$a = \min\left(1,\; \frac{e^{-E(y)/T}\; q(x \mid y)}{e^{-E(x)/T}\; q(y \mid x)}\right).$$
+#
+# Else the chain stays at $x$. Each row is a chain of its own: some are accepted, others stay. Noise and uniform
+# numbers are given. Note that $q(x \mid y)$ uses the gradient at $y$: the proposal is not symmetric, and
+# without the two $q$ the result is wrong.
+#
+# Compute with logarithms: a single exponential of an energy may overflow.
+#
+# <details><summary>Hint</summary>
+#
+# The determinants of the two Gaussians are equal and cancel. What remains is minus half a squared length. For
+# $q(y \mid x)$ it is that of $\xi$ itself. For $q(x \mid y)$ it is that of the noise that would lead back:
+# $L^{-1} \left(x - y + \frac{\varepsilon}{2} P\, \nabla E(y)\right) / \sqrt{\varepsilon T}$.
+# `np.linalg.solve(L, columns)` applies $L^{-1}$ to columns.
+# </details>
+
+
+# %% solution="mala_step"
+def mala_step(energy, x, L, eps, T, noise, u):
+    """As gap 1, and u: (B,) in (0, 1) → the new x (B, D) and whether each proposal was accepted (B,), bool."""
+    ### BEGIN SOLUTION
+    P = L @ L.T
+
+    def energy_and_gradient(x):
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            e = energy(x)
+        return e.numpy(), tape.gradient(e, x).numpy()
+
+    e_x, g_x = energy_and_gradient(x)
+    y = x - eps / 2 * g_x @ P + np.sqrt(eps * T) * noise @ L.T
+    e_y, g_y = energy_and_gradient(y)
+    back = np.linalg.solve(L, (x - y + eps / 2 * g_y @ P).T).T / np.sqrt(eps * T)
+    log_q_yx = -0.5 * np.sum(noise**2, axis=1)
+    log_q_xy = -0.5 * np.sum(back**2, axis=1)
+    log_a = (e_x - e_y) / T + log_q_xy - log_q_yx
+    accepted = np.log(u) < log_a
+    return np.where(accepted[:, None], y, x), accepted
+    ### END SOLUTION
+
+
+# %% test="mala_step" points=3
+def mala_energy(x):
+    return bowl(x, MALA["A"], MALA["k"]) + MALA["constant"]
+
+
+def check_mala(rng, B, D, eps, T, plain=False, constant=0.0):
+    """Exact acceptance probabilities; each u lies 15 % above or below its own, so that rounding does not matter."""
+    global MALA
+    root = rng.normal(size=(D, D))
+    A, k = root @ root.T / D + 0.5 * np.eye(D), rng.uniform(0.1, 0.3, size=D)
+    MALA = {"A": A, "k": k, "constant": constant}
+    L = (
+        np.eye(D)
+        if plain
+        else np.tril(rng.normal(0, 0.4, size=(D, D)), -1) + np.diag(rng.uniform(0.7, 1.3, size=D))
+    )
+    x, noise, L = (z.astype(np.float32) for z in (rng.normal(size=(B, D)), rng.normal(size=(B, D)), L))
+    P = L.astype(float) @ L.T
+
+    def step(x):  # where the drift leads
+        return x - eps / 2 * (x @ A + k * x**3) @ P
+
+    def log_target(x):
+        return -(np.sum(x @ A * x, axis=1) / 2 + k @ (x**4).T / 4) / T
+
+    def log_q(to, start):
+        away = to - step(start)
+        return -np.sum(away @ np.linalg.inv(eps * T * P) * away, axis=1) / 2
+
+    y = step(x.astype(float)) + np.sqrt(eps * T) * noise @ L.T
+    log_a = np.minimum(log_target(y) + log_q(x, y) - log_target(x.astype(float)) - log_q(y, x), 0)
+    a = np.exp(np.maximum(log_a, -12))
+    below = np.where(np.arange(B) % 2 == 0, True, a > 0.8)  # is u to lie below a?
+    u = np.where(below, 0.85 * a, 1.15 * a).astype(np.float32)
+    right = below & (log_a > -12)
+    answer = mala_step(mala_energy, x.copy(), L.copy(), eps, T, noise.copy(), u.copy())
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, (
+        "return two arrays: the new x, and which proposals were accepted"
+    )
+    new, accepted = stattests.assert_array("the new x", answer[0], (B, D)), answer[1]
+    accepted = stattests.assert_array("accepted", accepted, (B,)).astype(float)
+    assert np.isin(accepted, (0, 1)).all(), "accepted has other values than True and False"
+    what = f"eps = {eps:.2f}, T = {T:.2f}" + (", L = I" if plain else "")
+    if (wrong := np.flatnonzero(accepted != right)).size:
+        i = wrong[0]
+        raise AssertionError(
+            f"with {what}: {wrong.size} of {B} decisions are wrong. Chain {i} has a = {a[i]:.4g} and u = {u[i]:.4g}, so its "
+            f"proposal must be {'accepted' if right[i] else 'rejected'}. Check the sign of the energies, T, and which way "
+            "each q goes: q(x | y) starts at y and stands above the line."
+        )
+    stay = accepted == 0
+    stattests.assert_close("x of the rejected chains", new[stay], x[stay], hint="They stay where they are.")
+    stattests.assert_close("x of the accepted chains", new[~stay], y[~stay], rtol=1e-3, atol=1e-3)
+
+
+check_mala(np.random.default_rng(0), B=40, D=2, eps=0.5, T=1.0, plain=True)
+check_mala(np.random.default_rng(1), B=40, D=3, eps=0.8, T=0.5)
+### BEGIN HIDDEN TESTS
+# Other energies, sizes, preconditioners, step sizes and temperatures; a constant in the energy, which changes nothing.
+rng = stattests.grading_rng("mala_step")
+check_mala(rng, B=60, D=3, eps=float(rng.uniform(0.4, 0.6)), T=1.0, plain=True)
+check_mala(rng, B=60, D=4, eps=float(rng.uniform(0.5, 0.8)), T=float(rng.uniform(1.5, 2.5)))
+check_mala(rng, B=60, D=2, eps=float(rng.uniform(0.8, 1.2)), T=float(rng.uniform(0.3, 0.6)), constant=-200.0)
+### END HIDDEN TESTS
+
+# %% [markdown] given="polynomial_task"
+# ## 2 · Score matching
+#
+# ### Gap 3 · Explicit score matching in closed form (2 points)
+#
+# For numbers $x$ and an energy that is a polynomial, $E_\theta(x) = \sum_{k=1}^{K} \theta_k x^k$, the
+# normaliser has no closed form if $K > 2$, so maximum likelihood needs numerical integration or sampling. Score
+# matching needs neither. Its objective
+#
+# $$J(\theta) = \frac{1}{N} \sum_{n=1}^{N} \left( \tfrac{1}{2}\, s_\theta(x_n)^2 + s_\theta'(x_n) \right),
+# \qquad s_\theta(x) = -E_\theta'(x),$$
+#
+# is quadratic in $\theta$, $J(\theta) = \frac{1}{2} \theta^\top M \theta - r^\top \theta$. Find $M$ and $r$ on paper, and
+# return the $\theta$ that makes $J$ smallest. There is no $\theta_0$: a constant has no score.
+#
+# <details><summary>Hint</summary>
+#
+# $M_{kl}$ is the mean of a product of two derivatives, that of $x^k$ and that of $x^l$. Check with $K = 2$: the result
+# must be the Gaussian with the mean and the variance of the data.
+# </details>
+
+
+# %% solution="fit_polynomial"
+def fit_polynomial(x, K):
+    """x: (N,), K: int, 2 or more → theta (K,) = theta_1 … theta_K, the minimum of J."""
+    ### BEGIN SOLUTION
+    x = x.astype(float)[:, None]  # (N, 1)
+    k = np.arange(1, K + 1)
+    first = k * x ** (k - 1)  # (N, K), the derivatives of x^k
+    second = k * (k - 1) * x ** np.maximum(k - 2, 0)  # (N, K)
+    M = first.T @ first / len(x)
+    r = second.mean(axis=0)
+    return np.linalg.solve(M, r)
+    ### END SOLUTION
+
+
+# %% test="fit_polynomial" points=2
+def minimum_of_J(x, K):
+    """The minimum by probing: J is computed from its definition, with polynomials as objects, at e_k and e_k + e_l."""
+
+    def J(theta):
+        score = -np.polynomial.Polynomial([0, *theta]).deriv()
+        return np.mean(score(x) ** 2 / 2 + score.deriv()(x))
+
+    unit, M = np.eye(K), np.zeros((K, K))
+    alone = np.array([J(e) for e in unit])
+    for k in range(K):
+        for j in range(k + 1):
+            M[k, j] = M[j, k] = J(unit[k] + unit[j]) - alone[k] - alone[j]
+    return np.linalg.solve(M, np.diag(M) / 2 - alone)
+
+
+def check_polynomial(x, K, what):
+    x = x.astype(np.float32)
+    stattests.assert_close(
+        f"theta for {what}, K = {K}",
+        fit_polynomial(x.copy(), K),
+        minimum_of_J(x.astype(float), K),
+        rtol=2e-2,
+        atol=2e-2,
+        hint="Is the score minus the derivative of the energy? J has its minimum where M theta = r.",
+    )
+
+
+def sample_of(energy, N):
+    """N points spread like the density e^(−energy) on [−4, 4]: its quantiles."""
+    grid = np.linspace(-4, 4, 8001)
+    cumulative = np.cumsum(np.exp(-energy(grid)))
+    return np.interp((np.arange(N) + 0.5) / N, cumulative / cumulative[-1], grid)
+
+
+check_polynomial(np.random.default_rng(0).normal(1.0, 0.5, size=200), 2, "a Gaussian sample")
+double_well = sample_of(lambda x: 0.2 * x - x**2 + x**4 / 4, N=5000)
+check_polynomial(double_well, 4, "a double well")
+print("a double well, theta = 0.2, −1, 0, 0.25; found:", np.round(fit_polynomial(double_well, 4), 3))
+### BEGIN HIDDEN TESTS
+# Other samples and degrees.
+rng = stattests.grading_rng("fit_polynomial")
+check_polynomial(rng.normal(rng.uniform(-1, 1), rng.uniform(0.5, 1.5), size=100), 2, "a Gaussian sample")
+check_polynomial(rng.uniform(-1.5, 1.5, size=300) + 0.2, 3, "a uniform sample")
+check_polynomial(np.sign(rng.normal(size=400)) + 0.5 * rng.normal(size=400), 4, "a sample with two peaks")
+### END HIDDEN TESTS
+
+# %% [markdown] given="denoising_task"
+# ### Gap 4 · Denoising score matching over many noise levels (2 points)
+#
+# One model for all noise levels, which is told the level, is what the diffusion models of week 13 are made from. Here
+# it is an energy $E(x, \sigma)$, in the code `energy(x, sigma)`, with a batch of points and their levels. Each datum $x_b$ of the batch comes with a level $\sigma_b$ and noise $\xi_b \sim
+# \mathcal{N}(0, I)$ of its own. With $\tilde{x}_b = x_b + \sigma_b\, \xi_b$,
+#
+# $$J = \frac{1}{B} \sum_{b=1}^{B} \frac{\sigma_b^{\,r}}{2} \left\lVert s(\tilde{x}_b, \sigma_b) -
+# \nabla_{\tilde{x}_b} \log \mathcal{N}(\tilde{x}_b;\, x_b,\, \sigma_b^2 I) \right\rVert^2,
+# \qquad s(x, \sigma) = -\nabla_x E(x, \sigma).$$
+#
+# The exponent $r$ of the weight is an argument. (With $r = 0$ the smallest levels drown all others, since the target is
+# of size $1/\sigma$; with $r = 2$ all levels count about alike.) Work out the target on paper and return $J$.
+#
+# <details><summary>Hint</summary>
+#
+# Expressed by $\xi_b$ and $\sigma_b$ the target is short. $\sigma$ has the shape (B,), the points (B, D): where both
+# meet, write `sigma[:, None]`. A weight stands outside the square.
+# </details>
+
+
+# %% solution="denoising_loss"
+def denoising_loss(energy, x, sigma, noise, r):
+    """energy: a function of x (B, D) and sigma (B,) → (B,); x and noise: (B, D), sigma: (B,), r: number → J, a number."""
+    ### BEGIN SOLUTION
+    noisy = tf.convert_to_tensor(x + sigma[:, None] * noise)
+    with tf.GradientTape() as tape:
+        tape.watch(noisy)
+        total = tf.reduce_sum(energy(noisy, sigma))
+    score = -tape.gradient(total, noisy)
+    target = -noise / sigma[:, None]
+    return tf.reduce_mean(sigma**r / 2 * tf.reduce_sum((score - target) ** 2, axis=1))
+    ### END SOLUTION
+
+
+# %% test="denoising_loss" points=2
+def blurred_energy(x, sigma):
+    """Gaussian data, blurred, and a ripple: Σ_i (x_i − m_i)² / (2 (s² + σ²)) + κ σ Σ_i sin x_i."""
+    m, s, kappa = (tf.cast(BLUR[name], x.dtype) for name in ("m", "s", "kappa"))
+    sigma = tf.cast(sigma, x.dtype)
+    ripple = kappa * sigma * tf.reduce_sum(tf.sin(x), axis=1)
+    return tf.reduce_sum((x - m) ** 2, axis=1) / (2 * (s**2 + sigma**2)) + ripple
+
+
+def check_denoising(rng, B, D, r, s, kappa, low=0.05):
+    """Compare with the score in closed form; m is also the datum where s and κ are 0, and then J is 0."""
+    global BLUR
+    BLUR = {"m": rng.normal(size=D), "s": s, "kappa": kappa}
+    x, noise, sigma = rng.normal(size=(B, D)), rng.normal(size=(B, D)), np.exp(rng.uniform(np.log(low), 0, B))
+    if s == 0:
+        x = np.tile(BLUR["m"], (B, 1))
+    x, noise, sigma = (z.astype(np.float32) for z in (x, noise, sigma))
+    noisy = x + sigma[:, None].astype(float) * noise
+    score = -(noisy - BLUR["m"]) / (s**2 + sigma[:, None] ** 2) - kappa * sigma[:, None] * np.cos(noisy)
+    lengths = np.sum((score + noise / sigma[:, None].astype(float)) ** 2, axis=1)
+    exact = np.mean(sigma.astype(float) ** r * lengths) / 2
+    stattests.assert_close(
+        f"J with r = {r}, {B} data in {D} dimensions" + (", the perfect score" if s == 0 == kappa else ""),
+        denoising_loss(blurred_energy, x.copy(), sigma.copy(), noise.copy(), r),
+        exact,
+        rtol=2e-3,
+        atol=1e-3,
+        hint="Is the score taken at the noisy point, a sum over dimensions, a mean over the batch, the target −ξ/σ?",
+    )
+
+
+check_denoising(np.random.default_rng(0), B=3, D=2, r=0, s=1.0, kappa=0.0, low=0.5)
+check_denoising(np.random.default_rng(1), B=5, D=3, r=2, s=0.7, kappa=0.5)
+check_denoising(np.random.default_rng(2), B=4, D=2, r=2, s=0.0, kappa=0.0, low=0.5)
+### BEGIN HIDDEN TESTS
+# Other energies, sizes, noise levels and weights.
+rng = stattests.grading_rng("denoising_loss")
+check_denoising(rng, B=6, D=4, r=2, s=float(rng.uniform(0.5, 1.5)), kappa=1.0)
+check_denoising(rng, B=7, D=7, r=1, s=float(rng.uniform(0.5, 1.5)), kappa=0.7, low=0.3)
+check_denoising(rng, B=1, D=3, r=0, s=float(rng.uniform(0.5, 1.5)), kappa=0.5, low=0.5)
+### END HIDDEN TESTS
+
+# %% [markdown] given="sliced_task"
+# ### Gap 5 · Sliced score matching with directions from the sphere (3 points)
+#
+# Explicit score matching needs the trace of the score's Jacobian, D further derivatives for each point. Sliced score
+# matching replaces it by random directions $v$. Usually these have $\mathbb{E}[v v^\top] = I$. Here they are
+# **uniform on the unit sphere**, $\lVert v \rVert = 1$. And here the network returns $f = -E$, so $s = \nabla f$.
+#
+# For each point $x_b$ there are $R$ directions, `v[b, 0]` to `v[b, R - 1]`. Return for each point
+#
+# $$\ell_b = \tfrac{1}{2} \lVert s(x_b) \rVert^2 + \frac{c}{R} \sum_{m=1}^{R} v_{bm}^\top\, \nabla s(x_b)\, v_{bm},$$
+#
+# with the constant $c$ that makes the expectation over the directions the loss of explicit score matching, $\frac{1}{2}
+# \lVert s \rVert^2 + \operatorname{tr} \nabla s$. Find $c$ first: what is $\mathbb{E}[v_i v_j]$ on the sphere?
+#
+# In high dimensions nobody forms the D × D matrix $\nabla s = \nabla \nabla f$. The product $v^\top \nabla s\, v$ is
+# the derivative of the number $v^\top s(x)$ with respect to $x$, times $v$.
+#
+# <details><summary>Hints</summary>
+#
+# *The constant.* By symmetry $\mathbb{E}[v v^\top]$ is a multiple of $I$. Take the trace on both sides.
+#
+# *The derivatives.* Two tapes, one inside the other. The outer one, which must record how $s$ is computed, gives the
+# derivative of `tf.reduce_sum(s * v[:, m])`. With one pass for each $m$, make the outer tape `persistent=True`, or
+# build both tapes anew in the loop.
+# </details>
+
+
+# %% solution="sliced_loss"
+def sliced_loss(f, x, v):
+    """f: (B, D) → (B,), minus the energy; x: (B, D), v: (B, R, D), each v[b, m] of length 1 → the losses (B,)."""
+    ### BEGIN SOLUTION
+    B, R, D = v.shape
+    x = tf.convert_to_tensor(x)
+    curvature = 0.0
+    for m in range(R):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                total = tf.reduce_sum(f(x))
+            s = inner.gradient(total, x)  # (B, D)
+            along = tf.reduce_sum(s * v[:, m])
+        curvature += tf.reduce_sum(outer.gradient(along, x) * v[:, m], axis=1)  # (B,)
+    return tf.reduce_sum(s**2, axis=1) / 2 + D * curvature / R
+    ### END SOLUTION
+
+
+# %% test="sliced_loss" points=3
+def sliced_f(x):
+    return -bowl(x, SLICED["A"], SLICED["k"])
+
+
+def check_sliced(rng, B, R, D, axes=False):
+    """Compare with score and Hessian in closed form. With the D axes as directions the result is explicit score matching's."""
+    global SLICED
+    A = rng.normal(size=(D, D))
+    SLICED = {"A": A + A.T, "k": rng.normal(size=D)}
+    x = rng.normal(size=(B, D)).astype(np.float32)
+    v = np.tile(np.eye(D), (B, 1, 1)) if axes else rng.normal(size=(B, R, D))
+    v = (v / np.linalg.norm(v, axis=2, keepdims=True)).astype(np.float32)
+    wide = x.astype(float)
+    s = -(wide @ SLICED["A"] + SLICED["k"] * wide**3)
+    hessian = -(
+        SLICED["A"] + np.stack([np.diag(3 * SLICED["k"] * row**2) for row in wide])
+    )  # of f, (B, D, D)
+    if axes:
+        exact = np.sum(s**2, axis=1) / 2 + np.trace(hessian, axis1=1, axis2=2)
+        what = f"the loss with the {D} axes as directions, which is explicit score matching"
+    else:
+        exact = np.sum(s**2, axis=1) / 2 + D * np.einsum("bmi,bij,bmj->b", v, hessian, v) / v.shape[1]
+        what = f"the loss with R = {R}, D = {D}"
+    stattests.assert_close(
+        what,
+        sliced_loss(sliced_f, x.copy(), v.copy()),
+        exact,
+        rtol=2e-3,
+        atol=2e-3,
+        hint="f is minus the energy. Is the constant right for directions of length 1, and the sum over R a mean?",
+    )
+
+
+check_sliced(np.random.default_rng(0), B=4, R=2, D=2, axes=True)
+check_sliced(np.random.default_rng(1), B=5, R=4, D=3)
+### BEGIN HIDDEN TESTS
+# Other energies and sizes; the axes as directions again.
+rng = stattests.grading_rng("sliced_loss")
+check_sliced(rng, B=3, R=5, D=5, axes=True)
+check_sliced(rng, B=6, R=1, D=4)
+check_sliced(rng, B=2, R=7, D=3)
+### END HIDDEN TESTS
+
+# %% [markdown] given="nce_task"
+# ## 3 · Noise-contrastive estimation
+#
+# ### Gap 6 · Several noise samples for each datum (2 points)
+#
+# There are B data, and $M = \nu B$ samples from a known noise density $q$; $\nu$ need not be a whole number. The model
+# is $\log p(x) = f(x) - \log Z$ with $f = -E$, and $\log Z$ is a parameter that is learned like the others. A
+# classifier is to tell data from noise. Before it sees $x$, noise is $\nu$ times as likely as data, so
+#
+# $$P(\text{data} \mid x) = \frac{p(x)}{p(x) + \nu\, q(x)}.$$
+#
+# Its loss is the sum of the negative log-probabilities of the right answer over all $B + M$ points, divided by B:
+#
+# $$J = -\frac{1}{B} \left( \sum_{x \in \text{data}} \log P(\text{data} \mid x) + \sum_{x \in \text{noise}} \log
+# P(\text{noise} \mid x) \right).$$
+#
+# Return $J$ and its derivative with respect to $\log Z$. The values of $f$ and of $\log q$ at the data and at the
+# noise are given. Values of $f$ may be several hundred, where $e^f$ overflows.
+#
+# <details><summary>Hint</summary>
+#
+# $P(\text{data} \mid x)$ is the logistic function of $\Delta = f - \log Z - \log q - \log \nu$. The negative
+# logarithm of a logistic function is `np.logaddexp(0, -Δ)` or `tf.nn.softplus(-Δ)`. Its derivative is simple, too.
+# </details>
+
+
+# %% solution="nce"
+def nce(f_data, f_noise, log_q_data, log_q_noise, log_z):
+    """f_data, log_q_data: (B,), f_noise, log_q_noise: (M,), log_z: number → J and dJ/dlog_z, two numbers."""
+    ### BEGIN SOLUTION
+    B, M = len(f_data), len(f_noise)
+    delta_data = f_data - log_z - log_q_data - np.log(M / B)
+    delta_noise = f_noise - log_z - log_q_noise - np.log(M / B)
+    loss = (np.logaddexp(0, -delta_data).sum() + np.logaddexp(0, delta_noise).sum()) / B
+    # 1 / (1 + e^Δ) and 1 / (1 + e^−Δ) without overflow: the logistic function is (1 + tanh(Δ / 2)) / 2
+    noise_given_data = (1 - np.tanh(delta_data / 2)) / 2
+    data_given_noise = (1 + np.tanh(delta_noise / 2)) / 2
+    return loss, (noise_given_data.sum() - data_given_noise.sum()) / B
+    ### END SOLUTION
+
+
+# %% test="nce" points=2
+def check_nce(f_data, f_noise, log_q_data, log_q_noise, log_z, what):
+    """Compare with the definition, logarithms of p / (p + ν q), and its derivative by differences."""
+    arrays = [np.asarray(z, np.float32) for z in (f_data, f_noise, log_q_data, log_q_noise)]
+    nu = len(arrays[1]) / len(arrays[0])
+    f_data, f_noise, log_q_data, log_q_noise = (z.astype(float) for z in arrays)
+
+    def J(log_z):
+        right_data = f_data - log_z - np.logaddexp(f_data - log_z, np.log(nu) + log_q_data)
+        right_noise = np.log(nu) + log_q_noise - np.logaddexp(f_noise - log_z, np.log(nu) + log_q_noise)
+        return -(right_data.sum() + right_noise.sum()) / len(f_data)
+
+    loss, slope = J(log_z), (J(log_z + 1e-4) - J(log_z - 1e-4)) / 2e-4
+    answer = nce(*arrays, log_z)
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two numbers: J and dJ/dlog_z"
+    hint = f"There are {len(f_data)} data and {len(f_noise)} noise samples, so nu = {nu:.3g}."
+    stattests.assert_close(f"J, {what}", answer[0], loss, rtol=1e-3, atol=1e-3, hint=hint)
+    stattests.assert_close(f"dJ/dlog_z, {what}", answer[1], slope, rtol=1e-3, atol=1e-3, hint=hint)
+
+
+def random_nce(rng, B, M, scale=1.0):
+    return [
+        z.astype(np.float32)
+        for z in (*(scale * rng.normal(size=n) for n in (B, M)), *(rng.normal(-2, 1, size=n) for n in (B, M)))
+    ]
+
+
+def counted_nce(rng, log_z):
+    """Data whose frequencies are the model's probabilities exactly, p = counts / 20, and uniform noise, four times as much."""
+    counts = rng.permutation([2, 3, 4, 5, 6])
+    states = np.repeat(np.arange(5), counts)
+    f = np.log(counts / 20) + log_z
+    return f[states], np.tile(f, 16), np.full(20, -np.log(5)), np.full(80, -np.log(5)), log_z
+
+
+check_nce(*random_nce(np.random.default_rng(0), B=5, M=5), 0.3, "as much noise as data")
+check_nce(*random_nce(np.random.default_rng(1), B=4, M=14), -0.5, "more noise than data")
+at_truth = counted_nce(np.random.default_rng(2), 1.7)
+check_nce(*at_truth, "the true model")
+print(f"at the true log Z the derivative is {float(nce(*[np.float32(z) for z in at_truth])[1]):.6f}")
+check_nce([700.0, -700.0], [650.0, 3.0, -650.0], [0.0, -1.0], [-2.0, 0.0, -1.0], 0.0, "f of several hundred")
+### BEGIN HIDDEN TESTS
+# Other values and sizes, less noise than data, the true model, and values of f of several hundred.
+rng = stattests.grading_rng("nce")
+check_nce(*random_nce(rng, B=6, M=20), float(rng.normal()), "more noise than data")
+check_nce(*random_nce(rng, B=7, M=3), float(rng.normal()), "less noise than data")
+check_nce(*counted_nce(rng, float(rng.normal(0, 2))), "the true model")
+check_nce(*random_nce(rng, B=5, M=9, scale=300.0), float(rng.normal()), "f of several hundred")
+### END HIDDEN TESTS
+
+# %% [markdown] given="train_task"
+# ### Gap 7 · Train an energy (2 points)
+#
+# The network below gives an energy for points in the plane. Train it on the two moons: by noise-contrastive estimation,
+# or by any other way you like. It should take less than 10 seconds; noise from a Gaussian with the data's mean and 1.5
+# times their covariance, $\nu = 4$ and 1,000 steps of Adam with batches of 200 data suffice.
+#
+# You hand over the weights, and the test computes the likelihood. In two dimensions this can be exact: the
+# normaliser is an integral over the square $[-6, 6]^2$, done as a sum over a fine grid (the hidden tests shift that grid
+# at random, and use points that the training has never seen). The model counts as 0 outside the square.
+#
+# You pass with at least **−2.60 nats per point** on the validation part; the threshold leaves room for bad luck. For
+# comparison: the best Gaussian reaches −3.28, the density that the data were drawn from −2.10.
+# Only `seed=0` is judged. More is never wrong.
+#
+# <details><summary>Hint</summary>
+#
+# `tf.Variable`s for the five weights and for $\log Z$, random matrices $W_1$ and $W_2$ of size about $1/\sqrt{\text{number of
+# inputs}}$, zeros for the rest. `tf.nn.softplus` gives both halves of the loss, and
+# `tf.keras.optimizers.Adam(0.02)` with a rate that falls to 0
+# (`tf.keras.optimizers.schedules.CosineDecay(0.02, steps)`) minimises it. Put the step into a `tf.function`. Watch $\log
+# Z$: it must settle.
+# </details>
+
+# %% given="moons"
+moons_train = datasets.toy_2d("moons", 2000, seed=1)  # (2000, 2)
+moons_validation = datasets.toy_2d("moons", 2000, seed=2)
+SHAPES = [(2, 32), (32,), (32, 32), (32,), (32,)]  # of W1, b1, W2, b2, w3
+
+
+def energy_net(x, weights):
+    """x: (B, 2), weights: five arrays or variables, of x's dtype → energies (B,)."""
+    W1, b1, W2, b2, w3 = weights
+    h = tf.tanh(tf.matmul(x, W1) + b1)
+    h = tf.tanh(tf.matmul(h, W2) + b2)
+    return tf.reduce_sum(tf.square(x), axis=1) / 8 + tf.linalg.matvec(h, w3)
+
+
+def exact_log_likelihood(x, weights, spacing=0.05, shift=(0.0, 0.0)):
+    """x: (B, 2) → log p(x) (B,) in nats; Z by the midpoint rule on [−6, 6]², its points moved by `shift`."""
+    weights = [np.asarray(w, float) for w in weights]
+    middle = np.arange(-6 + spacing / 2, 6, spacing)
+    grid = np.stack(np.meshgrid(middle + shift[0], middle + shift[1]), axis=-1).reshape(-1, 2)
+    log_z = logsumexp(-energy_net(grid, weights).numpy()) + 2 * np.log(spacing)
+    return -energy_net(x.astype(float), weights).numpy() - log_z
+
+
+# %% solution="train_energy"
+def train_energy(x_train, seed):
+    """x_train: (N, 2) → a list of five arrays with the shapes SHAPES, the trained weights of energy_net."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(seed)
+    steps, B, nu = 1000, 200, 4
+    mean, covariance = x_train.mean(axis=0), 1.5 * np.cov(x_train.T)
+    precision, log_det = np.linalg.inv(covariance), np.linalg.slogdet(2 * np.pi * covariance)[1]
+
+    def log_q(x):
+        return -0.5 * np.sum((x - mean) @ precision * (x - mean), axis=1) - 0.5 * log_det
+
+    noise = rng.multivariate_normal(mean, covariance, size=20 * len(x_train)).astype(np.float32)
+    data, log_q_data = tf.constant(x_train), tf.constant(log_q(x_train), tf.float32)
+    noise, log_q_noise = tf.constant(noise), tf.constant(log_q(noise), tf.float32)
+    start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
+    weights = [tf.Variable(w.astype(np.float32)) for w in start]
+    variables = [*weights, log_z := tf.Variable(0.0)]
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.02, steps))
+    optimizer.build(variables)
+
+    @tf.function
+    def step(i, j):
+        with tf.GradientTape() as tape:
+            delta_data = (
+                -energy_net(tf.gather(data, i), weights) - log_z - tf.gather(log_q_data, i) - np.log(nu)
+            )
+            delta_noise = (
+                -energy_net(tf.gather(noise, j), weights) - log_z - tf.gather(log_q_noise, j) - np.log(nu)
+            )
+            loss = tf.reduce_mean(tf.nn.softplus(-delta_data)) + nu * tf.reduce_mean(
+                tf.nn.softplus(delta_noise)
+            )
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+
+    for _ in range(steps):
+        step(tf.constant(rng.integers(len(data), size=B)), tf.constant(rng.integers(len(noise), size=nu * B)))
+    return [w.numpy() for w in weights]
+    ### END SOLUTION
+
+
+# %% test="train_energy" points=2
+answer = train_energy(moons_train.copy(), 0)
+assert isinstance(answer, (tuple, list)) and len(answer) == 5, "return five arrays: W1, b1, W2, b2, w3"
+moons_weights = [
+    stattests.assert_array(name, value, shape)
+    for name, value, shape in zip(["W1", "b1", "W2", "b2", "w3"], answer, SHAPES)
+]
+reached = exact_log_likelihood(moons_validation, moons_weights).mean()
+print(f"{reached:.2f} nats per point on the validation part")
+assert reached >= -2.60, (
+    f"{reached:.2f} nats per point reached, at least −2.60 expected. Does the energy go down at the data and up at the noise, "
+    "is log Z learned, does the rate fall to 0?"
+)
+### BEGIN HIDDEN TESTS
+# The likelihood on points that the training has never seen, with another grid, shifted at random.
+# The threshold is empirical: over 60 seeds the reference reaches −2.37 to −2.15 on the validation part and −2.35 to −2.14 on
+# fresh points; the worst minus the range is −2.58 and −2.55.
+rng = stattests.grading_rng("train_energy")
+fresh = datasets.toy_2d("moons", 4000, seed=int(rng.integers(1000, 2**31)))
+held_out = exact_log_likelihood(fresh, moons_weights, 0.04, rng.uniform(-0.02, 0.02, size=2)).mean()
+assert held_out >= -2.60, f"only {held_out:.2f} nats per point on unseen points, at least −2.60 expected"
+### END HIDDEN TESTS
+
+# %% [markdown] given="anomaly_task"
+# ## 4 · Anomalies
+#
+# ### Gap 8 · From an energy to an alarm (2 points)
+#
+# Which energy is suspicious? Without $Z$ its value alone says nothing, and *low* energies can be suspicious as well: an
+# image half-way between a digit and the mean of all digits has a lower energy than nearly all real digits, and is
+# none. So compare with energies $e_1, \dots, e_n$ of normal images that were held out from training, and ask how
+# extreme a new energy $e$ is on either side:
+#
+# $$p_{\text{high}} = \frac{1 + \#\{i : e_i \ge e\}}{1 + n}, \qquad p_{\text{low}} = \frac{1 + \#\{i : e_i \le e\}}{1 +
+# n}, \qquad p = \min\left(1,\; 2 \min(p_{\text{high}},\, p_{\text{low}})\right).$$
+#
+# If the new image is normal, too, all $n + 1$ energies are equally likely to stand in any order. Hence $P(p \le \alpha)
+# \le \alpha$ for every $\alpha$, however bad the energy: who raises an alarm when $p \le 0.05$ has at most 5 % false
+# alarms, on average over the sets of normal images that one might have held out. (This is called conformal prediction.)
+# How many anomalies are found depends on the energy.
+#
+# The test prints what this gives for an energy of the grey digits, a Gaussian fitted to the training part.
+
+
+# %% given="grey_energies"
+def grey_energies():
+    """Energies ½ (x − μ)ᵀ (Σ + 0.01 I)⁻¹ (x − μ) of validation images and of several others: (200,) and four of (400,)."""
+    digits = datasets.digits("grey")
+    train, validation, test = (
+        part.astype(float) / 16 for part in (digits.train, digits.validation, digits.test)
+    )
+    mean, precision = train.mean(axis=0), np.linalg.inv(np.cov(train.T) + 0.01 * np.eye(64))
+    mirrored = test.reshape(-1, 8, 8)[:, :, ::-1].reshape(-1, 64)
+    blurred = (test + mean) / 2  # half-way to the mean image
+    others = {
+        "test images": test,
+        "mirrored": mirrored,
+        "half-way to the mean image": blurred,
+        "negatives": 1 - test,
+    }
+
+    def energy(x):
+        return (np.sum((x - mean) @ precision * (x - mean), axis=1) / 2).astype(np.float32)
+
+    return energy(validation), {name: energy(x) for name, x in others.items()}
+
+
+# %% solution="anomaly_p"
+def anomaly_p(e_normal, e_new):
+    """e_normal: (n,) energies of held-out normal images, e_new: (B,) → p (B,)."""
+    ### BEGIN SOLUTION
+    e_normal, e_new = np.asarray(e_normal), np.asarray(e_new)
+    high = (1 + np.sum(e_normal >= e_new[:, None], axis=1)) / (1 + len(e_normal))
+    low = (1 + np.sum(e_normal <= e_new[:, None], axis=1)) / (1 + len(e_normal))
+    return np.minimum(1, 2 * np.minimum(high, low))
+    ### END SOLUTION
+
+
+# %% test="anomaly_p" points=2
+def check_anomaly(e_normal, e_new, what):
+    """Compare with counting, one new energy at a time."""
+    e_normal, e_new = (np.asarray(e, np.float32) for e in (e_normal, e_new))
+    exact = []
+    for e in e_new:
+        at_least, at_most = sum(other >= e for other in e_normal), sum(other <= e for other in e_normal)
+        exact.append(min(1, 2 * (1 + min(at_least, at_most)) / (1 + len(e_normal))))
+    stattests.assert_close(
+        f"p, {what}",
+        anomaly_p(e_normal.copy(), e_new.copy()),
+        exact,
+        hint=f"There are {len(e_normal)} normal energies. Do ties count on both sides, is the new energy counted itself?",
+    )
+
+
+check_anomaly([1.0, 2.0, 3.0, 4.0], [0.0, 2.5, 9.0], "four normal energies")
+check_anomaly([1.0, 2.0, 2.0, 2.0, 7.0, 3.0], [2.0, 7.0, 1.0], "ties")
+grey_normal, grey_others = grey_energies()
+for name, e_new in grey_others.items():
+    share = np.mean(np.asarray(anomaly_p(grey_normal.copy(), e_new.copy())) <= 0.05)
+    print(
+        f"{name}: an alarm for {share:.1%}, mean energy {e_new.mean():.1f} (normal: {grey_normal.mean():.1f})"
+    )
+### BEGIN HIDDEN TESTS
+# Other energies and numbers, ties, and one constant added to all energies, which changes nothing.
+rng = stattests.grading_rng("anomaly_p")
+check_anomaly(rng.normal(size=30), rng.normal(0, 2, size=20), "thirty normal energies")
+check_anomaly(rng.integers(6, size=25), rng.integers(-1, 7, size=16), "ties")
+check_anomaly(rng.normal(size=3) - 500, rng.normal(size=9) - 500, "energies near −500")
+check_anomaly(rng.gamma(2.0, size=200), rng.gamma(2.0, size=50), "two hundred normal energies")
+### END HIDDEN TESTS
+
+# %% [markdown] given="argue_task"
+# ## 5 · A question to argue (2 points)
+#
+# Someone trains an energy on images. In each update, 60 steps
+#
+# $$x \leftarrow x - 10\, \nabla_x E(x) + 0.005\, \xi, \qquad \xi \sim \mathcal{N}(0, I),$$
+#
+# lead from fresh uniform noise to the images that serve as samples of the model. After training, such samples look
+# like the training images.
+#
+# 1. Compare with the step of gap 1 with $L = I$: which $\varepsilon$ and which temperature $T$ are these? For which
+#    density would this be a Langevin step, and what do 60 such steps amount to?
+# 2. "The samples look right, so $e^{-E}/Z$ is close to the distribution of the data." What has training really
+#    achieved? What would you expect to see after 10,000 steps instead of 60?
+# 3. The energy is used in gap 8 with images held out from training. Is the rate of false alarms right? Are
+#    anomalies found?
+#
+# Answer in about 150 words.
+
+# %% [markdown] argue="argue_temperature" points=2
+# ### BEGIN SOLUTION
+# 1. $\varepsilon / 2 = 10$, so $\varepsilon = 20$; $\sqrt{20\, T} = 0.005$, so $T = 1.25 \cdot 10^{-6}$. It would be
+#    a Langevin step for $e^{-E/T} = e^{-800{,}000\, E}$. At that temperature the noise hardly counts: the 60 steps are
+#    gradient descent from a random start, which ends in a nearby valley or on the way there, far from equilibrium.
+# 2. Training compares the gradients $\partial E / \partial \theta$ at the data with those at the *ends of the 60
+#    steps*, and stops when they agree on average. So the noise, the 60 steps and $E$ together have become a generator
+#    of images. Nothing makes $e^{-E}$ or $e^{-E/T}$ the density of the data, for neither was ever sampled. Chains
+#    that go on leave the images: they sink to lower energies, typically to saturated or otherwise unnatural images, or to
+#    the same few from all starts.
+# 3. False alarms: yes. The bound of gap 8 holds for any function that was fixed before it saw the held-out images, if
+#    these and the new normal images are drawn from the same distribution. Anomalies: not assured. Where no chain came,
+#    nothing has shaped the energy; foreign images may have the energies of normal ones. It has to be measured.
+#
+# **Rubric.** ½ for $\varepsilon$, $T$ and "nearly gradient descent"; ½ for what is matched (averages at the end of 60
+# steps, no density); ½ for a reasoned forecast of long chains; ½ for "false alarms are right for any energy, but nothing
+# promises that anomalies are found".
+# ### END SOLUTION
+
+# %% [markdown] given="end"
+# ---
+# Before you hand in: *Kernel → Restart Kernel and Run All Cells*, then the **Validate** button. It runs the
+# visible tests.
