@@ -933,9 +933,10 @@ quiz.show("week01_foundations")
 # batch_size = 2000
 # ```
 #
-# The cell `chosen` prints the test value for each K. For mixtures with 10, 100 and 500 components −168.95, −142.63 and −137.64 nats are
-# quoted in the literature on MNIST. Expect values near these, not the same: another binarisation, another
-# smoothing and other starts each move them. The gain from more components shrinks, and the cost grows in proportion to K.
+# The cell `chosen` prints the test value for each K. In the literature on MNIST −168.95, −142.63 and −137.64 nats are
+# quoted for mixtures with 10, 100 and 500 components. Take them as a landmark, not as a target: another binarisation,
+# another smoothing and another start move the value, with many components by several nats. The time of an EM step
+# grows in proportion to K.
 #
 # **More medical tables.** Set `table` to the path of an `.npz` file that holds `X` (N, D) and `y` (1 = anomaly) and run section 6 again. The
 # collection ADBench (Han et al., 2022) has such files on GitHub, among them `38_thyroid.npz` (3,772 cases, 93 of them ill) and
