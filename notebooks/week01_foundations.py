@@ -433,6 +433,7 @@ class BernoulliMixture:
         return bernoulli(tf.gather(self.mu, z), rng)
 
 
+# %% em_step
 @tf.function
 def em_step(x, pi, mu, a, m_bar, B):
     """x: (N, D) in batches of B, a imaginary images like m_bar (D,) → new pi and mu, and the mean log-likelihood
@@ -896,7 +897,7 @@ scoreboard.table(compare_with="Independent Bernoulli")
 
 # %% [markdown] board_says
 # Read three things off the table. The mixture is far ahead of the independent pixels, in likelihood and in every use;
-# the paired standard error leaves no doubt. Its samples are still told from real digits much more often than by chance: within a
+# the paired standard error leaves no doubt. Its samples are still told from real digits more often than by chance: within a
 # component the pixels are independent, and it shows at the edges of the strokes. And it has many parameters for 1,197 images: each component
 # is a template, and for a new combination of strokes a mixture needs a new one. The Boltzmann machines of weeks 2 and 3 *combine* their causes instead.
 # The rows of other weeks stand here so that you can come back.
