@@ -433,6 +433,7 @@ class BernoulliMixture:
         return bernoulli(tf.gather(self.mu, z), rng)
 
 
+# %% em_step
 @tf.function
 def em_step(x, pi, mu, a, m_bar, B):
     """x: (N, D) in batches of B, a imaginary images like m_bar (D,) → new pi and mu, and the mean log-likelihood
@@ -896,7 +897,7 @@ scoreboard.table(compare_with="Independent Bernoulli")
 
 # %% [markdown] board_says
 # Read three things off the table. The mixture is far ahead of the independent pixels, in likelihood and in every use;
-# the paired standard error leaves no doubt. Its samples are still told from real digits much more often than by chance: within a
+# the paired standard error leaves no doubt. Its samples are still told from real digits more often than by chance: within a
 # component the pixels are independent, and it shows at the edges of the strokes. And it has many parameters for 1,197 images: each component
 # is a template, and for a new combination of strokes a mixture needs a new one. The Boltzmann machines of weeks 2 and 3 *combine* their causes instead.
 # The rows of other weeks stand here so that you can come back.
@@ -933,9 +934,10 @@ quiz.show("week01_foundations")
 # batch_size = 2000
 # ```
 #
-# The cell `chosen` prints the test value for each K. For mixtures with 10, 100 and 500 components −168.95, −142.63 and −137.64 nats are
-# quoted in the literature on MNIST. Expect values near these, not the same: another binarisation, another
-# smoothing and other starts each move them. The gain from more components shrinks, and the cost grows in proportion to K.
+# The cell `chosen` prints the test value for each K. In the literature on MNIST −168.95, −142.63 and −137.64 nats are
+# quoted for mixtures with 10, 100 and 500 components. Take them as a landmark, not as a target: another binarisation,
+# another smoothing and another start move the value, with many components by several nats. The time of an EM step
+# grows in proportion to K.
 #
 # **More medical tables.** Set `table` to the path of an `.npz` file that holds `X` (N, D) and `y` (1 = anomaly) and run section 6 again. The
 # collection ADBench (Han et al., 2022) has such files on GitHub, among them `38_thyroid.npz` (3,772 cases, 93 of them ill) and
