@@ -873,14 +873,12 @@ plotting.learning_curves(
 )
 
 # %% [markdown] tempering_says
-# All four are right: no z-score is out of the ordinary. But they are not equally good. The column ± says how
-# precisely one ladder of 1,200 sweeps knows how often a pattern comes. Two temperatures far apart hardly ever
-# swap, twenty spend most of the work on the way; the last but one column counts that work. Remember the two
-# cures for later weeks: heat helps where valleys are narrow, and it must be paid for with one chain for each
-# temperature.
-
-# %% [markdown] digits_text
-# ## 5 · The digits
+# In the long run all four are right. In 1,500 sweeps the tempered ladders agree with the exact probabilities;
+# plain Gibbs sampling had 300 sweeps to forget its start, little against a relaxation time of 200, and its
+# largest z-score shows it. The column ± says how precisely one ladder of 1,200 sweeps knows how often a pattern
+# comes. Two temperatures far apart hardly ever swap, twenty spend most of the work on the way; the last but one
+# column counts that work. Remember both sides for later weeks: heat helps where valleys are narrow, and it must
+# be paid for with one chain for each temperature.
 #
 # Now 64 pixels, 2,016 links, 64 biases, no hidden units; $2^{64}$ states. Training is as above, with the
 # chains' sweeps compiled into one graph for each epoch. The biases start at the log-odds of the pixel means.
