@@ -490,12 +490,13 @@ def check_bound(rng, B, D, H1, H2, K, certain):
 
 some_bound, some_exact = check_bound(np.random.default_rng(9), B=4, D=3, H1=2, H2=3, K=3, certain=False)
 print("bound for a random q:", some_bound.round(2), " exact log p(v):", some_exact.round(2))
-check_bound(np.random.default_rng(10), B=4, D=3, H1=3, H2=2, K=2, certain=True)
+for known in (False, True):
+    check_bound(np.random.default_rng(10), B=4, D=3, H1=3, H2=2, K=2, certain=known)
 ### BEGIN HIDDEN TESTS
 # Other sizes and distributions q; units that are exactly 0 or 1; known labels.
 rng = stattests.grading_rng("bound_label")
-check_bound(rng, B=6, D=4, H1=3, H2=2, K=4, certain=False)
-check_bound(rng, B=6, D=2, H1=4, H2=3, K=3, certain=True)
+for D, H1, H2, K, known in [(4, 3, 2, 4, False), (2, 4, 3, 3, True), (3, 1, 2, 5, True)]:
+    check_bound(rng, B=6, D=D, H1=H1, H2=H2, K=K, certain=known)
 ### END HIDDEN TESTS
 
 # %% [markdown] given="gradient_task"
