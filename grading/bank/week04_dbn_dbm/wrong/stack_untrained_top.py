@@ -8,8 +8,9 @@ Gap: train_stack
 def train_stack(images, widths, seed):
     rng = np.random.default_rng(seed)
     data, weights, visible = images, [], []
-    for n, width in enumerate(widths):
-        W, below, above = train_rbm(data, width, 0 if n else 100, 0.5, int(rng.integers(2**31)))
+    for width in widths:
+        epochs, rate = (0, 0.5) if weights else (80, 0.25)
+        W, below, above = train_rbm(data, width, epochs, rate, int(rng.integers(2**31)))
         data = rng.random((len(data), width)) < expit(above + data @ W)  # what the next layer learns from
         weights.append(W)
         visible.append(below)
