@@ -335,9 +335,10 @@ check_polynomial(np.sign(rng.normal(size=400)) + 0.5 * rng.normal(size=400), 4, 
 # %% [markdown] given="denoising_task"
 # ### Gap 4 · Denoising score matching over many noise levels (2 points)
 #
-# One model for all noise levels, which is told the level, is what the diffusion models of week 13 are made from. Here
-# it is an energy $E(x, \sigma)$, in the code `energy(x, sigma)`, with a batch of points and their levels. Each datum $x_b$ of the batch comes with a level $\sigma_b$ and noise $\xi_b \sim
-# \mathcal{N}(0, I)$ of its own. With $\tilde{x}_b = x_b + \sigma_b\, \xi_b$,
+# One model for all noise levels, which is told the level, is what the diffusion models of week 13 are made from.
+# Here it is an energy $E(x, \sigma)$, in the code `energy(x, sigma)`, with a batch of points and their levels. Each
+# datum $x_b$ of the batch comes with a level $\sigma_b$ and noise $\xi_b \sim \mathcal{N}(0, I)$ of its own. With
+# $\tilde{x}_b = x_b + \sigma_b\, \xi_b$,
 #
 # $$J = \frac{1}{B} \sum_{b=1}^{B} \frac{\sigma_b^{\,r}}{2} \left\lVert s(\tilde{x}_b, \sigma_b) -
 # \nabla_{\tilde{x}_b} \log \mathcal{N}(\tilde{x}_b;\, x_b,\, \sigma_b^2 I) \right\rVert^2,
@@ -608,11 +609,11 @@ check_nce(*random_nce(rng, B=5, M=9, scale=300.0), float(rng.normal()), "f of se
 #
 # <details><summary>Hint</summary>
 #
-# `tf.Variable`s for the five weights and for $\log Z$, random matrices $W_1$ and $W_2$ of size about $1/\sqrt{\text{number of
-# inputs}}$, zeros for the rest. `tf.nn.softplus` gives both halves of the loss, and
-# `tf.keras.optimizers.Adam(0.02)` with a rate that falls to 0
-# (`tf.keras.optimizers.schedules.CosineDecay(0.02, steps)`) minimises it. Put the step into a `tf.function`. Watch $\log
-# Z$: it must settle.
+# `tf.Variable`s for the five weights and for $\log Z$, random matrices $W_1$ and $W_2$ of size about
+# $1/\sqrt{\text{number of inputs}}$, zeros for the rest. `tf.nn.softplus` gives both halves of the loss, and
+# `tf.keras.optimizers.Adam(0.02)` with a rate that falls to 0 (`tf.keras.optimizers.schedules.CosineDecay(0.02,
+# steps)`) minimises it. Put the step, or better the loop over all steps, into a `tf.function`. Watch $\log Z$: it
+# must settle.
 # </details>
 
 # %% given="moons"
@@ -659,22 +660,25 @@ def train_energy(x_train, seed):
     optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.02, steps))
     optimizer.build(variables)
 
-    @tf.function
-    def step(i, j):
-        with tf.GradientTape() as tape:
-            delta_data = (
-                -energy_net(tf.gather(data, i), weights) - log_z - tf.gather(log_q_data, i) - np.log(nu)
-            )
-            delta_noise = (
-                -energy_net(tf.gather(noise, j), weights) - log_z - tf.gather(log_q_noise, j) - np.log(nu)
-            )
-            loss = tf.reduce_mean(tf.nn.softplus(-delta_data)) + nu * tf.reduce_mean(
-                tf.nn.softplus(delta_noise)
-            )
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+    chosen = [(rng.integers(len(data), size=B), rng.integers(len(noise), size=nu * B)) for _ in range(steps)]
+    data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen))
 
-    for _ in range(steps):
-        step(tf.constant(rng.integers(len(data), size=B)), tf.constant(rng.integers(len(noise), size=nu * B)))
+    @tf.function
+    def run():  # all steps in one graph
+        for t in tf.range(steps):
+            i, j = data_chosen[t], noise_chosen[t]
+            with tf.GradientTape() as tape:
+                f_data, f_noise = (
+                    -energy_net(tf.gather(x, k), weights) - log_z for x, k in ((data, i), (noise, j))
+                )
+                delta_data = f_data - tf.gather(log_q_data, i) - np.log(nu)
+                delta_noise = f_noise - tf.gather(log_q_noise, j) - np.log(nu)
+                doubt = tf.reduce_mean(tf.nn.softplus(-delta_data))  # −log P(data | x) at the data
+                belief = tf.reduce_mean(tf.nn.softplus(delta_noise))  # −log P(noise | x) at the noise
+                loss = doubt + nu * belief
+            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+
+    run()
     return [w.numpy() for w in weights]
     ### END SOLUTION
 

@@ -23,20 +23,23 @@ def train_energy(x_train, seed):
     optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.02, steps))
     optimizer.build(variables)
 
-    @tf.function
-    def step(i, j):
-        with tf.GradientTape() as tape:
-            delta_data = (
-                -energy_net(tf.gather(data, i), weights) - log_z - tf.gather(log_q_data, i) - np.log(nu)
-            )
-            delta_noise = (
-                -energy_net(tf.gather(noise, j), weights) - log_z - tf.gather(log_q_noise, j) - np.log(nu)
-            )
-            loss = tf.reduce_mean(tf.nn.softplus(-delta_data)) + nu * tf.reduce_mean(
-                tf.nn.softplus(delta_noise)
-            )
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+    chosen = [(rng.integers(len(data), size=B), rng.integers(len(noise), size=nu * B)) for _ in range(steps)]
+    data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen, strict=True))
 
-    for _ in range(steps):
-        step(tf.constant(rng.integers(len(data), size=B)), tf.constant(rng.integers(len(noise), size=nu * B)))
+    @tf.function
+    def run():  # all steps in one graph
+        for t in tf.range(steps):
+            i, j = data_chosen[t], noise_chosen[t]
+            with tf.GradientTape() as tape:
+                f_data, f_noise = (
+                    -energy_net(tf.gather(x, k), weights) - log_z for x, k in ((data, i), (noise, j))
+                )
+                delta_data = f_data - tf.gather(log_q_data, i) - np.log(nu)
+                delta_noise = f_noise - tf.gather(log_q_noise, j) - np.log(nu)
+                doubt = tf.reduce_mean(tf.nn.softplus(-delta_data))  # −log P(data | x) at the data
+                belief = tf.reduce_mean(tf.nn.softplus(delta_noise))  # −log P(noise | x) at the noise
+                loss = doubt + nu * belief
+            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+    run()
     return [w.numpy() for w in weights]
