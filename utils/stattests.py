@@ -246,12 +246,12 @@ def _diagnosis(got: np.ndarray, target: np.ndarray, rtol: float, atol: float) ->
         return ". The result is transposed"
     constant = float(np.median(got - target))
     if same(got - constant, target):
-        return f". All values are off by the same constant, {constant:.6g}: is a term missing or too much?"
+        return f". All values are off by the same constant, {constant:.6g}, as if a term were missing"
     usable = np.abs(target) > 10 * atol
     if usable.sum() >= 3:
         factor = float(np.median(got[usable] / target[usable]))
         if factor and math.isfinite(factor) and same(got / factor, target):
-            return f". All values are {factor:.6g} times the right ones: a sum for a mean, or a wrong factor?"
+            return f". All values are {factor:.6g} times the right ones, like a sum in place of a mean"
     return ""
 
 
