@@ -17,15 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def week():
-    """The notebook's functions and classes, with the two constants that they use."""
-    names = definitions(ROOT / "notebooks" / "week01_foundations.py")
-    return names | {"tfd": names["tfp"].distributions, "FLOOR": -1e4}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def constants(week):
-    """The functions read the constants where they are defined, in the namespace that `definitions` filled."""
-    week["fit_ppca"].__globals__.update(FLOOR=-1e4, tfd=week["tfd"])
+    """The notebook's functions and classes."""
+    return definitions(ROOT / "notebooks" / "week01_foundations.py")
 
 
 @pytest.fixture
