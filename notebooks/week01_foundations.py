@@ -1055,8 +1055,7 @@ quiz.show("week01_foundations")
 #   something simple.
 #
 # **Next week** the sum over causes gives way to an *energy*: $p(x) \propto \exp(-E(x))$, links between
-# pixels, and a normaliser that is no longer known. From week 3 on, a model with hidden units $h$ calls its
-# pixels $v$.
+# pixels, and a normaliser that is no longer known. Weeks 3 and 4 call the pixels $v$ and the hidden causes $h$.
 #
 # ## References
 #
