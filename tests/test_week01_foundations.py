@@ -1,6 +1,7 @@
 """The functions of the week 1 notebook against enumeration and closed forms, beyond its own checks."""
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def week():
-    """The notebook's functions and classes, with the two constants that they use."""
-    names = definitions(ROOT / "notebooks" / "week01_foundations.py")
-    return names | {"tfd": names["tfp"].distributions, "FLOOR": -1e4}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def constants(week):
-    """The functions read the constants where they are defined, in the namespace that `definitions` filled."""
-    week["fit_ppca"].__globals__.update(FLOOR=-1e4, tfd=week["tfd"])
+    """The notebook's functions and classes."""
+    return definitions(ROOT / "notebooks" / "week01_foundations.py")
 
 
 @pytest.fixture
@@ -167,3 +161,19 @@ def test_the_difference_of_two_detectors(week):
     # against a detector that ranks nothing (area ½) the error is that of the other alone: DeLong's
     flat = week["auroc_difference"]([normal[0], np.zeros(30)], [anomalous[0], np.zeros(20)])
     assert flat.error == pytest.approx(areas[0].error) and flat.value == pytest.approx(areas[0].value - 0.5)
+
+
+def test_a_medical_table_from_a_file(week, tmp_path):
+    np.savez(tmp_path / "table.npz", X=np.arange(6).reshape(3, 2), y=np.array([[0], [1], [0]]))
+    x, anomalous, columns = week["medical_table"](tmp_path / "table.npz")
+    assert x.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]] and columns is None
+    assert anomalous.tolist() == [False, True, False]
+
+
+@pytest.mark.skipif(
+    not os.environ.get("LGM_DATA_DIR"), reason="LGM_DATA_DIR names no folder with the real data"
+)
+@pytest.mark.parametrize(("name", "N", "ill"), [("thyroid", 3772, 93), ("mammography", 11183, 260)])
+def test_a_medical_table_by_its_name(week, name, N, ill):
+    x, anomalous, _ = week["medical_table"](name)
+    assert x.shape == (N, 6) and anomalous.shape == (N,) and anomalous.sum() == ill
