@@ -246,12 +246,9 @@ for _ in range(30):
     W_dream = W_dream - 0.01 / 100 * s.T @ s
     np.fill_diagonal(W_dream, 0)
     shares.append(quality(W_dream, xi, rng))
-steps, shares = 50 * np.arange(31), np.array(shares)
+shares, names = np.array(shares), ["damaged memories restored", "random starts that end in ± a memory"]
 plotting.learning_curves(
-    {
-        "damaged memories restored": (steps, shares[:, 0]),
-        "random starts that end in ± a memory": (steps, shares[:, 1]),
-    },
+    {name: (50 * np.arange(31), share) for name, share in zip(names, shares.T)},
     "states unlearned",
     "share",
     f"Hebb's rule restores {shares[0, 0]:.0%} of the damaged memories, and {shares[0, 1]:.0%} of the random starts end "
@@ -276,7 +273,7 @@ plotting.learning_curves(
 # Two questions, two answers.
 #
 # - **All bits right.** One memory is a fixed point with probability about $(1-q)^N$. For $q \approx 1/N$ the
-#   tail $q \approx e^{-N/2P}$ gives $P \approx N / (2 \ln N)$. Measured in bits per unit, this capacity
+#   tail $q \approx e^{-N/2P}$ gives $P \approx N / (2 \ln N)$. Counted in memories per unit, this capacity
 #   *falls* as N grows.
 # - **A few wrong bits allowed.** A few flips change the fields of others, which flip in turn. Amit, Gutfreund
 #   and Sompolinsky (1985) showed that for $N \to \infty$ this avalanche stays small up to $\alpha \approx
@@ -378,8 +375,7 @@ def gibbs_sweep(s, W, b, T, rng):
 
 def boltzmann(states, W, b, T):
     """All states (2^N, N) → their probabilities (2^N,), exact by enumeration."""
-    minus_energy = -energy(states, W, b) / T
-    return np.exp(minus_energy - logsumexp(minus_energy))
+    return softmax(-energy(states, W, b) / T)
 
 
 def unit_kernels(states, W, b, T):
@@ -407,9 +403,7 @@ p, kernels = boltzmann(S, W_grid, b_grid, T), unit_kernels(S, W_grid, b_grid, T)
 for name, kernel in [("random scan", sum(kernels) / 9), ("sweep", np.linalg.multi_dot(kernels))]:
     flow = p[:, None] * kernel
     balance, still = abs(flow - flow.T).max(), abs(p @ kernel - p).max()
-    print(
-        f"{name:>11}: largest |p(s) P(s → s') − p(s') P(s' → s)| = {balance:.0e}, |Σ p P − p| = {still:.0e}"
-    )
+    print(f"{name:>11}: largest |p(s) P(s → s') − p(s') P(s' → s)| {balance:.0e}, |Σ p P − p| {still:.0e}")
 
 s = signs(20_000, 9, rng=rng)
 for _ in range(40):
@@ -426,13 +420,15 @@ print(f"visits against exact probabilities: largest of {len(z)} z-scores {abs(z)
 #
 # **Magnetisation.** On a large grid something new happens. The grid is a chessboard: white fields have only
 # black neighbours. Given the black units all white ones are independent, so a sweep is two array operations
-# (*block Gibbs*; an RBM in week 3 uses the same trick). For an infinite grid without field the magnetisation
-# $m = \frac1N \sum_i s_i$ is known exactly (Onsager; proved by Yang, 1952), with $J = 1$ and edges joined:
+# (*block Gibbs*; an RBM in week 3 uses the same trick). We join opposite edges, set $J = 1$ and leave out the
+# field. For an infinite grid the mean magnetisation $m = \frac1N \sum_i s_i$ of a state in which one direction
+# has won is known exactly (found by Onsager, proved by Yang, 1952):
 #
 # $$|m| = \left(1 - \sinh(2/T)^{-4}\right)^{1/8} \text{ for } T < T_c, \quad 0 \text{ above}, \qquad
 # T_c = \frac{2}{\ln(1 + \sqrt2)} \approx 2.269.$$
 #
-# First the sampler is tested on 4×4 units against the sum over all 65,536 states.
+# On 4×4 units the mean of $|m|$ is a sum over 65,536 states, and the sampler has to agree with it. On 16×16 there
+# are $2^{256}$ states, and only the sampler is left.
 
 
 # %% magnetisation
@@ -517,10 +513,11 @@ plotting.animate(
 # \rangle_\text{model}, \qquad
 # \frac{\partial \langle \log p \rangle}{\partial b_i} = \langle x_i \rangle_\text{data} - \langle x_i \rangle_\text{model}.$$
 #
-# The first term is Hebb's rule on the data. The second is *unlearning* of what the network dreams, now with
-# probabilities that say how much. Learning ends where the model has the moments of the data. As $\log Z$ is
-# convex (its second derivative is a covariance matrix), the log-likelihood of a machine without hidden units
-# is concave: there is one summit, and every path uphill leads to it.
+# This is the rule of Ackley, Hinton and Sejnowski (1985). The first term is Hebb's rule on the data. The second is
+# *unlearning* of what the network dreams, now with probabilities that say how much. Learning ends where the model
+# has the moments of the data. As $\log Z$ is convex (its matrix of second derivatives is a covariance matrix), the
+# log-likelihood of a machine without hidden units is concave: it has no lower summit on which learning could get
+# stuck. (For some data, such as bars and stripes, the weights go on growing, and the best value is only approached.)
 #
 # **Bars and stripes.** On a 3×3 grid the data are 14 images of full rows or full columns, equally likely: no
 # model can have a mean log-likelihood above $-\log 14 = -2.64$ nats. There are 512 states, so $Z$, the
@@ -565,16 +562,15 @@ np.testing.assert_allclose(p_grid, boltzmann(X, *to_bits(W_grid, b_grid), 1.0), 
 
 U, b = tf.Variable(np.triu(rng.normal(size=(9, 9)), 1)), tf.Variable(rng.normal(size=9))
 with tf.GradientTape() as tape:
-    f = [
-        tf.reduce_sum((x @ (U + tf.transpose(U))) * x, axis=1) / 2 + tf.linalg.matvec(x, b) for x in (bars, X)
-    ]
-    mean_log_p = tf.reduce_mean(f[0]) - tf.reduce_logsumexp(f[1])
+    W = U + tf.transpose(U)
+    f_bars, f_all = (tf.reduce_sum((x @ W) * x, axis=1) / 2 + tf.linalg.matvec(x, b) for x in (bars, X))
+    mean_log_p = tf.reduce_mean(f_bars) - tf.reduce_logsumexp(f_all)
 automatic = tape.gradient(mean_log_p, [U, b])
-W = (U + tf.transpose(U)).numpy()
-dW, db = gradient(bars, X, boltzmann(X, W, b.numpy(), 1.0))
+W, b = W.numpy(), b.numpy()
+dW, db = gradient(bars, X, boltzmann(X, W, b, 1.0))
 np.testing.assert_allclose(np.triu(dW, 1), np.triu(automatic[0], 1), atol=1e-12)
 np.testing.assert_allclose(db, automatic[1], atol=1e-12)
-assert abs(np.exp(log_likelihood(X, W, b.numpy(), exact_log_z(W, b.numpy()))).sum() - 1) < 1e-12
+assert abs(np.exp(log_likelihood(X, W, b, exact_log_z(W, b))).sum() - 1) < 1e-12
 print("the map keeps all 512 probabilities; moments and automatic differentiation agree to 1e-12")
 
 # %% [markdown] train_text
@@ -638,9 +634,9 @@ plotting.learning_curves(
     | {"best possible, −log 14": (steps, np.full(40, -np.log(14)))},
     "gradient steps",
     "log-likelihood (nats per image)",
-    f"Exact log-likelihoods. With exact moments the machine reaches {end['exact']:.3f} nats, close to the best possible "
-    f"{-np.log(14):.3f}. With sampled moments it ends at {end['100 chains']:.2f}, having been as low as "
-    f"{min(history['100 chains'][5:]):.2f} after step 500; the averaged parameters end at {end['100 chains, averaged']:.2f}.",
+    f"With exact moments the log-likelihood reaches {end['exact']:.3f} nats, best possible is {-np.log(14):.3f}. With sampled "
+    f"ones it ends at {end['100 chains']:.2f}, having been as low as {min(history['100 chains'][5:]):.2f} after step 500; "
+    f"the averaged parameters end at {end['100 chains, averaged']:.2f}. (All values are exact.)",
     "One smooth curve that approaches a level line from below, and noisy ones beneath it.",
 )
 
@@ -724,8 +720,9 @@ plotting.learning_curves(
 # the colder chain is always accepted.
 #
 # **Does it pay?** Each of the K chains costs a sweep. Too few temperatures, and swaps are refused; too many,
-# and the way from the heat to the cold is long. So we measure: how much of the total work does each ladder need
-# for the same standard error?
+# and the way from the heat to the cold is long. So we measure how much work, in sweeps of single chains, a ladder
+# needs for the same standard error. The next cell starts 40 independent ladders at one pattern and lets each of them
+# estimate how often the 14 patterns come.
 
 
 # %% tempering
@@ -758,12 +755,11 @@ for K in [1, 2, 5, 20]:
     cold[K], swapped = follow(2 * bars[3] - 1, W_bars, b_bars, T, 1500, M, rng)
     state = ((cold[K] > 0) @ (1 << np.arange(9)))[300:]  # (1200, M), the first 300 sweeps left out
     share = np.array([(state == k).mean(axis=0) for k in np.flatnonzero(is_bar)])  # (14, M)
-    spread[K] = share.std(axis=1, ddof=1)  # (14,) of one ladder's estimates
-    z = abs(share.mean(axis=1) - p) / (spread[K] / np.sqrt(M))  # the ladders are independent
-    work = K * (spread[K].mean() / spread[1].mean()) ** 2  # sweeps of single chains, plain Gibbs = 1
+    z = (share.mean(axis=1) - p) / (share.std(axis=1, ddof=1) / np.sqrt(M))  # the ladders are independent
+    spread[K] = share.std(axis=1, ddof=1).mean()  # of one ladder's estimate of a pattern's share
+    work = K * (spread[K] / spread[1]) ** 2  # sweeps of single chains for the same error, plain Gibbs = 1
     print(
-        f"{K:2d} temperatures: {swapped:4.0%} of swaps accepted, a pattern's share ± {spread[K].mean():.3f}, work for the "
-        f"same error {work:.2f}, largest of 14 z-scores {z.max():.1f}"
+        f"K = {K:2d}: {swapped:4.0%} swapped, share ± {spread[K]:.3f}, work {work:.2f}, largest z {abs(z).max():.1f}"
     )
 plotting.image_grid(
     np.concatenate([(cold[K][500:700:10, 0] + 1) / 2 for K in (1, 5)]),
@@ -775,12 +771,12 @@ plotting.image_grid(
 )
 
 # %% [markdown] tempering_says
-# In the long run all four are right. In 1,500 sweeps the tempered ladders agree with the exact probabilities;
-# plain Gibbs sampling had 300 sweeps to forget its start, little against a relaxation time of 200, and its
-# largest z-score shows it. The column ± says how precisely one ladder of 1,200 sweeps knows how often a pattern
-# comes. Two temperatures far apart hardly ever swap, twenty spend most of the work on the way; the last but one
-# column counts that work. Remember both sides for later weeks: heat helps where valleys are narrow, and it must
-# be paid for with one chain for each temperature.
+# All four are right in the long run, and most z-scores say that 1,500 sweeps were enough. But ± says how precisely
+# one ladder of 1,200 sweeps knows how often a pattern comes, and there plain Gibbs sampling is far behind. Two
+# temperatures far apart seldom swap; with twenty most of the work is done away from the cold. The column "work"
+# counts that. So heat helps where valleys are narrow, and is paid for with one chain for each temperature.
+# (A sweep in order is somewhat faster than the random scan whose relaxation time we computed.) Week 3 uses
+# tempering inside the training.
 
 # %% [markdown] digits_text
 # ## 5 · The digits
@@ -800,9 +796,6 @@ plotting.image_grid(
 # many runs is an unbiased estimate of $Z / Z_0$. The same walk *backwards*, from samples of the model to
 # independent pixels, gives $Z_0 / Z$. The first estimate of $\log Z$ tends to be too low, which flatters the
 # model, the second too high. If both agree within their error bars, believe them.
-#
-# The error bar is honest if many runs contribute. With weights $w_r$ the *effective sample size*
-# $(\sum_r w_r)^2 / \sum_r w_r^2$ says how many: R if all weights are equal, 1 if one run carries everything.
 #
 # First the exact check: on bars and stripes $\log Z$ is known by enumeration.
 
@@ -824,22 +817,23 @@ def anneal(W, b, b0, betas, x, key):
 
 
 def log_mean_exp(log_w):
-    """(R,) → the log of the mean weight as an Estimate (error to first order), and the effective sample size."""
+    """(R,) → the log of the mean weight, with its standard error to first order."""
     w = np.exp(log_w - log_w.max())
-    error = w.std(ddof=1) / w.mean() / np.sqrt(len(w))
-    return evaluation.Estimate(log_w.max() + np.log(w.mean()), error), w.sum() ** 2 / (w**2).sum()
+    return evaluation.Estimate(log_w.max() + np.log(w.mean()), w.std(ddof=1) / w.mean() / np.sqrt(len(w)))
 
 
 def estimate_log_z(W, b, b0, K, R, x_model, rng):
-    """K steps, R runs each way; x_model: (R, D) samples of the model → log Z by AIS, by the reverse walk, ESS of AIS."""
+    """K steps, R runs each way; x_model: (R, D) samples of the model → log Z by AIS and by the reverse walk."""
     log_z0 = np.logaddexp(0, np.asarray(b0, float)).sum()  # independent pixels: Z₀ = Π (1 + exp b0_i)
     betas = tf.linspace(0.0, 1.0, K + 1)
     start = tf.constant(rng.random((R, len(b0))) < expit(b0), tf.float32)
     keys = tf.constant(rng.integers(2**31, size=2), tf.int32)
-    forward, ess = log_mean_exp(anneal(W, b, b0, betas, start, keys[0])[0].numpy())
-    reverse, _ = log_mean_exp(anneal(W, b, b0, betas[::-1], x_model, keys[1])[0].numpy())
+    forward, reverse = (
+        log_mean_exp(anneal(W, b, b0, path, x, key)[0].numpy())
+        for path, x, key in zip([betas, betas[::-1]], [start, x_model], keys)
+    )
     below = evaluation.Estimate(log_z0 + forward.value, forward.error)
-    return below, evaluation.Estimate(log_z0 - reverse.value, reverse.error), ess
+    return below, evaluation.Estimate(log_z0 - reverse.value, reverse.error)
 
 
 # %% ais_check
@@ -847,11 +841,9 @@ W, b = tf.constant(W_exact, tf.float32), tf.constant(b_exact, tf.float32)
 x_model = tf.constant(
     X[rng.choice(512, 100, p=boltzmann(X, W_exact, b_exact, 1.0))], tf.float32
 )  # exact samples
-below, above, ess = estimate_log_z(W, b, tf.zeros(9), 1000, 100, x_model, rng)
+below, above = estimate_log_z(W, b, tf.zeros(9), 1000, 100, x_model, rng)
 exact = exact_log_z(W_exact, b_exact)
-print(
-    f"log Z: {exact:.3f} exact, {below} by AIS (effective sample size {ess:.0f} of 100), {above} by the reverse walk"
-)
+print(f"log Z: {exact:.3f} exact, {below} by AIS, {above} by the reverse walk")
 assert abs(below.value - exact) < 5 * below.error
 
 # %% train
@@ -865,9 +857,7 @@ def train(images, epochs, B, M, rate, decay, b0, rng):
     D, steps = images.shape[1], len(images) // B
     parameters = average = [tf.zeros([D, D]), b0]
     x = tf.constant(rng.random((M, D)) < expit(b0), tf.float32)
-    rates = (
-        (rate * (1 - np.arange(epochs * steps) / (epochs * steps))).astype(np.float32).reshape(epochs, steps)
-    )
+    rates = np.linspace(rate, 0, epochs * steps, endpoint=False, dtype=np.float32).reshape(epochs, steps)
     for epoch in tqdm(range(epochs), desc="Boltzmann machine", unit="epoch"):
         batches = images[rng.permutation(len(images))[: steps * B]].reshape(steps, B, D)
         batches = (rng.random(batches.shape, np.float32) < batches).astype(np.float32)
@@ -897,13 +887,10 @@ parts = {
 test = parts["test"]
 betas = tf.linspace(0.0, 1.0, ais_temperatures + 1)
 x_chain, _ = anneal_all(W, b, b0, tf.ones_like(betas), x_chain[None, :ais_chains], rng)  # β = 1: plain Gibbs
-log_z, above, ess = estimate_log_z(W, b, b0, ais_temperatures, ais_chains, tf.constant(x_chain), rng)
-print(f"log Z {log_z} by AIS (effective sample size {ess:.0f} of {ais_chains}), {above} by the reverse walk")
-log_likelihoods = {
-    name: log_likelihood(part, W.numpy(), b.numpy(), log_z.value) for name, part in parts.items()
-}
-for name, values in log_likelihoods.items():
-    print(f"{name:>10}: {values.mean():.2f} nats per image (estimate)")
+log_z, above = estimate_log_z(W, b, b0, ais_temperatures, ais_chains, tf.constant(x_chain), rng)
+print(f"log Z {log_z} by AIS, {above} by the reverse walk")
+log_p = {name: log_likelihood(part, W.numpy(), b.numpy(), log_z.value) for name, part in parts.items()}
+print(*(f"{name} {values.mean():.2f}," for name, values in log_p.items()), "nats per image (estimates)")
 start = tf.constant(rng.random((-(-400 // ais_chains), ais_chains, D)) < expit(b0), tf.float32)
 samples, ms_per_sample = anneal_all(W, b, b0, betas, start, rng)
 
@@ -941,7 +928,8 @@ plotting.image_grid(
 # $$E(s') - E(s) \le -s' \cdot (s' - s) + \tfrac12 |s'|^2 - \tfrac12 |s|^2 = -\tfrac12 |s' - s|^2 \le 0 .$$
 #
 # **It is attention.** A transformer (week 11) computes $\operatorname{softmax}(\frac{1}{\sqrt d}\, Q
-# K^\top)\, V$: queries $Q$ are states, keys and values are both the stored patterns, and $\beta = 1/\sqrt d$.
+# K^\top)\, V$. Here queries $Q$ are states, keys and values are both the stored patterns, and $\beta$ is in the
+# place of $1/\sqrt d$; a transformer learns a linear map for each of the three.
 #
 # **It is a mixture model.** On states $s \in \{-1, +1\}^N$, where $s \cdot s = N$ is constant, the Boltzmann
 # distribution of this energy at temperature $1/\beta$ is
@@ -1058,14 +1046,11 @@ plotting.image_grid(
 # %% anomaly
 mirrored = evaluation.mirror(images, digits.shape)
 modern = modern_log_prob(2 * test - 1, xi, beta_density)  # exact
-modern_mirrored = modern_log_prob(2 * mirrored - 1, xi, beta_density)
 energies = [energy(x, W.numpy(), b.numpy()) for x in (images, mirrored)]
-anomaly = {
-    "Boltzmann": evaluation.auroc(*energies),
-    "Hopfield": evaluation.auroc(-modern[: len(images)], -modern_mirrored),
-}
+improbable = [-modern[: len(images)], -modern_log_prob(2 * mirrored - 1, xi, beta_density)]
+anomaly = {"Boltzmann": evaluation.auroc(*energies), "Hopfield": evaluation.auroc(*improbable)}
 print("area under the ROC curve:", *(f"{name} {area}," for name, area in anomaly.items()))
-gain = evaluation.paired_difference(log_likelihoods["test"], modern)
+gain = evaluation.paired_difference(log_p["test"], modern)
 print(f"test log-likelihood: Hopfield {modern.mean():.2f} nats; the Boltzmann machine is better by {gain}")
 
 # %% [markdown] scoreboard_text
@@ -1085,7 +1070,7 @@ board = {
         "family": "Boltzmann machine",
         "kind": "estimate",
         "error": log_z.error,
-        "per_image": log_likelihoods["test"],
+        "per_image": log_p["test"],
         "train_seconds": train_seconds,
         "ms_per_sample": ms_per_sample,
         "parameters": D * (D + 1) // 2,
@@ -1108,12 +1093,12 @@ for (name, row), fake in zip(board.items(), [samples[:400], remembered]):
 scoreboard.table(compare_with=board["Boltzmann"]["model"])
 
 # %% [markdown] board_says
-# The machine without hidden units, with 2,080 parameters, is 0.2 nats above week 3's RBM with 16 hidden units,
-# which has 1,104, and 1.2 nats below the RBM with 128: relations of more than two pixels matter,
-# and hidden units see them. The modern Hopfield network knows the training images and nothing between them,
-# which costs another one and a half nats, and the two-sample test notices its samples more easily. Yet it
-# fills in the lower half better than the Boltzmann machine and is not worse at anomalies, without any
-# training. A likelihood ranks models, not uses.
+# The machine without hidden units has 2,080 parameters. It is 0.2 nats above week 3's RBM with 16 hidden units and
+# 1,104 parameters, and 1.2 nats below the RBM with 128: relations of more than two pixels matter, and hidden units
+# see them. The modern Hopfield network is another one and a half nats lower: it is each training image with flipped
+# pixels, and nothing is put together from parts. The two-sample test notices its samples more easily, and it repairs
+# a little worse. Yet it fills in the lower half better than the Boltzmann machine and is not worse at anomalies,
+# without any training. A likelihood ranks models, not uses.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -1167,14 +1152,15 @@ quiz.show("week02_boltzmann")
 #   whole transition matrix can be checked.
 # - The learning rule is data moments minus model moments: Hebbian learning of the data, unlearning of the
 #   model's own states. Without hidden units there is one summit, and it sees pairs only.
-# - A chain that is stuck gives wrong moments without a warning. Parallel tempering cures it; round trips say
-#   whether it works.
-# - $Z$ by enumeration where possible, by AIS with error bar, effective sample size and reverse walk where not.
+# - A chain that is stuck gives wrong moments without a warning. Parallel tempering cures it; the spread of
+#   independent ladders says how well, and at what cost.
+# - $Z$ by enumeration where possible, by AIS with error bar and reverse walk where not.
 # - Retrieval from a modern Hopfield network is softmax attention and lowers an energy; as a distribution it
 #   is a mixture.
 #
 # ## References
 #
+# - D. Ackley, G. Hinton, T. Sejnowski (1985). A learning algorithm for Boltzmann machines. Cognitive Science 9.
 # - D. Amit, H. Gutfreund, H. Sompolinsky (1985). Storing infinite numbers of patterns in a spin-glass model
 #   of neural networks. Physical Review Letters 55.
 # - M. Demircigil, J. Heusel, M. Löwe, S. Upgang, F. Vermet (2017). On a model of associative memory with huge
