@@ -210,7 +210,7 @@ plotting.image_grid(
     minima,
     (4, 4),
     f"All {len(minima)} minima of a network in which three pictures are stored, with their energies. First the three "
-    f"pictures, then their inverses; the {len(minima) - 6} others are mixtures ± ξ¹ ± ξ² ± ξ³. Of all 65,536 starts, "
+    f"pictures, then their inverses; the {len(minima) - 6} others are mixtures sign(± ξ¹ ± ξ² ± ξ³). Of all 65,536 starts, "
     f"{into[:3].sum():.1%} end in a picture, {into[3:6].sum():.1%} in an inverse, {into[6:].sum():.1%} in a mixture.",
     "Fourteen small pictures: halves and a chessboard, their negatives, and eight blends.",
     columns=6,
@@ -298,8 +298,7 @@ plotting.learning_curves(
     curves,
     "load α = P / N",
     "overlap after recall",
-    "Start in a memory, run downhill: how much of it is left? The larger the network, the steeper the fall beyond the "
-    "load 0.138.",
+    "Start in a memory, run downhill: how much of it is left? The larger the network, the steeper the fall.",
     "Three curves near 1 that fall beyond a dotted vertical line at 0.138, the one for 400 units most steeply.",
 )
 
@@ -759,7 +758,7 @@ for K in [1, 2, 5, 20]:
     spread[K] = share.std(axis=1, ddof=1).mean()  # of one ladder's estimate of a pattern's share
     work = K * (spread[K] / spread[1]) ** 2  # sweeps of single chains for the same error, plain Gibbs = 1
     print(
-        f"K = {K:2d}: {swapped:4.0%} swapped, share ± {spread[K]:.3f}, work {work:.2f}, largest z {abs(z).max():.1f}"
+        f"K = {K:2d}: {swapped:4.0%} swapped, share ± {spread[K]:.3f}, work {work:.2f}, worst z {abs(z).max():.1f}"
     )
 plotting.image_grid(
     np.concatenate([(cold[K][500:700:10, 0] + 1) / 2 for K in (1, 5)]),
@@ -771,12 +770,13 @@ plotting.image_grid(
 )
 
 # %% [markdown] tempering_says
-# All four are right in the long run, and most z-scores say that 1,500 sweeps were enough. But ± says how precisely
-# one ladder of 1,200 sweeps knows how often a pattern comes, and there plain Gibbs sampling is far behind. Two
-# temperatures far apart seldom swap; with twenty most of the work is done away from the cold. The column "work"
-# counts that. So heat helps where valleys are narrow, and is paid for with one chain for each temperature.
-# (A sweep in order is somewhat faster than the random scan whose relaxation time we computed.) Week 3 uses
-# tempering inside the training.
+# The z-scores compare with the exact probabilities: all four ladders agree within what chance allows. But ± says how
+# precisely one ladder of 1,200 sweeps knows how often a pattern comes, and there plain Gibbs sampling is far
+# behind. Its chain needs about 200 sweeps to forget a pattern (a sweep in order somewhat fewer than the random scan
+# of the figure), so 1,200 sweeps are worth only a few independent states. Two temperatures far apart seldom swap;
+# with twenty most of the work is done away from the cold. The work, known to about a fifth, counts both. So heat
+# helps where valleys are narrow, and is paid for with one chain for each temperature. Week 3 uses tempering inside
+# the training.
 
 # %% [markdown] digits_text
 # ## 5 · The digits
@@ -838,10 +838,8 @@ def estimate_log_z(W, b, b0, K, R, x_model, rng):
 
 # %% ais_check
 W, b = tf.constant(W_exact, tf.float32), tf.constant(b_exact, tf.float32)
-x_model = tf.constant(
-    X[rng.choice(512, 100, p=boltzmann(X, W_exact, b_exact, 1.0))], tf.float32
-)  # exact samples
-below, above = estimate_log_z(W, b, tf.zeros(9), 1000, 100, x_model, rng)
+exact_samples = X[rng.choice(512, 100, p=boltzmann(X, W_exact, b_exact, 1.0))]
+below, above = estimate_log_z(W, b, tf.zeros(9), 1000, 100, tf.constant(exact_samples, tf.float32), rng)
 exact = exact_log_z(W_exact, b_exact)
 print(f"log Z: {exact:.3f} exact, {below} by AIS, {above} by the reverse walk")
 assert abs(below.value - exact) < 5 * below.error
@@ -875,15 +873,12 @@ train_seconds = time.perf_counter() - start
 def anneal_all(W, b, b0, betas, x, rng):
     """Independent walks from x: (R, M, D), M at a time → the last states (R M, D), and milliseconds for each."""
     start, keys = time.perf_counter(), tf.constant(rng.integers(2**31, size=len(x)), tf.int32)
-    last = [anneal(W, b, b0, betas, part, key)[1].numpy() for part, key in zip(x, keys)]
-    last = np.concatenate(last)
+    last = np.concatenate([anneal(W, b, b0, betas, part, key)[1] for part, key in zip(x, keys)])
     return last, 1000 * (time.perf_counter() - start) / len(last)
 
 
 parts = {"train": digits.train, "validation": digits.validation, "test": digits.test}
-parts = {
-    name: (rng.random(part.shape) < part).astype(np.float32) for name, part in parts.items()
-}  # grey → 0/1
+parts = {name: (rng.random(part.shape) < part).astype(np.float32) for name, part in parts.items()}  # 0/1
 test = parts["test"]
 betas = tf.linspace(0.0, 1.0, ais_temperatures + 1)
 x_chain, _ = anneal_all(W, b, b0, tf.ones_like(betas), x_chain[None, :ais_chains], rng)  # β = 1: plain Gibbs
@@ -996,6 +991,8 @@ print("one update is attention, and the probabilities of all 512 states of a sma
 # 1.10$ gives 0.068: it would be right if the clean image were one of the memories, and a new image is not. For
 # the likelihood $\beta = 1.4$ was the best of ten values from 0.8 to 2.
 #
+# The digits are not in the memory. What comes out at $\beta = 0.5$ is a blend of memories, grey where they disagree.
+#
 # **Anomalies** are test images mirrored left to right; the score is the energy, or $-\log p$.
 
 
@@ -1061,9 +1058,7 @@ print(f"test log-likelihood: Hopfield {modern.mean():.2f} nats; the Boltzmann ma
 
 # %% board
 flips = np.where(rng.random((400, D)) < expit(-2 * beta_density), -1, 1)
-remembered = (
-    flips * xi[rng.integers(len(xi), size=400)] + 1
-) / 2  # a memory at random, bits flipped: exact samples
+remembered = (flips * xi[rng.integers(len(xi), size=400)] + 1) / 2  # exact samples of the mixture
 board = {
     "Boltzmann": {
         "model": "Boltzmann machine without hidden units",
