@@ -173,6 +173,43 @@ plotting.learning_curves(
     "Four staircases that fall from above -16 to about -30 within 64 visits, and then stay level.",
 )
 
+# %% [markdown] landscape_text
+# **The landscape, drawn.** With two patterns the energy depends on the two overlaps alone, so the whole
+# landscape fits into a plane. Not every pair $(m_1, m_2)$ is possible: units on which the patterns agree move
+# both overlaps together, the others move them apart, which leaves a rectangle that stands on a corner.
+#
+# **Predict:** two patterns are stored. How many valleys are there?
+
+# %% landscape
+N, draw = 400, np.random.default_rng(seed)
+pair = signs(2, N, rng=draw)
+W_pair = hebb(pair)
+agree = (pair[0] == pair[1]).mean()
+m1, m2 = np.meshgrid(*[np.linspace(-1, 1, 201)] * 2)
+possible = (np.abs(m1 + m2) <= 2 * agree) & (np.abs(m1 - m2) <= 2 * (1 - agree))
+height = np.where(possible, -0.5 * (m1**2 + m2**2), np.nan)  # E / N, without the constant P / 2N
+s = signs(40, N, rng=draw)
+path = [s @ pair.T / N]
+for i in draw.permutation(N):
+    align(s, W_pair, i)
+    path.append(s @ pair.T / N)
+path = np.array(path)  # (N + 1, 40, 2)
+
+fig, ax = plt.subplots(figsize=(6.4, 5.2))
+shown = ax.contourf(m1, m2, height, levels=14, cmap="Blues_r")
+fig.colorbar(shown, ax=ax, label="energy per unit, E / N")
+ax.plot(*path.transpose(2, 0, 1), color=plotting.VERMILLION, linewidth=0.9)
+ax.plot(*path[-1].T, "o", color=plotting.BLACK)
+ax.set(xlabel="overlap with pattern 1, m₁", ylabel="overlap with pattern 2, m₂")
+ax.grid(False)
+plotting.show(
+    fig,
+    "The energy of all states of a network with 400 units and two patterns, and the paths of 40 random starts. They end "
+    f"in {len(np.unique(path[-1].round(3), axis=0))} valleys: the two patterns and their two negatives, because E(s) = "
+    "E(−s) when b = 0.",
+    "A square on its corner with a hill in the middle and a valley in each corner; paths lead into the four corners.",
+)
+
 # %% [markdown] spurious_text
 # ### What goes wrong, first part: memories that nobody stored
 #
