@@ -68,21 +68,20 @@ def test_recall_lowers_the_energy_and_ends_in_a_fixed_point(week):
     W, _ = parameters(12, 1)
     s = states(12, -1.0)[::5]
     running, energies = s.copy(), [week["energy"](s, W)]
-    for _ in week["updates"](running, W, range(12)):
+    for i in range(12):
+        week["align"](running, W, i)
         energies.append(week["energy"](running, W))
-    assert np.diff(energies, axis=0).max() < 1e-9 and np.ptp(energies, axis=0).min() >= 0
+    assert np.diff(energies, axis=0).max() < 1e-9
     end = week["recall"](s, W)
     assert (end * (end @ W) >= 0).all()
 
 
-def test_energy_in_terms_of_overlaps_and_the_pseudo_inverse(week):
+def test_energy_in_terms_of_overlaps(week):
     xi, s = week["signs"](3, 11, rng=np.random.default_rng(2)), states(11, -1.0)
     overlaps = s @ xi.T / 11
     np.testing.assert_allclose(
         week["energy"](s, week["hebb"](xi)), 1.5 - 5.5 * (overlaps**2).sum(axis=1), atol=1e-5
     )
-    many = week["signs"](30, 64, rng=np.random.default_rng(3))
-    np.testing.assert_array_equal(week["recall"](many, week["pseudo_inverse"](many)), many)
 
 
 def test_kernels_fulfil_detailed_balance(week):
@@ -171,13 +170,11 @@ def test_tempering_keeps_each_temperature_at_its_distribution(week):
     s, T, rng = states(4, -1.0), np.array([1.0, 2.0, 5.0]), np.random.default_rng(14)
     exact = [probabilities(s, W, b, t) for t in T]
     chains = np.array([s[rng.choice(16, N, p=p)] for p in exact])
-    label = np.tile(np.arange(3)[:, None], N)
     for odd in (0, 1, 0, 1):
-        chains, label, accepted = week["temper"](chains, label, W, b, T, odd, rng)
+        chains, accepted = week["temper"](chains, W, b, T, odd, rng)
         assert 0.01 < accepted[0] < 1
     for p, rows in zip(exact, chains, strict=True):
         close_to(p, rows)
-    assert (np.sort(label, axis=0) == np.arange(3)[:, None]).all() and (label[0] == 2).any()
 
 
 def test_a_swap_is_accepted_by_its_rule(week):
@@ -191,7 +188,7 @@ def test_a_swap_is_accepted_by_its_rule(week):
     rng = np.random.default_rng(15)
     for cold, hot, exact in ((high, low, 1.0), (low, high, np.exp(-(1 - 1 / 3) * 1.0))):
         s = np.stack([np.tile(cold, (N, 1)), np.tile(hot, (N, 1))])
-        after, _, accepted = temper(s, np.tile([[0], [1]], N), W, b, T, 0, rng)
+        after, accepted = temper(s, W, b, T, 0, rng)
         tolerance = stattests.bernstein_tolerance(N, exact * (1 - exact), 1.0)
         assert abs(accepted[0] - exact) <= tolerance
         assert (after[0] == hot).all(axis=1).mean() == accepted[0]
@@ -254,6 +251,3 @@ def test_modern_hopfield_network(week):
     weight = np.exp(beta * s @ xi.T)
     after = week["retrieve"](tf.constant(s), xi, beta)
     np.testing.assert_allclose(after, weight / weight.sum(axis=1, keepdims=True) @ xi, atol=1e-4)
-    before = week["modern_energy"](tf.constant(s), xi, beta)
-    fall = (before - week["modern_energy"](after, xi, beta)).numpy()
-    assert (fall >= 0.5 * ((after - s) ** 2).numpy().sum(axis=1) - 1e-4).all()
