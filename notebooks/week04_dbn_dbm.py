@@ -359,7 +359,7 @@ print(f"a second layer can raise the bound by at most KL(q̂ ‖ p₁(h1)) = {ro
 # after one Gibbs step. A third run starts from small random weights with the exact gradient, as if condition 1 did
 # not matter.
 #
-# **Predict:** which of the three bounds ever lies below the dashed line, the RBM's own log-likelihood?
+# **Predict:** which of the three bounds ever lies below 0, the RBM's own log-likelihood?
 
 # %% greedy
 bounds, tight = {}, tf.reduce_sum(q_hat * tf.nn.log_softmax(-dbn.top.free_energy(H)))
@@ -554,7 +554,7 @@ report("DBN, greedy by PCD", dbn, top, hidden_means)
 # on the very images it is trained on. This is no failure of the theorem: its condition 2 does not hold. Nor was there
 # much to gain. The gain is at most $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$, and the first RBM was trained until its own
 # hidden layer looked like the one that the data produce. (A top RBM from small random weights, trained as long, ended
-# more than two nats below; about half of that was $q$, which no longer fits.)
+# about four nats below; somewhat less than half of that was $q$, which no longer fits.)
 #
 # ## 3 · Wake and sleep
 #
@@ -1312,9 +1312,9 @@ quiz.show("week04_dbn_dbm")
 # ```
 #
 # These settings are a budget for two CPU cores, about twenty minutes, not an attempt at a record. Salakhutdinov and
-# Hinton (2009) report an estimated lower bound of −84.62 nats per test image for a DBM with 500 and 1,000 hidden units,
-# from training that took far longer. A shorter run ends below that. In reading the difference, keep in mind that both
-# numbers are bounds with an AIS estimate in them, and that the images are binarised at random.
+# Hinton (2009) report an estimated lower bound of −84.62 nats per test image for a DBM with 500 and 1,000 hidden units.
+# A run this short is expected to end below that. In reading the difference, keep in mind that both numbers are bounds
+# with an AIS estimate in them, and that the images are binarised at random.
 
 # %% [markdown] summary
 # ## Summary
