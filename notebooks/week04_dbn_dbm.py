@@ -798,7 +798,7 @@ for w in sizes:  # one unit in h1, one in h2, both on or both off; the pixel is 
 plotting.learning_curves(
     {"gap": (sizes, gaps), "log 2": (sizes, np.full(11, np.log(2)))},
     "weight between the two units",
-    "log p(v) minus mean-field bound (nats)",
+    "gap of the bound (nats)",
     "Two units that want to agree. Without the link the posterior factorises and the gap is 0. Beyond a weight of 4 the "
     "bound has two maxima; mean field settles in one of them, and misses half of the posterior: the gap nears log 2.",
     "A curve that rises from zero to the horizontal line at log 2.",
@@ -987,7 +987,7 @@ plotting.image_grid(
 # %% restore
 @tf.function
 def restore_dbm(dbm, evidence, rng, steps, burn_in):
-    """evidence e: (B, D) → posterior means of the pixels (B, D), by Gibbs sampling; it accepts all."""
+    """evidence e: (B, D) → posterior means of the pixels (B, D), and 1, as Gibbs steps are always accepted."""
     e = tf.pad(evidence, [[0, 0], [0, len(dbm.b) - dbm.D]])  # none for h2
     x, total = bernoulli(tf.sigmoid(dbm.b + e), rng), tf.zeros_like(e)
     for step in tf.range(steps):
@@ -1175,8 +1175,7 @@ quiz.show("week04_dbn_dbm")
 #
 # 1. The tied start guarantees that the *bound* does not fall. A colleague says: "so each layer improves the model".
 #    In how many ways is that wrong, and is any of it harmless?
-# 2. A dead second layer is an attractor of joint training. Is it a failure? What would
-#    you report of such a model?
+# 2. A dead second layer is an attractor of joint training. Is it a failure? What would you report of such a model?
 # 3. Sleep minimises the KL divergence the wrong way round. Describe an image for which the resulting $q$ misleads the
 #    wake phase.
 # 4. A DBM is an RBM whose visible layer is half unseen. Why, then, can we not sum out $h_1$ and compute $p(v)$ as in
@@ -1206,10 +1205,11 @@ quiz.show("week04_dbn_dbm")
 # importance_samples = 10
 # ```
 #
-# These settings are a budget for two CPU cores, not an attempt at a record; their time has not been measured. Salakhutdinov and
-# Hinton (2009) report an estimated lower bound of −84.62 nats per test image for a DBM with 500 and 1,000 hidden units.
-# A run this short is expected to end below that. In reading the difference, keep in mind that both numbers are bounds
-# with an AIS estimate in them, and that the images are binarised at random.
+# These settings are a budget for two CPU cores, not an attempt at a record; their time has not been measured.
+# Salakhutdinov and Hinton (2009) report an estimated lower bound of −84.62 nats per test image for a DBM with 500 and
+# 1,000 hidden units. A run this short is expected to end below that. In reading the difference, keep in mind that both
+# numbers are bounds with an AIS estimate in them, ours with $h_2$ summed out, and that the images are binarised at
+# random.
 
 # %% [markdown] summary
 # ## Summary
