@@ -932,7 +932,7 @@ plotting.learning_curves(
 # \mathrm{diag}\big(\mathbb{E}[\mu_{1,j} (1 - \mu_{1,j})]\big)$. The gradient is then $W_2$ times something negative: it drives
 # $W_2$ to 0. It does so at the random start, too, where $\hat C \approx 0$ and $C \approx \frac14 I$. A dead second layer is
 # no accident but an attractor. The means of mean field know nothing of the variance of $h_1$ given the image; the
-# chains do.
+# chains do. (With states from the exact posterior in the data phase, the two covariances would cancel.)
 #
 # **The cure** is to start far from $W_2 = 0$: pretraining gives $h_2$ something to say from the first step. The layer-wise
 # start has a second layer that is alive, and by far the worst mean-field bound: letting go of the copy changed the
