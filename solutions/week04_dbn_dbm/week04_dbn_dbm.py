@@ -816,15 +816,16 @@ assert any(not np.array_equal(seeds[0][2][0], s[2][0]) for s in seeds), "another
 # $-\log 30 = -3.40$ nats. Train the network layer by layer, with the sizes of `widths = (H1, H2, H3)`, and hand over
 # its seven parameters `[W1, W2, W3, b, c1, c2, c3]`. With 12, 10 and 10 hidden units all states can be listed, so
 # the test computes the *exact* likelihood, not a bound: the function that does it is given, and so is a trainer for
-# one RBM. You pass with at least **THRESHOLD nats** per image; the threshold leaves room for bad luck. For comparison:
-# the same network with a uniform $p(h_1)$ on a well-trained first layer reaches about −6. Only these widths and
-# images are judged, here with `seed=0`; when you hand in, once more with another seed and the pixels in another
-# order. It should take less than 10 seconds. How you train is up to you; better is never wrong.
+# one RBM. You pass with at least **−4.8 nats** per image; the threshold leaves room for bad luck. For comparison: a
+# well-trained first layer under a uniform $p(h_1)$ reaches about −6.2, with a second layer and nothing above it
+# about −5. Only these widths and images are judged, here with `seed=0`; when you hand in, once more with another
+# seed and the pixels in another order. It should take less than 10 seconds. How you train is up to you; better is
+# never wrong.
 #
 # <details><summary>Hint 1: what each layer learns from</summary>
 #
 # The first RBM learns the images, the second one *samples* of $h_1$ given the images, the third one samples of $h_2$
-# given those. For example 80 epochs at a rate of 0.25 for the first RBM, 120 at 0.5
+# given those. For example 100 epochs at a rate of 0.3 for the first RBM, 150 at 0.5
 # for the other two.
 # </details>
 #
@@ -880,7 +881,7 @@ def train_stack(images, widths, seed):
     rng = np.random.default_rng(seed)
     data, weights, visible = images, [], []
     for width in widths:
-        epochs, rate = (120, 0.5) if weights else (80, 0.25)
+        epochs, rate = (150, 0.5) if weights else (100, 0.3)
         W, below, above = train_rbm(data, width, epochs, rate, int(rng.integers(2**31)))
         data = rng.random((len(data), width)) < expit(above + data @ W)  # what the next layer learns from
         weights.append(W)
@@ -893,7 +894,8 @@ def train_stack(images, widths, seed):
 def judge_stack(images, v, seed, what):
     """Exact mean log-likelihood of the parameters handed over, at least the threshold.
 
-    The threshold is empirical: THRESHOLD_TEXT
+    The threshold is empirical: over 50 seeds, half of them with the pixels in another order, the reference reaches −4.28 to
+    −3.77; the worst minus the range is −4.78. With nothing in the third layer it was never better than −4.88.
     """
     widths, D = (12, 10, 10), v.shape[1]
     answer = train_stack(images.copy(), widths, seed)
@@ -903,8 +905,8 @@ def judge_stack(images, v, seed, what):
     parameters = [stattests.assert_array(n, x, s).astype(float) for n, x, s in zip(names, answer, shapes)]
     reached = exact_log_likelihood(v, *parameters).mean()
     print(f"{what}: {reached:.2f} nats per image, exact (best possible {-np.log(len(v)):.2f})")
-    assert reached >= -4.7, (
-        f"{what}: {reached:.2f} nats per image, at least THRESHOLD expected. Is each RBM trained on samples of the layer "
+    assert reached >= -4.8, (
+        f"{what}: {reached:.2f} nats per image, at least −4.8 expected. Is each RBM trained on samples of the layer "
         "below, not on the images or on probabilities? Is c1 the visible bias of the second RBM, c2 that of the third?"
     )
 

@@ -9,7 +9,7 @@ def train_stack(images, widths, seed):
     rng = np.random.default_rng(seed)
     data, weights, visible = images, [], []
     for width in widths:
-        epochs, rate = (120, 0.5) if weights else (80, 0.25)
+        epochs, rate = (150, 0.5) if weights else (100, 0.3)
         W, below, above = train_rbm(data, width, epochs, rate, int(rng.integers(2**31)))
         data = rng.random((len(data), width)) < expit(above + data @ W)  # what the next layer learns from
         weights.append(W)
