@@ -1,5 +1,5 @@
 # %% [markdown] title
-# # Week 5 · Energy-based models
+# # Week 5 · Energy-based models: score matching, noise-contrastive estimation
 #
 # {{colab}}
 #
@@ -1122,12 +1122,12 @@ plotting.image_grid(
 )
 
 # %% [markdown] anomaly_says
-# Turned digits are easy for every model: the pixel means give them away. Thinned ones are the only kind that a
-# count of ink nearly settles, and flipped pixels and letters need more than pixel means. Mirrored digits are the
-# hardest for all, because many of them *are* digits. Against the mixture the network gains a little on thinned
-# digits and loses a little on bars and stripes. On the mirrored digits, the course's common test, compare with
-# the other weeks in the scoreboard. An energy says how improbable an image is, pixel for pixel, not how strange
-# it is to us.
+# Turned digits are easy for every model: the pixel means give them away. Thinned digits, and bars and stripes,
+# are largely given away by the count of ink alone; flipped pixels and letters need more than pixel means.
+# Mirrored digits are the hardest for all, because many of them *are* digits. Against the mixture the network
+# gains a little on thinned digits and loses a little on bars and stripes. On the mirrored digits, the course's
+# common test, compare with the other weeks in the scoreboard. An energy says how improbable an image is, pixel
+# for pixel, not how strange it is to us.
 
 # %% [markdown] wrong_text
 # ## 7 · What goes wrong: energies that run away
