@@ -80,8 +80,8 @@ print(digits)
 # `f` wherever it means $f$.
 #
 # Week 3's RBM is such a model. Its free energy gave $f(v) = -F(v) = b^\top v + \sum_j \mathrm{softplus}(c_j + v^\top
-# W_{:j})$: a linear term, and a network with one hidden layer whose output weights are all 1. The hidden units had a meaning there, and
-# block Gibbs sampling needed it. Now we use more layers and give up both.
+# W_{:j})$: a linear term, and a network with one hidden layer whose output weights are all 1. The hidden units had
+# a meaning there, and block Gibbs sampling needed it. Now we use more layers and give up both.
 #
 # **The gradient in $\theta$.** From $\log p_\theta(x) = f_\theta(x) - \log Z_\theta$ and
 #
@@ -766,7 +766,7 @@ def train(
 # %% [markdown] coarse_text
 # **Sixteen pixels, checked by enumeration.** Averaging blocks of the digits gives images of 4×4 pixels, of which
 # there are 65,536: $\log Z$ is a sum, and AIS has nowhere to hide. We train a small network on them and compare
-# three values of $\log Z$: exact, by AIS, and by the reverse walk. Week 3's rules hold: each comes with its
+# three values of $\log Z$: exact, by AIS, and by the reverse walk. Week 3's rules hold: each estimate comes with its
 # standard error, and the *effective sample size* $(\sum_r w_r)^2 / \sum_r w_r^2$ says how many of the R weights
 # carry the estimate.
 
@@ -840,12 +840,12 @@ print(f"4×4 digits, exact test log-likelihood {evaluation.mean_estimate(test_co
 # noise on the data. Nothing was chosen on the test images. One layer of 256 did as well as two; we take two,
 # because then no formula of week 3 helps.
 #
-# **When is a likelihood of an energy network honest?** AIS is unbiased for $Z$ however slowly the
-# chains mix, but an estimate whose weight sits on a few runs may be far too small without showing it, and too small a $Z$ flatters.
-# So we ask for three things: the procedure was right where we could enumerate (above); many of the 400 runs carry
-# the weight; and the walk from the other side, from the replay buffer after many more steps, agrees. The code
-# below enters no likelihood in the scoreboard if fewer than 40 runs count or if the two estimates differ by more
-# than half a nat.
+# **When is a likelihood of an energy network honest?** AIS is unbiased for $Z$ however slowly the chains mix, but
+# an estimate whose weight sits on a few runs may be far too small without showing it, and too small a $Z$
+# flatters. So we ask for three things: the procedure was right where we could enumerate (above); many of the 400
+# runs carry the weight; and the walk from the other side, from the replay buffer after many more steps, agrees.
+# The code below enters no likelihood in the scoreboard if fewer than 40 runs count or if the two estimates differ
+# by more than half a nat.
 
 # %% main
 D, b0 = digits.train.shape[1], log_odds(parts["train"])
@@ -874,7 +874,7 @@ plotting.image_grid(
     digits.shape,
     "Two rows of test images, then two of samples (the last states of AIS runs). Is there a digit that is missing, "
     "or strokes that belong to none?",
-    "Two rows of binary digits above two rows of digits drawn by the model, most of them legible.",
+    "Two rows of binary digits above two rows of digits drawn by the model, many of them legible.",
     columns=10,
 )
 
@@ -1094,9 +1094,9 @@ scoreboard.table(compare_with="RBM, 128 hidden units, PCD-1" if dataset == "digi
 
 # %% [markdown] board_says
 # Compare with week 3's large RBM, by the paired difference: three times as many parameters and a second layer buy
-# no better likelihood, rather a slightly worse one. With 1,197 images the limit is less what a family can express than how much of it the data can pin
-# down. What a general energy buys is freedom: any layers, any constraint, any $x$. What it costs is block Gibbs
-# sampling: each step changes fewer pixels, and training takes longer.
+# no better likelihood, rather a slightly worse one. With 1,197 images the limit is less what a family can express
+# than how much of it the data can pin down. What a general energy buys is freedom: any layers, any constraint,
+# any $x$. What it costs is block Gibbs sampling: each step changes fewer pixels, and training takes longer.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -1127,7 +1127,7 @@ quiz.show("week05_ebm")
 # width = 400
 # epochs = 12
 # batch_size = 200
-# chains = 1000
+# chains = 400
 # mcmc_steps = 10
 # step_size = 0.15
 # learning_rate = 0.001
