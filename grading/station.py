@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TICK = 0.1  # seconds between looks at what S uses
 START = 180.0  # seconds for a fork server to be ready
 MARGIN = 120.0  # seconds beyond the notebook's that T may take for its own computations
+PATIENCE = 4.0  # times the limits, at most, for a submission that had to wait for a processor
 OWN_THREADS = 32  # that S has without the student's doing
 OWN_MEMORY = 2 * 2**30  # bytes that T may take for the tests' own computations
 
@@ -161,6 +162,7 @@ class Station:
         self._servers: dict[str, Server] = {}
         self._limits = Limits()
         self._scratch = ""
+        self._ran = self._waited = 0.0  # seconds of S's processes, with and without a processor
         self._forget()
 
     def __enter__(self) -> Station:
@@ -196,6 +198,10 @@ class Station:
                 outcome = self._try(job, variant)
             if outcome.failure:
                 return outcome
+            if (patience := self._patience(job.limits)) and _ended_by_time(outcome):
+                again = self._try(dataclasses.replace(job, limits=_longer(job.limits, patience)), variant)
+                if not again.failure and again.score >= outcome.score:
+                    outcome = again
             if best is None or outcome.score > best.score:
                 best = outcome
             if best.score >= most:
@@ -203,6 +209,16 @@ class Station:
         if best is None:
             return Outcome(job.pseudonym, failure="nothing to execute")
         return dataclasses.replace(best, seconds=time.monotonic() - began)
+
+    def _patience(self, limits: Limits) -> float:
+        """How many times longer the last S took because others had the processors; 0 if it hardly matters.
+
+        Limits are wall time, but a busy machine must cost no student marks. Code with many threads of its own
+        waits as well: it gets a second try, once, of at most PATIENCE times the limits.
+        """
+        if self._waited < 0.2 * limits.cell_seconds or self._waited < 0.2 * self._ran:
+            return 0.0
+        return min(PATIENCE, 1.2 * (self._ran + self._waited) / max(self._ran, 1e-3))
 
     def _start(self, role: str) -> None:
         server = Server(role, self._sandbox, self._threads, self._functions[role], self._preload)
@@ -219,7 +235,7 @@ class Station:
 
     def _try(self, job: Job, variant: int) -> Outcome:
         """One variant in a T of its own."""
-        self._limits = job.limits
+        self._limits, self._ran, self._waited = job.limits, 0.0, 0.0
         deadline = time.monotonic() + job.limits.notebook_seconds + MARGIN
         try:
             line = Channel(self._server("trusted").fork({"variant": variant}))
@@ -281,6 +297,9 @@ class Station:
         """End S and everything that it started."""
         server = self._servers.get("student")
         if server is not None:
+            for process in server.family():
+                ran, waited = _scheduled(process.pid)
+                self._ran, self._waited = self._ran + ran, self._waited + waited
             server.end_family()
         self._remove_scratch()
         return StudentUse(self._peak, self._limit, self._words)
@@ -379,6 +398,31 @@ def _parent(pid: int) -> int:
     with contextlib.suppress(psutil.Error):
         return psutil.Process(pid).ppid()
     return 0
+
+
+def _ended_by_time(outcome: Outcome) -> bool:
+    return any(event.limit == "time" for event in outcome.limits_hit)
+
+
+def _longer(limits: Limits, factor: float) -> Limits:
+    return dataclasses.replace(
+        limits,
+        cell_seconds=factor * limits.cell_seconds,
+        notebook_seconds=factor * limits.notebook_seconds,
+    )
+
+
+def _scheduled(pid: int) -> tuple[float, float]:
+    """Seconds that the process's threads ran, and that they were ready to run but waited for a processor.
+
+    From Linux's schedstat; 0, 0 where there is none.
+    """
+    ran = waited = 0
+    for path in Path("/proc", str(pid), "task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError):
+            numbers = path.read_text().split()
+            ran, waited = ran + int(numbers[0]), waited + int(numbers[1])
+    return ran / 1e9, waited / 1e9
 
 
 def _anonymous(pid: int) -> tuple[int, int]:
