@@ -162,7 +162,7 @@ class Station:
         self._servers: dict[str, Server] = {}
         self._limits = Limits()
         self._scratch = ""
-        self._ran = self._waited = 0.0  # seconds of S's processes, with and without a processor
+        self._waited = 0.0  # seconds that S was ready to run and others had the processors
         self._forget()
 
     def __enter__(self) -> Station:
@@ -198,7 +198,7 @@ class Station:
                 outcome = self._try(job, variant)
             if outcome.failure:
                 return outcome
-            if (patience := self._patience(job.limits)) and _ended_by_time(outcome):
+            if (patience := self._patience(outcome)) and _ended_by_time(outcome):
                 again = self._try(dataclasses.replace(job, limits=_longer(job.limits, patience)), variant)
                 if not again.failure and again.score >= outcome.score:
                     outcome = again
@@ -210,15 +210,16 @@ class Station:
             return Outcome(job.pseudonym, failure="nothing to execute")
         return dataclasses.replace(best, seconds=time.monotonic() - began)
 
-    def _patience(self, limits: Limits) -> float:
-        """How many times longer the last S took because others had the processors; 0 if it hardly matters.
+    def _patience(self, outcome: Outcome) -> float:
+        """How many times longer the last try took because others had the processors; 0 if less than twice.
 
         Limits are wall time, but a busy machine must cost no student marks. Code with many threads of its own
         waits as well: it gets a second try, once, of at most PATIENCE times the limits.
         """
-        if self._waited < 0.2 * limits.cell_seconds or self._waited < 0.2 * self._ran:
+        busy = outcome.student_seconds - self._waited
+        if self._waited < busy:
             return 0.0
-        return min(PATIENCE, 1.2 * (self._ran + self._waited) / max(self._ran, 1e-3))
+        return min(PATIENCE, 1.2 * outcome.student_seconds / max(busy, 1e-3))
 
     def _start(self, role: str) -> None:
         server = Server(role, self._sandbox, self._threads, self._functions[role], self._preload)
@@ -235,7 +236,7 @@ class Station:
 
     def _try(self, job: Job, variant: int) -> Outcome:
         """One variant in a T of its own."""
-        self._limits, self._ran, self._waited = job.limits, 0.0, 0.0
+        self._limits, self._waited = job.limits, 0.0
         deadline = time.monotonic() + job.limits.notebook_seconds + MARGIN
         try:
             line = Channel(self._server("trusted").fork({"variant": variant}))
@@ -298,8 +299,7 @@ class Station:
         server = self._servers.get("student")
         if server is not None:
             for process in server.family():
-                ran, waited = _scheduled(process.pid)
-                self._ran, self._waited = self._ran + ran, self._waited + waited
+                self._waited += _waited(process.pid)
             server.end_family()
         self._remove_scratch()
         return StudentUse(self._peak, self._limit, self._words)
@@ -412,17 +412,13 @@ def _longer(limits: Limits, factor: float) -> Limits:
     )
 
 
-def _scheduled(pid: int) -> tuple[float, float]:
-    """Seconds that the process's threads ran, and that they were ready to run but waited for a processor.
-
-    From Linux's schedstat; 0, 0 where there is none.
-    """
-    ran = waited = 0
+def _waited(pid: int) -> float:
+    """Seconds that the process's threads were ready to run without a processor; 0 without schedstat."""
+    waited = 0
     for path in Path("/proc", str(pid), "task").glob("*/schedstat"):
-        with contextlib.suppress(OSError, ValueError):
-            numbers = path.read_text().split()
-            ran, waited = ran + int(numbers[0]), waited + int(numbers[1])
-    return ran / 1e9, waited / 1e9
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            waited += int(path.read_text().split()[1])
+    return waited / 1e9
 
 
 def _anonymous(pid: int) -> tuple[int, int]:
