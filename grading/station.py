@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TICK = 0.1  # seconds between looks at what S uses
 START = 180.0  # seconds for a fork server to be ready
 MARGIN = 120.0  # seconds beyond the notebook's that T may take for its own computations
+PATIENCE = 4.0  # times the limits, at most, for a submission that had to wait for a processor
 OWN_THREADS = 32  # that S has without the student's doing
 OWN_MEMORY = 2 * 2**30  # bytes that T may take for the tests' own computations
 
@@ -161,6 +162,7 @@ class Station:
         self._servers: dict[str, Server] = {}
         self._limits = Limits()
         self._scratch = ""
+        self._waited = 0.0  # seconds that S was ready to run and others had the processors
         self._forget()
 
     def __enter__(self) -> Station:
@@ -196,6 +198,10 @@ class Station:
                 outcome = self._try(job, variant)
             if outcome.failure:
                 return outcome
+            if (patience := self._patience(outcome)) and _ended_by_time(outcome):
+                again = self._try(dataclasses.replace(job, limits=_longer(job.limits, patience)), variant)
+                if not again.failure and again.score >= outcome.score:
+                    outcome = again
             if best is None or outcome.score > best.score:
                 best = outcome
             if best.score >= most:
@@ -203,6 +209,17 @@ class Station:
         if best is None:
             return Outcome(job.pseudonym, failure="nothing to execute")
         return dataclasses.replace(best, seconds=time.monotonic() - began)
+
+    def _patience(self, outcome: Outcome) -> float:
+        """How many times longer the last try took because others had the processors; 0 if less than twice.
+
+        Limits are wall time, but a busy machine must cost no student marks. Code with many threads of its own
+        waits as well: it gets a second try, once, of at most PATIENCE times the limits.
+        """
+        busy = outcome.student_seconds - self._waited
+        if self._waited < busy:
+            return 0.0
+        return min(PATIENCE, 1.2 * outcome.student_seconds / max(busy, 1e-3))
 
     def _start(self, role: str) -> None:
         server = Server(role, self._sandbox, self._threads, self._functions[role], self._preload)
@@ -219,7 +236,7 @@ class Station:
 
     def _try(self, job: Job, variant: int) -> Outcome:
         """One variant in a T of its own."""
-        self._limits = job.limits
+        self._limits, self._waited = job.limits, 0.0
         deadline = time.monotonic() + job.limits.notebook_seconds + MARGIN
         try:
             line = Channel(self._server("trusted").fork({"variant": variant}))
@@ -281,6 +298,8 @@ class Station:
         """End S and everything that it started."""
         server = self._servers.get("student")
         if server is not None:
+            for process in server.family():
+                self._waited += _waited(process.pid)
             server.end_family()
         self._remove_scratch()
         return StudentUse(self._peak, self._limit, self._words)
@@ -379,6 +398,27 @@ def _parent(pid: int) -> int:
     with contextlib.suppress(psutil.Error):
         return psutil.Process(pid).ppid()
     return 0
+
+
+def _ended_by_time(outcome: Outcome) -> bool:
+    return any(event.limit == "time" for event in outcome.limits_hit)
+
+
+def _longer(limits: Limits, factor: float) -> Limits:
+    return dataclasses.replace(
+        limits,
+        cell_seconds=factor * limits.cell_seconds,
+        notebook_seconds=factor * limits.notebook_seconds,
+    )
+
+
+def _waited(pid: int) -> float:
+    """Seconds that the process's threads were ready to run without a processor; 0 without schedstat."""
+    waited = 0
+    for path in Path("/proc", str(pid), "task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            waited += int(path.read_text().split()[1])
+    return waited / 1e9
 
 
 def _anonymous(pid: int) -> tuple[int, int]:

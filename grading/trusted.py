@@ -506,10 +506,10 @@ class Session:
 
     def stop(self) -> Any:
         """End S and keep what it used."""
+        use = self.lifeline.stop_student()  # before the channel closes, or S ends before it was looked at
         if self.channel is not None:
             self.channel.close()
             self.channel = None
-        use = self.lifeline.stop_student()
         self.peak = max(self.peak, use.peak_memory)
         return use
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import exercise_small
 import probes
@@ -91,6 +94,42 @@ def test_endless_loop_that_catches_everything(station: Station) -> None:
     assert events(outcome) == ["time"] and outcome.score == FULL
     assert time.monotonic() - began < 30
     assert_unharmed(station)
+
+
+@pytest.fixture
+def crowded() -> Iterator[None]:
+    """This process and what it starts share one processor with three others that never rest."""
+    if not hasattr(os, "sched_setaffinity") or not Path("/proc/self/schedstat").exists():
+        pytest.skip("needs Linux with schedstat")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+        os.sched_setaffinity(0, before)
+
+
+def test_a_crowded_machine_costs_no_marks(crowded: None) -> None:
+    """A second of work takes four where three others work; the limit of 1.5 must not strike."""
+    sandbox.check()
+    code = "import time\nend = time.process_time() + 1\nwhile time.process_time() < end: pass\nprint('done')"
+    limits = dataclasses.replace(probes.LIMITS, cell_seconds=1.5)
+    with Station(preload=["numpy"]) as station:
+        outcome = station.execute(probes.job(code, limits))
+    assert probes.printed(outcome) == "done\n" and events(outcome) == [] and outcome.score == FULL
+
+
+def test_sleeping_is_given_no_more_time(station: Station) -> None:
+    limits = dataclasses.replace(probes.LIMITS, cell_seconds=2.0)
+    tries = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(station, "_try", lambda *given: tries.append(given) or Station._try(station, *given))
+        outcome = station.execute(probes.job("import time\ntime.sleep(1000)", limits))
+    assert events(outcome) == ["time"] and outcome.score == FULL and len(tries) == 1
 
 
 @pytest.mark.parametrize("role", ["student", "trusted"])
