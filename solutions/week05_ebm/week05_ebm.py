@@ -118,7 +118,7 @@ def check_langevin(rng, B, D, eps, T, plain=False):
         exact,
         rtol=1e-3,
         atol=1e-3,
-        hint="Does it go down in energy, with half of eps? Is it L ξ for each row, and P = L Lᵀ in the drift only?",
+        hint="The drift: down in energy, half of eps, P = L Lᵀ, no T. The noise: L ξ for each row, and the root of eps T.",
     )
 
 
@@ -216,9 +216,8 @@ def check_mala(rng, B, D, eps, T, plain=False, constant=0.0):
     y = step(x.astype(float)) + np.sqrt(eps * T) * noise @ L.T
     log_a = np.minimum(log_target(y) + log_q(x, y) - log_target(x.astype(float)) - log_q(y, x), 0)
     a = np.exp(np.maximum(log_a, -12))
-    below = np.where(np.arange(B) % 2 == 0, True, a > 0.8)  # is u to lie below a?
-    u = np.where(below, 0.85 * a, 1.15 * a).astype(np.float32)
-    right = below & (log_a > -12)
+    right = np.where(np.arange(B) % 2 == 0, log_a > -12, a > 0.8)  # u lies below a, so accept
+    u = np.where(right, 0.85 * a, 1.15 * a).astype(np.float32)
     answer = mala_step(mala_energy, x.copy(), L.copy(), eps, T, noise.copy(), u.copy())
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, (
         "return two arrays: the new x, and which proposals were accepted"
@@ -227,12 +226,15 @@ def check_mala(rng, B, D, eps, T, plain=False, constant=0.0):
     accepted = stattests.assert_array("accepted", accepted, (B,)).astype(float)
     assert np.isin(accepted, (0, 1)).all(), "accepted has other values than True and False"
     what = f"eps = {eps:.2f}, T = {T:.2f}" + (", L = I" if plain else "")
+    what += f", energies near {constant:.0f}" if constant else ""
     if (wrong := np.flatnonzero(accepted != right)).size:
         i = wrong[0]
         raise AssertionError(
             f"with {what}: {wrong.size} of {B} decisions are wrong. Chain {i} has a = {a[i]:.4g} and u = {u[i]:.4g}, so its "
             f"proposal must be {'accepted' if right[i] else 'rejected'}. Check the sign of the energies, T, and which way "
             "each q goes: q(x | y) starts at y and stands above the line."
+            + (" L⁻¹ applies to each row, as a column." if not plain else "")
+            + (" Does an exponential overflow? Compare logarithms." if constant else "")
         )
     stay = accepted == 0
     stattests.assert_close("x of the rejected chains", new[stay], x[stay], hint="They stay where they are.")
@@ -241,12 +243,13 @@ def check_mala(rng, B, D, eps, T, plain=False, constant=0.0):
 
 check_mala(np.random.default_rng(0), B=40, D=2, eps=0.5, T=1.0, plain=True)
 check_mala(np.random.default_rng(1), B=40, D=3, eps=0.8, T=0.5)
+check_mala(np.random.default_rng(2), B=10, D=2, eps=1.0, T=0.4, constant=-500.0)
 ### BEGIN HIDDEN TESTS
 # Other energies, sizes, preconditioners, step sizes and temperatures; a constant in the energy, which changes nothing.
 rng = stattests.grading_rng("mala_step")
-check_mala(rng, B=60, D=3, eps=float(rng.uniform(0.4, 0.6)), T=1.0, plain=True)
-check_mala(rng, B=60, D=4, eps=float(rng.uniform(0.5, 0.8)), T=float(rng.uniform(1.5, 2.5)))
-check_mala(rng, B=60, D=2, eps=float(rng.uniform(0.8, 1.2)), T=float(rng.uniform(0.3, 0.6)), constant=-200.0)
+check_mala(rng, B=40, D=3, eps=float(rng.uniform(0.4, 0.6)), T=1.0, plain=True)
+check_mala(rng, B=40, D=4, eps=float(rng.uniform(0.5, 0.8)), T=float(rng.uniform(1.5, 2.5)))
+check_mala(rng, B=40, D=2, eps=float(rng.uniform(0.8, 1.2)), T=float(rng.uniform(0.3, 0.6)), constant=-500.0)
 ### END HIDDEN TESTS
 
 # %% [markdown] given="polynomial_task"
@@ -321,9 +324,10 @@ def sample_of(energy, N):
 
 
 check_polynomial(np.random.default_rng(0).normal(1.0, 0.5, size=200), 2, "a Gaussian sample")
-double_well = sample_of(lambda x: 0.2 * x - x**2 + x**4 / 4, N=5000)
+double_well = sample_of(lambda x: 0.2 * x - x**2 + x**4 / 4, N=5000).astype(np.float32)
 check_polynomial(double_well, 4, "a double well")
-print("a double well, theta = 0.2, −1, 0, 0.25; found:", np.round(fit_polynomial(double_well, 4), 3))
+found = np.asarray(fit_polynomial(double_well.copy(), 4))
+print("a double well, theta = 0.2, −1, 0, 0.25; found: " + ", ".join(f"{theta:.3f}" for theta in found))
 ### BEGIN HIDDEN TESTS
 # Other samples and degrees.
 rng = stattests.grading_rng("fit_polynomial")
@@ -395,7 +399,8 @@ def check_denoising(rng, B, D, r, s, kappa, low=0.05):
         exact,
         rtol=2e-3,
         atol=1e-3,
-        hint="Is the score taken at the noisy point, a sum over dimensions, a mean over the batch, the target −ξ/σ?",
+        hint="Is the score taken at the noisy point, a sum over dimensions, a mean over the batch, the target −ξ/σ? "
+        "Does the energy get sigma as (B,), not (B, 1)?",
     )
 
 
@@ -605,12 +610,12 @@ check_nce(*random_nce(rng, B=5, M=9, scale=300.0), float(rng.normal()), "f of se
 #
 # You pass with at least **−2.60 nats per point** on the validation part; the threshold leaves room for bad luck. For
 # comparison: the best Gaussian reaches −3.28, the density that the data were drawn from −2.10.
-# Only `seed=0` is judged. More is never wrong.
+# Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
-# `tf.Variable`s for the five weights and for $\log Z$, random matrices $W_1$ and $W_2$ of size about
-# $1/\sqrt{\text{number of inputs}}$, zeros for the rest. `tf.nn.softplus` gives both halves of the loss, and
+# You need `tf.Variable`s for the five weights and for $\log Z$: $W_1$ and $W_2$ start at random, with entries of about
+# $1/\sqrt{\text{number of inputs}}$, the rest at zero. `tf.nn.softplus` gives both halves of the loss, and
 # `tf.keras.optimizers.Adam(0.02)` with a rate that falls to 0 (`tf.keras.optimizers.schedules.CosineDecay(0.02,
 # steps)`) minimises it. Put the step, or better the loop over all steps, into a `tf.function`. Watch $\log Z$: it
 # must settle.
@@ -719,12 +724,14 @@ assert held_out >= -2.60, f"only {held_out:.2f} nats per point on unseen points,
 # $$p_{\text{high}} = \frac{1 + \#\{i : e_i \ge e\}}{1 + n}, \qquad p_{\text{low}} = \frac{1 + \#\{i : e_i \le e\}}{1 +
 # n}, \qquad p = \min\left(1,\; 2 \min(p_{\text{high}},\, p_{\text{low}})\right).$$
 #
-# If the new image is normal, too, all $n + 1$ energies are equally likely to stand in any order. Hence $P(p \le \alpha)
+# If the new image is normal, too, every order of the $n + 1$ energies is equally likely. Hence $P(p \le \alpha)
 # \le \alpha$ for every $\alpha$, however bad the energy: who raises an alarm when $p \le 0.05$ has at most 5 % false
 # alarms, on average over the sets of normal images that one might have held out. (This is called conformal prediction.)
 # How many anomalies are found depends on the energy.
 #
-# The test prints what this gives for an energy of the grey digits, a Gaussian fitted to the training part.
+# The test prints what this gives for an energy of the grey digits, a Gaussian fitted to the training part. With only
+# 200 held-out images and 400 new ones the share of false alarms that one observes scatters by about 2 percentage points
+# around 5 %.
 
 
 # %% given="grey_energies"
