@@ -186,3 +186,15 @@ def test_drift_names_each_file_and_the_remedy(released: Path, tmp_path: Path) ->
     assert {p.name for p in before.keys() ^ written.keys()} == {"left_over.txt", f"{WEEK}.ipynb"}, (
         "--check only looks"
     )
+
+
+@pytest.mark.parametrize(
+    "guide", sorted((ROOT / "solutions").glob("*/guide.md")), ids=lambda p: p.parent.name
+)
+def test_class_guides_name_what_exists(guide: Path) -> None:
+    """A name in a guide is that of a cell or of something in the week's code."""
+    stem = guide.parent.name
+    sources = [ROOT / "notebooks" / f"{stem}.py", guide.parent / f"{stem}.py"]
+    known = set(re.findall(r"\w+", "".join(path.read_text(encoding="utf-8") for path in sources)))
+    named = set(re.findall(r"`([a-z]\w*)`", guide.read_text(encoding="utf-8")))
+    assert named and not named - known, f"{guide.name} of {stem} names what stands nowhere: {named - known}"
