@@ -40,8 +40,8 @@
 #
 # **How the scoreboard works.** Every model of the course is fitted to the same 1,197 small digits, in black
 # and white or in grey, and enters one table. A log-likelihood there has a *kind*: *exact*, a *lower bound*,
-# or an *estimate* with its error. Settings are chosen on the validation part. The test part is looked at when
-# all is chosen.
+# an *estimate* with its error, or a bound that contains an estimate. Settings are chosen on the validation
+# part. The test part is looked at when all is chosen.
 
 # %% [markdown] reading
 # ## Reading
@@ -103,11 +103,11 @@ print(digits)
 # $$p(x) = \prod_{d=1}^{D} \mu_d^{x_d} (1 - \mu_d)^{1 - x_d}, \qquad
 # \log p(x) = \sum_d \left[ x_d \log \mu_d + (1 - x_d) \log (1 - \mu_d) \right].$$
 #
-# **Maximum likelihood.** For N images drawn independently the log-likelihood is the sum of their $\log p(x)$.
-# With $n_d$ the number of images that have ink at pixel $d$, the part that contains $\mu_d$ is
-# $n_d \log \mu_d + (N - n_d) \log (1 - \mu_d)$. Its derivative
-# $\frac{n_d}{\mu_d} - \frac{N - n_d}{1 - \mu_d}$ is 0 at $\mu_d = n_d / N$: the mean of the pixel. (The
-# second derivative is negative everywhere, so this is the maximum.)
+# **Maximum likelihood.** For N images drawn independently the log-likelihood is the sum of their $\log
+# p(x)$. With $n_d$ the number of images that have ink at pixel $d$, the part that contains $\mu_d$ is $n_d
+# \log \mu_d + (N - n_d) \log (1 - \mu_d)$. Its derivative $\frac{n_d}{\mu_d} - \frac{N - n_d}{1 - \mu_d}$
+# is 0 at $\mu_d = n_d / N$: the mean of the pixel. (The second derivative is negative everywhere, so this
+# is the maximum. For $n_d = 0$ or $N$ it lies on the boundary, at 0 or 1.)
 #
 # **Nats and bits.** With the natural logarithm, $-\log p(x)$ is measured in *nats*; with the logarithm to
 # base 2, in *bits*; 1 nat is $1 / \ln 2 = 1.44$ bits. It has a meaning: a coder that knows $p$ (an arithmetic
@@ -194,10 +194,10 @@ plotting.image_grid(
 # place of the expectation. A model with enough freedom then fits these N images and not the distribution
 # behind them, which is why we look at other images as well.
 #
-# The divergence is not symmetric. $\mathrm{KL}(\text{data} \,\|\, p_\theta)$ becomes large where the data are
-# and the model is not, so the model must *cover* everything. The **reverse**
-# $\mathrm{KL}(p_\theta \,\|\, \text{data})$ becomes large where the model is and the data are not, so the
-# model *avoids* empty regions. It needs the density of the target, not samples. It returns in week 6, where
+# The divergence is not symmetric. $\mathrm{KL}(\text{data} \,\|\, p_\theta)$ becomes large where the data
+# are and the model is not, so the model must *cover* everything. The **reverse** $\mathrm{KL}(p_\theta
+# \,\|\, \text{data})$ becomes large where the model is and the data are not, so the model *avoids* empty
+# regions. It needs the density of the target, not samples. It returns in weeks 4 (mean field) and 6, where
 # an approximate posterior is fitted by it.
 #
 # **A toy that is exact.** The target has two modes in the plane; the model is one Gaussian
@@ -316,7 +316,8 @@ print(f"−H(target) − KL(target ‖ model), by the grid:            −{kl_ma
 #   parameters.
 #
 # The M step raises $\mathcal{L}$, or leaves it, and $\log p \ge \mathcal{L}$: **EM never lowers the
-# likelihood.** It may well stop at a local maximum. The same split of $\log p$ returns as the ELBO in week 6.
+# likelihood.** It may well stop at a local maximum. The same split of $\log p$ returns as the bound of week
+# 4 and as the ELBO of week 6.
 #
 # **The M step** is a weighted version of what one does for a single component. With $N_k = \sum_n r_{nk}$:
 #
@@ -552,14 +553,16 @@ plotting.learning_curves(
 
 # %% [markdown] choose_says
 # **The failure, and its cure.** With $a = 0$ every $\mu_{kd}$ is the weighted share of training images that
-# have ink at pixel $d$. Where no training image of a component has ink, $\mu_{kd} = 0$: the component swears
-# that there never will be any. A new image with one such pixel is impossible for that component, and an image
-# that is impossible for all components has $\log p(x) = -\infty$. One of them in the validation part is
-# enough to make the mean $-\infty$. KL(data ‖ model) punishes nothing harder than to call impossible what
-# happens (section 2). The more components, the fewer images each has, and the more it swears to.
+# have ink at pixel $d$. Where no training image of a component has ink, $\mu_{kd} = 0$: the component is
+# certain that there never will be any. A new image with one such pixel is impossible for that component,
+# and an image that is impossible for all components has $\log p(x) = -\infty$. One of them in the
+# validation part is enough to make the mean $-\infty$. KL(data ‖ model) punishes nothing harder than to
+# call impossible what happens (section 2). The more components, the fewer images each has, and the more it
+# is certain of.
 #
-# Half an imaginary image takes the oath back. The other symptom, *overfitting*, is milder: the gap between
-# the training curve and the validation curve grows with K. More smoothing narrows it.
+# Half an imaginary image is enough: nothing is impossible any more. The other symptom, *overfitting*, is
+# milder: the gap between the training curve and the validation curve grows with K. More smoothing narrows
+# it.
 #
 # **How sure is the choice?** The paired differences tell. One, 10 and 20 components are clearly worse; 40, 80
 # and 320 are within two standard errors of the chosen number, so another 200 validation images might have
@@ -959,7 +962,7 @@ scoreboard.table(compare_with="Independent Bernoulli")
 # every use; the paired standard error leaves no doubt. Its samples are still told from real digits more often
 # than by chance: within a component the pixels are independent, and it shows at the edges of the strokes. And
 # it has many parameters for 1,197 images: each component is a template, and for a new combination of strokes
-# a mixture needs a new one. The Boltzmann machines of weeks 2 and 3 *combine* their causes instead. The rows
+# a mixture needs a new one. Week 3's restricted Boltzmann machine *combines* its causes instead. The rows
 # of other weeks stand here so that you can come back.
 
 # %% [markdown] check_text
@@ -976,11 +979,11 @@ quiz.show("week01_foundations")
 #
 # 1. A model gives the test part −17.0 nats, another −17.3. Under which circumstances would you choose the
 #    second?
-# 2. The independent Bernoulli of the scoreboard, smoothed, assigns each of the $2^{64}$ images a probability
-#    above 0, also the digits. In which sense does it "contain" the mixture's digits, and why do you hardly ever
-#    see one among its samples?
-# 3. An alarm rate of 5 % was promised to the hospital. What could make it 10 % next year, with the same model
-#    and no bug?
+# 2. The independent Bernoulli of the scoreboard, smoothed, assigns each of the $2^{64}$ images a
+#    probability above 0, also the digits. In which sense does it "contain" the mixture's digits, and why do
+#    you hardly ever see one among its samples?
+# 3. An alarm rate of 5 % was promised to the hospital. What could make it 10 % next year, with the same
+#    model and no bug?
 # 4. The reverse KL avoids regions without data. Would you rather train an image generator by it? What would
 #    you need?
 
@@ -1039,8 +1042,8 @@ quiz.show("week01_foundations")
 #
 # On the X-rays the density is worse than a coin: it finds the ill *more* probable than the healthy. A lung
 # with pneumonia is cloudy, its image is smooth (the squared difference of neighbouring pixels is less than
-# half as large), and a smooth image is an easy one for a model of the pixels. Week 5 returns to this with
-# stronger models.
+# half as large), and a smooth image is an easy one for a model of the pixels. Week 5 tests a stronger model
+# as an anomaly detector.
 
 # %% [markdown] summary
 # ## Summary
@@ -1055,7 +1058,8 @@ quiz.show("week01_foundations")
 #   something simple.
 #
 # **Next week** the sum over causes gives way to an *energy*: $p(x) \propto \exp(-E(x))$, links between
-# pixels, and a normaliser that is no longer known. Weeks 3 and 4 call the pixels $v$ and the hidden causes $h$.
+# pixels, and a normaliser that is no longer known. Weeks 3 and 4 call the pixels $v$ and the hidden causes
+# $h$.
 #
 # ## References
 #

@@ -33,7 +33,8 @@
 # 4. The learning rule of a Boltzmann machine needs two averages. Which of them needs a Markov chain?
 #
 # **Letters.** N units of a network, P stored patterns, B batch, D units with data (pixels), M chains, K
-# temperatures. Units are $s_i = \pm 1$ in sections 1 and 2, as in the literature, and 0 or 1 from section 3 on.
+# temperatures. Units called $s$ are $\pm 1$ (sections 1, 2 and 6, and the samplers of section 4), as in the
+# literature; units called $x$ are 0 or 1 (from section 3 on).
 
 # %% setup
 
@@ -227,14 +228,14 @@ plotting.show(
 
 
 # %% spurious
-def all_states(n):
+def all_spins(n):
     """All ±1 vectors of length n: (2^n, n); n ≤ 20 or so."""
     return (2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1) - 1).astype(np.float32)
 
 
 y, x = np.mgrid[:4, :4]
 pictures = np.float32([np.where(on, 1, -1) for on in (x < 2, y < 2, (x + y) % 2 == 0)]).reshape(3, 16)
-W_pictures, S = hebb(pictures), all_states(16)
+W_pictures, S = hebb(pictures), all_spins(16)
 E = energy(S, W_pictures)
 overlaps = S @ pictures.T / 16  # (65536, 3)
 np.testing.assert_allclose(E, -8 * (overlaps**2).sum(axis=1) + 1.5, atol=1e-4)  # −(N/2) Σ m² + P/2
@@ -256,10 +257,10 @@ plotting.image_grid(
 
 # %% [markdown] cure_text
 # **A cure: unlearning** (Hopfield, Feinstein and Palmer, 1983). Let the network fall from a random start into a
-# state $s$, wherever that is, and unlearn it a little: $W \leftarrow W - \frac{\varepsilon}{N} s s^\top$, the
-# diagonal left at 0. That raises the energy of $s$ by about $\varepsilon N / 2$, whatever its depth: shallow
-# valleys fill up first. Keep this rule in mind: in section 3 it comes back as one half of the learning rule of a
-# Boltzmann machine.
+# state $s$, wherever that is (a *dream*), and unlearn it a little: $W \leftarrow W - \frac{\varepsilon}{N} s
+# s^\top$, the diagonal left at 0. That raises the energy of $s$ by about $\varepsilon N / 2$, whatever its
+# depth: shallow valleys fill up first. Keep this rule in mind: in section 3 it comes back as one half of the
+# learning rule of a Boltzmann machine.
 #
 # We store 15 random patterns in 100 units. Two things are measured: does recall repair a memory with 15 % of
 # its bits flipped, and do random starts end in a memory or its inverse?
@@ -420,7 +421,7 @@ def unit_kernels(states, W, b, T):
     for i in range(states.shape[1]):
         on = expit(2 * (states @ W[i] + b[i]) / T)
         kernel = np.zeros((len(states), len(states)))
-        kernel[k, k | (1 << i)] = on  # all_states has unit i in bit i of the row's number
+        kernel[k, k | (1 << i)] = on  # all_spins has unit i in bit i of the row's number
         kernel[k, k & ~(1 << i)] = 1 - on
         kernels.append(kernel)
     return kernels
@@ -434,7 +435,7 @@ def unit_kernels(states, W, b, T):
 # %% balance
 row, column = np.divmod(np.arange(9), 3)
 near = abs(row[:, None] - row) + abs(column[:, None] - column) == 1
-W_grid, b_grid, T, S = near.astype(float), np.full(9, 0.2), 2.0, all_states(9).astype(float)
+W_grid, b_grid, T, S = near.astype(float), np.full(9, 0.2), 2.0, all_spins(9).astype(float)
 p, kernels = boltzmann(S, W_grid, b_grid, T), unit_kernels(S, W_grid, b_grid, T)
 for name, kernel in [("random scan", sum(kernels) / 9), ("sweep", np.linalg.multi_dot(kernels))]:
     flow = p[:, None] * kernel
@@ -477,7 +478,7 @@ def grid_sweep(s, T, rng):
     return s
 
 
-S = all_states(16).reshape(-1, 4, 4)
+S = all_spins(16).reshape(-1, 4, 4)
 E_grid = -(S * (np.roll(S, 1, 1) + np.roll(S, 1, 2))).sum(axis=(1, 2)).astype(float)  # each pair once
 temperatures, fine = np.linspace(1.6, 3.4, 10), np.linspace(1.6, 3.4, 400)
 exact = [softmax(-E_grid / T) @ abs(S.mean(axis=(1, 2))) for T in temperatures]
@@ -574,7 +575,7 @@ def to_spins(W, b):
 
 def exact_log_z(W, b):
     """log Z in nats, exact by enumeration of the 2^D states with 0/1 units."""
-    return logsumexp(-energy((all_states(len(b)) + 1) / 2, W, b))
+    return logsumexp(-energy((all_spins(len(b)) + 1) / 2, W, b))
 
 
 def log_likelihood(x, W, b, log_z):
@@ -592,7 +593,7 @@ def gradient(x_data, x_model, p_model=None):
 
 
 # %% exact_check
-bars, X = datasets.bars_and_stripes(3).astype(float), (all_states(9).astype(float) + 1) / 2
+bars, X = datasets.bars_and_stripes(3).astype(float), (all_spins(9).astype(float) + 1) / 2
 p_grid = boltzmann(2 * X - 1, W_grid, b_grid, 1.0)
 np.testing.assert_allclose(p_grid, boltzmann(X, *to_bits(W_grid, b_grid), 1.0), rtol=1e-10)  # the map to 0/1
 
@@ -687,7 +688,7 @@ plotting.learning_curves(
 
 # %% parity
 even = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], float)
-dW, db = gradient(even, (all_states(3) + 1) / 2)  # the model with W = 0, b = 0: all 8 states equally likely
+dW, db = gradient(even, (all_spins(3) + 1) / 2)  # the model with W = 0, b = 0: all 8 states equally likely
 print(f"at W = 0, b = 0 the largest entry of the gradient is {max(abs(dW).max(), abs(db).max()):.0e}")
 print(f"log-likelihood there: {-np.log(8):.3f} nats; best possible for this data {-np.log(4):.3f}")
 
@@ -751,14 +752,14 @@ plotting.learning_curves(
 # = \frac{e^{-E(s^l)/T_k}\, e^{-E(s^k)/T_l}}{e^{-E(s^k)/T_k}\, e^{-E(s^l)/T_l}}
 # = \exp\left[\left(\frac{1}{T_k} - \frac{1}{T_l}\right)\left(E(s^k) - E(s^l)\right)\right].$$
 #
-# $A = \min(1, r)$ does it: if $r \le 1$, then $A = r$ and $A' = \min(1, 1/r) = 1$, so both sides are
-# $\pi(\text{after})$; if $r > 1$ both sides are $\pi(\text{before})$. A swap that hands the lower energy to
-# the colder chain is always accepted.
+# $A = \min(1, r)$, the *Metropolis rule*, does it: if $r \le 1$, then $A = r$ and $A' = \min(1, 1/r) = 1$, so
+# both sides are $\pi(\text{after})$; if $r > 1$ both sides are $\pi(\text{before})$. A swap that hands the
+# lower energy to the colder chain is always accepted.
 #
 # **Does it pay?** Each of the K chains costs a sweep. Too few temperatures, and swaps are refused; too many,
-# and the way from the heat to the cold is long. So we measure how much work, in sweeps of single chains, a ladder
-# needs for the same standard error. The next cell starts 40 independent ladders at one pattern and lets each of them
-# estimate how often the 14 patterns come.
+# and the way from the heat to the cold is long. So we measure how much work, in sweeps of single chains, a
+# *ladder* (the K chains together) needs for the same standard error. The next cell starts 40 independent
+# ladders at one pattern and lets each of them estimate how often the 14 patterns come.
 
 
 # %% tempering
@@ -819,7 +820,8 @@ plotting.image_grid(
 # ## 5 · The digits
 #
 # Now 64 pixels, 2,016 links, 64 biases, no hidden units; $2^{64}$ states. Training is as above, with the
-# chains' sweeps compiled into one graph for each epoch. The biases start at the log-odds of the pixel means.
+# chains' sweeps compiled into one graph for each epoch. The biases start at the log-odds
+# $\log \frac{\mu}{1 - \mu}$ of the pixel means $\mu$.
 #
 # Settings were chosen by the likelihood of the 200 validation images: 40 or 100 epochs, rates 0.2 to 1,
 # weight decay 0 to 0.01. Decay of 0.01 costs half a nat; all others are within 0.2 nats of each other, which
@@ -828,11 +830,12 @@ plotting.image_grid(
 # **What is the likelihood?** $Z$ is now out of reach and must be estimated. *Annealed importance sampling*
 # (AIS; Neal, 2001) works like this, in words; week 3 derives it. Start at a model whose $Z_0$ is known:
 # independent pixels, which here means that all links are 0. Then switch the links on in 1,000 small steps. At
-# each step note by which factor the (unnormalised) probability of the present state changes, and let the
-# state follow by a Gibbs sweep. The product of the factors of one run is its *weight*; the mean weight of
-# many runs is an unbiased estimate of $Z / Z_0$. The same walk *backwards*, from samples of the model to
-# independent pixels, gives $Z_0 / Z$. The first estimate of $\log Z$ tends to be too low, which flatters the
-# model, the second too high. If both agree within their error bars, believe them.
+# each step note by which factor the (unnormalised) probability of the present state changes, and let the state
+# follow by a Gibbs sweep. The product of the factors of one run is its *weight*; the mean weight of many runs
+# is an unbiased estimate of $Z / Z_0$. The same walk *backwards*, from samples of the model to independent
+# pixels, gives $Z_0 / Z$. The first estimate of $\log Z$ tends to be too low, which flatters the model, the
+# second too high. If both agree within their error bars, believe them, as long as the backward walk starts from
+# true samples of the model (week 3 says more).
 #
 # First the exact check: on bars and stripes $\log Z$ is known by enumeration.
 
@@ -998,7 +1001,7 @@ def modern_log_prob(s, xi, beta):
 
 # %% modern_check
 few = signs(3, 9, rng=rng)
-assert abs(np.exp(modern_log_prob(all_states(9), few, 0.7)).sum() - 1) < 1e-5  # all 512 probabilities
+assert abs(np.exp(modern_log_prob(all_spins(9), few, 0.7)).sum() - 1) < 1e-5  # all 512 probabilities
 images, xi, noise = test[:400], 2 * parts["train"][:memories] - 1, 0.1  # xi: (P, N)
 noisy = evaluation.flip_pixels(images, noise, seed)  # the damage of all weeks
 query = tf.constant(2 * noisy - 1)
@@ -1009,7 +1012,7 @@ print("one update is attention, and the probabilities of all 512 states of a sma
 # %% [markdown] use_text
 # ### Put to work: imputing, repairing, anomalies
 #
-# The masks, the damage and the measures are those of week 3 and of all weeks that can do the same.
+# The masks, the damage and the measures are those of week 1 and of all weeks that can do the same.
 #
 # **With the Boltzmann machine.** What is known of a pixel enters its log-odds as a bias. With $\tilde x$ the
 # observed image, each pixel observed on its own, $p(x \mid \tilde x) \propto p(x) \prod_i p(\tilde x_i \mid
@@ -1125,12 +1128,13 @@ for (name, row), fake in zip(board.items(), [samples[:400], remembered]):
 scoreboard.table(compare_with=board["Boltzmann"]["model"])
 
 # %% [markdown] board_says
-# The machine without hidden units has 2,080 parameters. It is 0.2 nats above week 3's RBM with 16 hidden units and
-# 1,104 parameters, and 1.2 nats below the RBM with 128: relations of more than two pixels matter, and hidden units
-# see them. The modern Hopfield network is another one and a half nats lower: it is each training image with flipped
-# pixels, and nothing is put together from parts. The two-sample test notices its samples more easily, and it repairs
-# a little worse. Yet it fills in the lower half better than the Boltzmann machine and is not worse at anomalies,
-# without any training. A likelihood ranks models, not uses.
+# The machine without hidden units has 2,080 parameters. It is 0.2 nats above week 3's RBM with 16 hidden units
+# and 1,104 parameters, and 1.2 nats below the RBM with 128: relations of more than two pixels matter, and
+# hidden units see them. Week 1's mixture is ahead as well, by almost a nat: its hidden cause sees such
+# relations, too. The modern Hopfield network is another one and a half nats lower: it is each training image
+# with flipped pixels, and nothing is put together from parts. The two-sample test notices its samples more
+# easily, and it repairs a little worse. Yet it fills in the lower half better than the Boltzmann machine and is
+# not worse at anomalies, without any training. A likelihood ranks models, not uses.
 
 # %% [markdown] check_text
 # ## Self-check

@@ -195,10 +195,10 @@ print(
 # -\frac{\partial F}{\partial b_i} = v_i, \qquad
 # -\frac{\partial F}{\partial c_j} = p(h_j = 1 \mid v).$$
 #
-# So the gradient is *moments under the data minus moments under the model*, for example $\langle v_i\,
-# p(h_j{=}1 \mid v) \rangle_\text{data} - \langle v_i\, p(h_j{=}1 \mid v) \rangle_\text{model}$. The function
-# below is just that. It takes the hidden probabilities with the vectors, because the training needs them for
-# other purposes too. Where the model's vectors come from is the subject of this section.
+# So the gradient is *moments under the data minus moments under the model*, as in week 2, for example $\langle
+# v_i\, p(h_j{=}1 \mid v) \rangle_\text{data} - \langle v_i\, p(h_j{=}1 \mid v) \rangle_\text{model}$. The function
+# below is just that. It takes the hidden probabilities with the vectors, because the training needs them for other
+# purposes too. Where the model's vectors come from is the subject of this section.
 
 
 # %% gradient
@@ -418,8 +418,8 @@ plotting.learning_curves(
 # %% [markdown] ais_text
 # ## 3 · How large is Z? Annealed importance sampling
 #
-# With 128 hidden units there are $2^{128}$ terms: no enumeration. AIS (Neal, 2001; for RBMs Salakhutdinov and
-# Murray, 2008) walks from a distribution whose normaliser is known to the model, along
+# With 128 hidden units there are $2^{128}$ terms: no enumeration. AIS (in words in week 2; Neal, 2001; for RBMs
+# Salakhutdinov and Murray, 2008) walks from a distribution whose normaliser is known to the model, along
 #
 # $$p^*_\beta(v) = e^{(1-\beta)\, b_0^\top v + \beta\, b^\top v} \prod_j \left(1 + e^{\beta (c_j + v^\top W_{:j})}\right),
 # \qquad 0 = \beta_0 < \beta_1 < \dots < \beta_K = 1.$$
@@ -442,8 +442,8 @@ plotting.learning_curves(
 # g(v')$:
 #
 # $$\mathbb{E}[w_t\, g(v_t)]
-# = \frac{Z_{t-1}}{Z_0} \sum_v \frac{p^*_{t-1}(v)}{Z_{t-1}} \frac{p^*_t(v)}{p^*_{t-1}(v)} \sum_{v'} T_t(v' \mid v)\, g(v')
-# = \frac{Z_t}{Z_0} \sum_{v'} g(v') \sum_v p_t(v)\, T_t(v' \mid v)
+# = \frac{Z_{t-1}}{Z_0} \sum_v \frac{p^*_{t-1}(v)}{Z_{t-1}} \frac{p^*_t(v)}{p^*_{t-1}(v)} \sum_{v'} T_t(v' \mid v)\,
+# g(v') = \frac{Z_t}{Z_0} \sum_{v'} g(v') \sum_v p_t(v)\, T_t(v' \mid v)
 # = \frac{Z_t}{Z_0}\, \mathbb{E}_{p_t}[g],$$
 #
 # the last step because $T_t$ leaves $p_t$ unchanged. With $t = K$ and $g = 1$ the claim is $\mathbb{E}[w] =
@@ -530,9 +530,10 @@ def run_chains(rbm, v, steps, rng):
 # ink is at least half. With 16 hidden units $\log Z$ is a sum over 65,536 states, and AIS has nowhere to
 # hide.
 #
-# By Jensen's inequality the mean of $\log w$ over single runs lies below $\log Z$ (plus $\log Z_0$, as
-# always), that of the reverse walk above it: in expectation the two enclose the truth. The estimates proper, from the mean
-# of $w$, lie much closer, on either side within their errors.
+# By Jensen's inequality $\log Z_0$ plus the expected $\log w$ of a single run lies below $\log Z$; $\log Z_0$ minus
+# the expected $\log w$ of a reverse run, started from samples of the model, lies above it. In expectation the two
+# enclose the truth. The estimates proper, from the mean of $w$, lie much closer, on either side within their
+# errors.
 #
 # **Predict:** how wide is the gap between the two means with 3, 30 and 1,000 temperatures?
 
@@ -614,9 +615,10 @@ plotting.animate(
 # %% [markdown] use_text
 # ## 5 · Put to work: imputing, repairing, anomalies, features
 #
-# **Imputing and repairing are the same computation.** Let $\tilde v$ be what we observe of $v$, each pixel on
-# its own: $p(\tilde v \mid v) = \prod_i p(\tilde v_i \mid v_i)$. Then $p(h \mid v, \tilde v) = p(h \mid v)$,
-# and in $p(v \mid h, \tilde v) \propto p(v \mid h)\, p(\tilde v \mid v)$ each pixel's log-odds gain one term:
+# **Imputing and repairing are the same computation**, by the evidence $e_i$ of week 2. Let $\tilde v$ be what we
+# observe of $v$, each pixel on its own: $p(\tilde v \mid v) = \prod_i p(\tilde v_i \mid v_i)$. Then $p(h \mid v,
+# \tilde v) = p(h \mid v)$, and in $p(v \mid h, \tilde v) \propto p(v \mid h)\, p(\tilde v \mid v)$ each pixel's
+# log-odds gain one term:
 #
 # $$p(v_i = 1 \mid h, \tilde v) = \sigma\left(b_i + W_{i:}\, h + e_i\right), \qquad
 # e_i = \log \frac{p(\tilde v_i \mid v_i = 1)}{p(\tilde v_i \mid v_i = 0)}.$$
@@ -705,10 +707,10 @@ for n in [50, 200, len(labels)]:
 # particles sit in a few patterns, the negative phase digs a hole there and nowhere else, until they tumble
 # into the next pattern: the likelihood swings.
 #
-# **The cure: parallel tempering.** Run one chain at each of several inverse temperatures along the path of
-# section 3. The chain at $\beta = 0$ forgets everything in one step, the one at $\beta = 1$ is the model.
-# After each Gibbs step, propose to swap the states of neighbours at $\beta$ and $\beta'$ and accept with
-# probability
+# **The cure: week 2's parallel tempering**, now inside the training. Run one chain at each of several inverse
+# temperatures along the path of section 3. The chain at $\beta = 0$ forgets everything in one step, the one at
+# $\beta = 1$ is the model. After each Gibbs step, propose to swap the states of neighbours at $\beta$ and $\beta'$
+# and accept with probability
 #
 # $$\min\left(1, \frac{p^*_{\beta}(v')\, p^*_{\beta'}(v)}{p^*_{\beta}(v)\, p^*_{\beta'}(v')}\right).$$
 #

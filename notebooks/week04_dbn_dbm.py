@@ -26,7 +26,7 @@
 # |---|---|
 # | **Main:** Goodfellow, Bengio and Courville, *Deep Learning* (DLB): 20.3 (DBNs) and 20.4 (DBMs); from chapter 19 read 19.1, 19.4 with 19.4.1, and 19.5.1 (wake-sleep). Skip 19.3 and the parts of 19.4 on continuous latent variables until week 6. | 90 |
 # | Salakhutdinov and Hinton (2009), *Deep Boltzmann machines*: all of it; the experiments with NORB may be skimmed. | 50 |
-# | Salakhutdinov and Murray (2008), *On the quantitative analysis of deep belief networks*: this time the part on DBNs. | 30 |
+# | Salakhutdinov and Murray (2008), *On the quantitative analysis of deep belief networks*: this time the part on DBNs. | 40 |
 #
 # **Focus questions.** Have an answer to each before you go on.
 #
@@ -36,7 +36,8 @@
 # 4. What would you measure to find out whether the second layer does anything?
 #
 # **Letters.** B batch, D visible units (pixels), H1 and H2 units of the hidden layers $h_1$ and $h_2$. Weights $W_1$
-# of shape (D, H1) and $W_2$ of shape (H1, H2), biases $b$, $c_1$, $c_2$. Units are 0 or 1.
+# of shape (D, H1) and $W_2$ of shape (H1, H2), biases $b$, $c_1$, $c_2$; a DBN's recognition weights $R$ and biases
+# $r$. Units are 0 or 1.
 
 # %% setup
 
@@ -200,22 +201,23 @@ def train(model, average, draw, epochs, rate, B, M, decay, rng):
 # $$\log p(v, h_1) = \log p(v \mid h_1) - F_2(h_1) - \log Z_2,$$
 #
 # with the top RBM's free energy $F_2$. Given $v$, the units of $h_1$ are *not* independent: those that explain the
-# same pixel compete. Nobody sums over them exactly; one keeps the first RBM's $q(h_1 \mid v) = \prod_j
-# \sigma(c_{1,j} + v^\top W_{1,:j})$ as an approximation.
+# same pixel compete. Nobody sums over them exactly; one keeps the first RBM's $q(h_1 \mid v) = \prod_j \sigma(r_j +
+# v^\top W_{1,:j})$, with $r$ its hidden biases (week 3's $c$), as an approximation.
 #
 # **The bound.** For any distribution $q(h_1 \mid v)$, by Jensen's inequality,
 #
 # $$\log p(v) = \log \sum_{h_1} q(h_1 \mid v)\, \frac{p(v, h_1)}{q(h_1 \mid v)}
 # \;\ge\; \mathcal{L}(v) = \mathbb{E}_{q(h_1 \mid v)}\big[\log p(v \mid h_1) + \log p(h_1) - \log q(h_1 \mid v)\big],$$
 #
-# and the difference is $\mathrm{KL}(q(h_1 \mid v) \,\|\, p(h_1 \mid v))$. (Write $p(v, h_1) = p(h_1 \mid v)\, p(v)$ in
-# $\mathcal{L}$.)
+# and the difference is $\mathrm{KL}(q(h_1 \mid v) \,\|\, p(h_1 \mid v))$. (Write $p(v, h_1) = p(h_1 \mid v)\, p(v)$
+# in $\mathcal{L}$.) It is the split of $\log p$ of week 1, section 3; DLB 19.1 calls $\mathcal{L}$ the *evidence
+# lower bound*, ELBO.
 #
-# **What a second layer changes.** Write $p_1$ for the first RBM, $p_2(h_1)$ for the prior that the top RBM defines, and
-# $\hat q(h_1) = \frac1N \sum_n q(h_1 \mid v_n)$ for the *aggregated posterior*: the distribution of the data that the
-# top RBM is trained on. With the prior $p_1(h_1)$ and $q = p_1(h_1 \mid v)$ the bound is tight: its mean is the RBM's
-# log-likelihood. Now freeze $W_1$, $b$ and $q$, and exchange the prior. Only one term of the bound changes, and its
-# mean over the data becomes
+# **What a second layer changes.** Write $p_1$ for the first RBM, $p_2(h_1)$ for the prior that the top RBM defines,
+# and $\hat q(h_1) = \frac1N \sum_n q(h_1 \mid v_n)$ for the *aggregated posterior*: the distribution of the data that
+# the top RBM is trained on. With the prior $p_1(h_1)$ and $q = p_1(h_1 \mid v)$ the bound is tight: its mean is the
+# RBM's log-likelihood. Now freeze $W_1$, $b$ and $q$, and exchange the prior. Only one term of the bound changes, and
+# its mean over the data becomes
 #
 # $$\frac1N \sum_n \mathcal{L}(v_n) - \frac1N \sum_n \log p_1(v_n) = \mathbb{E}_{\hat q}\big[\log p_2(h_1) - \log p_1(h_1)\big]
 # = \mathrm{KL}(\hat q \,\|\, p_1(h_1)) - \mathrm{KL}(\hat q \,\|\, p_2(h_1)).$$
@@ -223,16 +225,17 @@ def train(model, average, draw, epochs, rate, B, M, decay, rng):
 # So the further layer does not lower the bound *if and only if* the top RBM is at least as close to $\hat q$ as the
 # first RBM's own prior. Two conditions together ensure it (Hinton, Osindero and Teh, 2006):
 #
-# 1. **Tied initialisation.** With H2 = D, $W_2 = W_1^\top$, biases $c_1$ for $h_1$ and $c_2 = b$, the top RBM is the
+# 1. **Tied initialisation.** With H2 = D, $W_2 = W_1^\top$, biases $c_1 = r$ and $c_2 = b$, the top RBM is the
 #    first one upside down: $p_2(h_1) = p_1(h_1)$, and the DBN *equals* the RBM.
 # 2. **Updates that do not lower their own objective** $\mathbb{E}_{\hat q}[\log p_2(h_1)]$: exact gradient steps that
 #    are small enough, or any step that is taken back when the objective falls.
 #
-# Then $\log p_\text{DBN} \ge \mathcal{L} \ge \log p_\text{RBM}$ in the mean over the *training* data. Read the small print.
-# Contrastive divergence and PCD do not fulfil condition 2. Nothing is said about test data. After the exchange $q$ is
-# no longer the exact posterior, so the bound is loose, and for a *third* layer the same argument protects the bound,
-# not the log-likelihood. And the gain is limited from the start: it is at most $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$,
-# which is 0 for an RBM that fits its data perfectly.
+# Then $\log p_\text{DBN} \ge \mathcal{L} \ge \log p_\text{RBM}$ in the mean over the *training* data. Read the small
+# print. Contrastive divergence and PCD do not fulfil condition 2. Nothing is said about test data. After the exchange
+# $q$ is no longer the exact posterior, so the bound is loose, and for a *third* layer the same argument protects the
+# bound, not the log-likelihood. And the gain *of the bound*, with $q$ frozen, is limited from the start: it is at
+# most $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$, which is 0 for an RBM that fits its data perfectly. (The log-likelihood
+# may gain more.)
 
 
 # %% dbn
@@ -417,14 +420,15 @@ print(
 # $$w(v, h_1) = \frac{p(v \mid h_1)\, e^{-F_2(h_1)}}{q(h_1 \mid v)}, \qquad h_1 \sim q(h_1 \mid v),$$
 #
 # the bound is $\mathbb{E}[\log w] - \log Z_2$. AIS tends to underestimate $\log Z_2$, hence to raise this number:
-# that is why it is called an *estimated* lower bound. The same draws give a second, higher one. Averaging R of the
-# weights *before* the logarithm, $\mathbb{E}\big[\log \frac1R \sum_r w_r\big] - \log Z_2$, is still at most $\log
-# p(v)$ by Jensen's inequality, and approaches it as R grows (week 6 trains with this, as IWAE). The distance of the
-# two says how much of a loss is the fault of $q$, not of the model.
+# that is why it is called an *estimated* lower bound. The same draws give a second, higher one. Averaging n of the
+# weights *before* the logarithm, $\mathbb{E}\big[\log \frac1n \sum_{i=1}^n w_i\big] - \log Z_2$, is still at most
+# $\log p(v)$ by Jensen's inequality, and approaches it as n grows (week 6 trains with this, as IWAE). The distance of
+# the two says how much of a loss, at least, is the fault of $q$, not of the model.
 #
-# Beside the error bar of AIS stands its **effective sample size**, $(\sum_r w_r)^2 / \sum_r w_r^2$ with AIS's weights:
-# R if all runs weigh the same, near 1 if a single run decides. An error bar with an effective sample size of 3 is
-# not worth printing.
+# Beside the error bar of AIS stands its **effective sample size**, $(\sum_r w_r)^2 / \sum_r w_r^2$ with AIS's
+# weights: R if all runs weigh the same, near 1 if a single run decides. An error bar with an effective sample size of
+# 3 is not worth printing. (Week 3's reverse walk is left out for time. In its place section 5 compares AIS with an
+# exact value on a small DBM. That is no check of the large models: for a result to publish, run it.)
 
 
 # %% ais
@@ -544,11 +548,11 @@ for name in ["train", "validation"]:
 # The tied start repeats the RBM's value, as it must. Then PCD, which gives no guarantee, does not raise the bound even
 # on the images it is trained on; what it loses there is of the order of the error of $\log Z_2$.
 #
-# **How much was there to gain?** The best conceivable top model is $\hat q$ itself, with the gain $\mathrm{KL}(\hat q
-# \,\|\, p_1(h_1))$. Since $\hat q$ is a mixture with one component for each training image, the last two lines can
-# compute it: about a nat on the training images, all that any second layer could add there. The same prior *lowers*
-# the bound of the validation images. To fit $\hat q$ perfectly is to learn the training images by heart. The theorem is
-# about training data, and so is its gain.
+# **How much was there to gain?** For the bound the best conceivable top model is $\hat q$ itself, with the gain
+# $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$. Since $\hat q$ is a mixture with one component for each training image, the
+# last two lines can compute it: about a nat on the training images, all that any second layer could add to the bound
+# there while $W_1$, $b$ and $q$ stay as they are. The same prior *lowers* the bound of the validation images. To fit
+# $\hat q$ perfectly is to learn the training images by heart. The theorem is about training data, and so is its gain.
 #
 # ## 3 · Wake and sleep
 #
@@ -559,8 +563,8 @@ for name in ["train", "validation"]:
 #
 # $$\mathcal{L}(v) = \mathbb{E}_q[\log p(v \mid h_1)] + \mathbb{E}_q[\log p(h_1)] + \mathrm{H}(q)$$
 #
-# the generative weights $W_1, b$ occur in the first term only, and $\log p(v \mid h_1) = \sum_i \big(v_i x_i - \log(1 +
-# e^{x_i})\big)$ with $x = b + W_1 h_1$. The derivative of softplus is $\sigma$, so
+# the generative weights $W_1, b$ occur in the first term only, and $\log p(v \mid h_1) = \sum_i \big(v_i x_i -
+# \log(1 + e^{x_i})\big)$ with $x = b + W_1 h_1$. The derivative of softplus is $\sigma$, so
 #
 # $$\frac{\partial \mathcal{L}}{\partial W_1} = \mathbb{E}_q\big[(v - p(v \mid h_1))\, h_1^\top\big], \qquad
 # \frac{\partial \mathcal{L}}{\partial b} = \mathbb{E}_q\big[v - p(v \mid h_1)\big],$$
@@ -577,9 +581,9 @@ for name in ["train", "validation"]:
 # = -\mathbb{E}_{p(v)}\big[\mathrm{KL}(p(h_1 \mid v) \,\|\, q(h_1 \mid v))\big] + \text{const}, \qquad
 # \frac{\partial}{\partial R} = \mathbb{E}_p\big[v\, (h_1 - q(h_1 \mid v))^\top\big].$$
 #
-# Compare with the bound, whose gap is $\mathrm{KL}(q \,\|\, p)$ at the *data*: sleep turns the KL divergence round, and
-# takes it where the model dreams. Both are 0 for $q = p(h_1 \mid v)$. Where $q$ cannot match, the two phases pull at
-# different things, and no single objective is guaranteed to rise.
+# Compare with the bound, whose gap is $\mathrm{KL}(q \,\|\, p)$ at the *data*: sleep turns the KL divergence round,
+# and takes it where the model dreams. Both are 0 for $q = p(h_1 \mid v)$. Where $q$ cannot match, the two phases pull
+# at different things, and no single objective is guaranteed to rise.
 #
 # With a top RBM this is the *up-down algorithm* (Hinton, Osindero and Teh, 2006): up to get $h_1$, Gibbs steps at the
 # top, down to get a dream. They start these steps at the image's $h_1$, as CD does; our chains persist, as in PCD.
@@ -668,10 +672,10 @@ dbn_log_z, dbn_bounds = evaluate("DBN after up-down", tuned, tuned.top, tuned_me
 # $$p(h_1 = 1 \mid v, h_2) = \sigma(c_1 + W_1^\top v + W_2 h_2), \quad
 # p(v = 1 \mid h_1) = \sigma(b + W_1 h_1), \quad p(h_2 = 1 \mid h_1) = \sigma(c_2 + W_2^\top h_1).$$
 #
-# The middle layer listens to both sides. And given $h_1$, the layers $v$ and $h_2$ are independent: a block Gibbs step
-# draws $h_1$, then both of them at once. In other words, **a DBM with two hidden layers is an RBM** with the
-# "visible" layer $x = (v, h_2)$, the weights $W_1$ and $W_2^\top$ stacked, and the hidden layer $h_1$. Only that half of
-# its visible layer is never observed. What week 3 says about samples and about $Z$ can be taken over as it is; the
+# The middle layer listens to both sides. And given $h_1$, the layers $v$ and $h_2$ are independent: a block Gibbs
+# step draws $h_1$, then both of them at once. In other words, **a DBM with two hidden layers is an RBM** with the
+# "visible" layer $x = (v, h_2)$, the weights $W_1$ and $W_2^\top$ stacked, and the hidden layer $h_1$. Only that half
+# of its visible layer is never observed. What week 3 says about samples and about $Z$ can be taken over as it is; the
 # class below inherits it. What is new is $p(h_1, h_2 \mid v)$, which does not factorise: with $v$ clamped, an RBM
 # between $h_1$ and $h_2$ is left.
 #
@@ -681,15 +685,15 @@ dbn_log_z, dbn_bounds = evaluate("DBN after up-down", tuned, tuned.top, tuned_me
 # $$\log p(v) \;\ge\; \mathcal{L}(\mu; v) = v^\top W_1 \mu_1 + \mu_1^\top W_2\, \mu_2 + b^\top v + c_1^\top \mu_1 + c_2^\top
 # \mu_2 + \mathrm{H}(\mu_1) + \mathrm{H}(\mu_2) - \log Z,$$
 #
-# with the entropy $\mathrm{H}(\mu) = -\sum_j \mu_j \log \mu_j + (1 - \mu_j) \log (1 - \mu_j)$. The gap is
-# $\mathrm{KL}(q \,\|\, p(h_1, h_2 \mid v))$. Differentiate with respect to one mean:
+# with the entropy $\mathrm{H}(\mu) = -\sum_j \left[ \mu_j \log \mu_j + (1 - \mu_j) \log (1 - \mu_j) \right]$. The gap
+# is $\mathrm{KL}(q \,\|\, p(h_1, h_2 \mid v))$. Differentiate with respect to one mean:
 #
 # $$\frac{\partial \mathcal{L}}{\partial \mu_{1,j}} = c_{1,j} + (v^\top W_1)_j + (W_2\, \mu_2)_j - \log \frac{\mu_{1,j}}{1 - \mu_{1,j}} = 0
 # \quad\Longrightarrow\quad \mu_1 = \sigma(c_1 + W_1^\top v + W_2\, \mu_2), \qquad \mu_2 = \sigma(c_2 + W_2^\top \mu_1).$$
 #
 # These are the Gibbs conditionals with means in place of states. The second derivative, $-1 / (\mu (1 - \mu))$, is
-# negative, and no link joins two units of one layer: for fixed $\mu_2$ the formula for $\mu_1$ is *the* maximum. Updating
-# the layers in turn is coordinate ascent, so $\mathcal{L}$ never falls. It may stop in a local maximum.
+# negative, and no link joins two units of one layer: for fixed $\mu_2$ the formula for $\mu_1$ is *the* maximum.
+# Updating the layers in turn is coordinate ascent, so $\mathcal{L}$ never falls. It may stop in a local maximum.
 
 
 # %% entropy
@@ -747,10 +751,10 @@ class DBM(RBM):
 
 
 # %% [markdown] dbm_check_text
-# **All of it enumerated.** Six pixels, four and three hidden units: 8,192 joint states. The next cell checks the energy
-# of the RBM in disguise against the definition, $\log p(v)$ against the sum over all states, and, for all 64 images,
-# that the bound is at most $\log p(v)$ and that no iteration lowers it. After that, a model with one unit in each
-# hidden layer shows the worst that can happen.
+# **All of it enumerated.** Six pixels, four and three hidden units: 8,192 joint states. The next cell checks the
+# energy of the RBM in disguise against the definition, $\log p(v)$ against the sum over all states, and, for all 64
+# images, that the bound is at most $\log p(v)$ and that no iteration lowers it. After that, a model with one unit in
+# each hidden layer shows the worst that can happen.
 #
 # **Predict:** how does the gap depend on the size of $W_2$? Where is it 0?
 
@@ -807,8 +811,8 @@ plotting.learning_curves(
 # %% [markdown] dbm_train_text
 # ## 5 · Training a DBM
 #
-# At the fixed point $\partial \mathcal{L} / \partial \mu = 0$, so only the explicit dependence on the parameters counts.
-# Differentiating the bound gives, for example,
+# At the fixed point $\partial \mathcal{L} / \partial \mu = 0$, so only the explicit dependence on the parameters
+# counts. Differentiating the bound gives, for example,
 #
 # $$\frac{\partial \mathcal{L}}{\partial W_1} = v\, \mu_1^\top - \mathbb{E}_p[v\, h_1^\top], \qquad
 # \frac{\partial \mathcal{L}}{\partial W_2} = \mu_1\, \mu_2^\top - \mathbb{E}_p[h_1 h_2^\top].$$
@@ -818,8 +822,8 @@ plotting.learning_curves(
 # on $\log p$, and following it pushes the parameters to where mean field is *worst*. Besides, one factorised
 # distribution cannot stand for all digits at once; chains can.
 #
-# With $x = (v, \mu_2)$ this is the RBM's gradient, and centring is the RBM's too, with offsets for all three layers. So
-# `train` can be used as it is: `DBM.posterior` is all that differs.
+# With $x = (v, \mu_2)$ this is the RBM's gradient, and centring is the RBM's too, with offsets for all three layers.
+# So `train` can be used as it is: `DBM.posterior` is all that differs.
 #
 # **First a small one, with an exact answer.** With 12 units in each hidden layer, $\log p(v)$ and $\log Z$ are sums
 # over 4,096 states of $h_1$. For AIS we sum out $h_1$ by hand: $p^*(v, h_2) = e^{b^\top v + c_2^\top h_2} \prod_j (1 +
@@ -859,24 +863,25 @@ assert np.min(exact - bound) > -1e-3
 # - *layer-wise*: no joint training, only a start from a trained layer.
 # - *pretrained*: from there, joint training.
 #
-# **Which trained layer?** In a DBM the middle layer hears two sides. A layer trained as an ordinary RBM has learned to
-# explain the image from one side alone; with a second layer above, everything would be counted twice. Salakhutdinov
-# and Hinton (2009) therefore train the first layer as an RBM with *two copies of the image* and tied weights: each
-# copy supplies half of the evidence. In the language of section 4 this is a DBM with H2 = D and $W_2 = W_1^\top$, whose
-# $h_2$ is clamped to a copy of the image. So we train the RBM between $(v, v)$ and $h_1$ on doubled images (both halves
-# of its weights get the same data and stay nearly equal), and then let go of the copy: its half of the weights becomes
-# $W_2^\top$, with $h_2$ where the copy was. (Units of $h_2$ beyond D start small and random. Their paper trains $W_2$ as a
-# second RBM, with two copies of $h_2$, in between.)
+# **Which trained layer?** In a DBM the middle layer hears two sides. A layer trained as an ordinary RBM has learned
+# to explain the image from one side alone; with a second layer above, everything would be counted twice.
+# Salakhutdinov and Hinton (2009) therefore train the first layer as an RBM with *two copies of the image* and tied
+# weights: each copy supplies half of the evidence. In the language of section 4 this is a DBM with H2 = D and $W_2 =
+# W_1^\top$, whose $h_2$ is clamped to a copy of the image. So we train the RBM between $(v, v)$ and $h_1$ on doubled
+# images (both halves of its weights get the same data and stay nearly equal), and then let go of the copy: its half
+# of the weights becomes $W_2^\top$, with $h_2$ where the copy was. (Units of $h_2$ beyond D start small and random.
+# Their paper trains $W_2$ as a second RBM, with two copies of $h_2$, in between.)
 #
-# *Settings.* The rates 0.3 and 1.0 were tried for the joint and the pretrained run on the validation images. The joint
-# run has 1.0, the better one; its second layer was dead at both. For the pretrained run the two rates give about the
-# same bound, but at 1.0 its second layer falls silent too. We take 0.3 there, because this notebook is about two layers.
+# *Settings.* The rates 0.3 and 1.0 were tried for the joint and the pretrained run on the validation images. The
+# joint run has 1.0, the better one; its second layer was dead at both. For the pretrained run the two rates give
+# about the same bound, but at 1.0 its second layer falls silent too. We take 0.3 there, because this notebook is
+# about two layers.
 #
-# **The bound on the digits.** Given $h_1$, the units of $h_2$ *are* independent. So the evaluation needs an approximation
-# of $p(h_1 \mid v)$ only. With mean field's $q(h_1)$ and the exact $p(h_2 \mid h_1)$ the bound rises by
-# $\mathbb{E}_q[\mathrm{KL}(q(h_2) \,\|\, p(h_2 \mid h_1))]$, and it has the form of section 2: draw $h_1 \sim q$, sum out
-# $h_2$, subtract $\log Z$. `evaluate` does this, with importance weights in parentheses as before; the mean-field bound
-# stands below.
+# **The bound on the digits.** Given $h_1$, the units of $h_2$ *are* independent. So the evaluation needs an
+# approximation of $p(h_1 \mid v)$ only. With mean field's $q(h_1)$ and the exact $p(h_2 \mid h_1)$ the bound rises by
+# $\mathbb{E}_q[\mathrm{KL}(q(h_2) \,\|\, p(h_2 \mid h_1))]$, and it has the form of section 2: draw $h_1 \sim q$, sum
+# out $h_2$, subtract $\log Z$. `evaluate` does this, with importance weights in parentheses as before; the mean-field
+# bound stands below.
 #
 # How to see whether a unit of $h_2$ is alive: it must *vary from image to image*. We take the standard deviation of
 # each $\mu_{2,k}$ over the validation images, and count a unit as alive above 0.1.
@@ -921,23 +926,25 @@ plotting.learning_curves(
 )
 
 # %% [markdown] collapse_says
-# **Why dead?** Look at the centred gradient of $W_2$ near $W_2 = 0$. There $h_2$ follows $h_1$ to first order, with a slope
-# $s_k = \sigma'(c_{2,k})$: in the data phase the means $\mu_2$ follow $\mu_1$, in the model phase the states follow the
-# states. Hence
+# **Why dead?** Look at the centred gradient of $W_2$ near $W_2 = 0$. There $h_2$ follows $h_1$ to first order, with a
+# slope $s_k = \sigma'(c_{2,k})$: in the data phase the means $\mu_2$ follow $\mu_1$, in the model phase the states
+# follow the states. Hence
 #
 # $$\Delta W_2 \;\approx\; (\hat C - C)\, W_2\, \mathrm{diag}(s),$$
 #
-# with $\hat C$ the covariance of the *means* $\mu_1$ over the images, and $C$ that of the *states* $h_1$ in the model. With
-# $W_2 = 0$ the DBM is an RBM, and where that fits the data, the law of total variance says $C = \hat C +
-# \mathrm{diag}\big(\mathbb{E}[\mu_{1,j} (1 - \mu_{1,j})]\big)$. The gradient is then $W_2$ times something negative: it drives
-# $W_2$ to 0. It does so at the random start, too, where $\hat C \approx 0$ and $C \approx \frac14 I$. A dead second layer is
-# no accident but an attractor. The means of mean field know nothing of the variance of $h_1$ given the image; the
-# chains do. (With states from the exact posterior in the data phase, the two covariances would cancel.)
+# with $\hat C$ the covariance of the *means* $\mu_1$ over the images, and $C$ that of the *states* $h_1$ in the
+# model. With $W_2 = 0$ the DBM is an RBM, and where that fits the data, the law of total variance says $C = \hat C +
+# \mathrm{diag}\big(\mathbb{E}[\mu_{1,j} (1 - \mu_{1,j})]\big)$. The gradient is then $W_2$ times something negative:
+# it drives $W_2$ to 0. It does so at the random start, too, where $\hat C \approx 0$ and $C \approx \frac14 I$. A
+# dead second layer is no accident but an attractor. The means of mean field know nothing of the variance of $h_1$
+# given the image; the chains do. (With states from the exact posterior in the data phase, the two covariances would
+# cancel.)
 #
-# **The cure** is to start far from $W_2 = 0$: pretraining gives $h_2$ something to say from the first step. The layer-wise
-# start has a second layer that is alive, and by far the worst mean-field bound: letting go of the copy changed the
-# model, and a product is a poor posterior for two layers that depend on each other. The better bounds above it say how
-# much is the fault of the product. Joint training then repairs the model, and lets part of the units fall silent.
+# **The cure** is to start far from $W_2 = 0$: pretraining gives $h_2$ something to say from the first step. The
+# layer-wise start has a second layer that is alive, and by far the worst mean-field bound: letting go of the copy
+# changed the model, and a product is a poor posterior for two layers that depend on each other. The better bounds
+# above it say how much is the fault of the product. Joint training then repairs the model, and lets part of the units
+# fall silent.
 #
 # We take the pretrained DBM and the tuned DBN. Below each, on the test images. (The errors combine the paired error
 # over images with those of both $\log Z$.)
@@ -970,16 +977,17 @@ plotting.image_grid(
 # %% [markdown] use_text
 # ## 6 · Put to work: imputing, repairing, anomalies, few labels
 #
-# The protocol is week 3's: the lower half missing; a tenth of the pixels flipped; test images mirrored as anomalies;
-# the evidence on each pixel enters as one more term $e_i$ in its log-odds.
+# The protocol is week 1's: the lower half missing; a tenth of the pixels flipped; test images mirrored as anomalies.
+# As in week 3, the evidence on each pixel enters as one more term $e_i$ in its log-odds.
 #
 # *The DBM* is an RBM in disguise, so week 3's clamped Gibbs sampling applies: $h_2$ is a part of $x$ without evidence.
 #
-# *The DBN* needs more care. Its $p(h_1 \mid v)$ does not factorise, and $q$ is only an approximation. We make it exact
-# by a Metropolis step: propose $h_1' \sim q(h_1 \mid v)$ and accept with probability $\min(1, w(v, h_1') / w(v, h_1))$,
-# with the weights of section 2 (and without $Z_2$, which cancels). Then draw the pixels from $p(v \mid h_1)$ with the
-# evidence. The chain's stationary distribution is the DBN's own posterior; how often it accepts is one more measure of
-# how good $q$ is.
+# *The DBN* needs more care. Its $p(h_1 \mid v)$ does not factorise, and $q$ is only an approximation. We make it
+# exact by a Metropolis step: propose $h_1' \sim q(h_1 \mid v)$ and accept with probability $\min(1, w(v, h_1') / w(v,
+# h_1))$, with the weights of section 2 (and without $Z_2$, which cancels): the Metropolis-Hastings rule, with target
+# $p(h_1 \mid v) \propto p(v, h_1)$ and proposal $q$. Then draw the pixels from $p(v \mid h_1)$ with the evidence. The
+# chain's stationary distribution is the DBN's own posterior; how often it accepts is one more measure of how good $q$
+# is.
 #
 # An anomaly's score is minus its bound.
 
@@ -1056,10 +1064,10 @@ plotting.image_grid(
 
 # %% [markdown] labels_text
 # **Fine-tuning as a classifier, with few labels.** The other way to fine-tune: take the recognition weights $R$, $r$
-# and the top RBM's $W_2$, $c_2$ as the first two layers of a feed-forward network, put ten outputs above, and train all
-# of it by backpropagation. The unsupervised training has seen all images, the classifier sees the labels of a few. The
-# comparison: the same network, optimiser and number of steps from random weights, on the same labels. Each number of
-# labels is drawn ten times; the error of the gain is over these draws.
+# and the top RBM's $W_2$, $c_2$ as the first two layers of a feed-forward network, put ten outputs above, and train
+# all of it by backpropagation. The unsupervised training has seen all images, the classifier sees the labels of a
+# few. The comparison: the same network, optimiser and number of steps from random weights, on the same labels. Each
+# number of labels is drawn ten times; the error of the gain is over these draws.
 #
 # **Predict:** does pretraining help more with 50 labels or with 200?
 
@@ -1113,7 +1121,7 @@ for n in [50, 200]:
 # importance weights stands in the note. Samples are the last states of AIS runs, as in week 3.
 
 
-# %% record
+# %% board
 count = D * hidden1 + hidden1 * hidden2 + D + hidden1 + hidden2
 for name, note, (bound, weighted), log_z, seconds, parameters in [
     ("DBN", "up-down", dbn_bounds["test"], dbn_log_z, dbn_seconds, count + D * hidden1 + hidden1),
@@ -1148,17 +1156,18 @@ for name, note, (bound, weighted), log_z, seconds, parameters in [
 scoreboard.table(compare_with="RBM, 128 hidden units, PCD-1" if dataset == "digits" else None)
 
 # %% [markdown] board_says
-# Compare the two rows with week 3's large RBM, and mind the kinds: a bound against an estimate. On these digits neither
-# second layer earns its parameters; differences below 0.2 nats are noise. That has reasons, and tuning is not the
-# answer to them:
+# Compare the two rows with week 3's large RBM, and mind the kinds: a bound against an estimate. On these digits
+# neither second layer earns its parameters; differences below 0.2 nats are noise. That has reasons, and tuning is not
+# the answer to them:
 #
-# - There are 1,197 training images. Section 2 computed all that a layer on top could add for them: about a nat, as
-#   much as the RBM's training value lies above its validation value. The prior that collects it makes new images *less*
-#   likely. What is missing is data, not depth.
-# - The rows hold *bounds*. Importance weights (the note) raise them by little, so these bounds are nearly tight. That
-#   is not so for the DBM's mean-field bound, the one usually reported: section 5 printed both.
+# - There are 1,197 training images. Section 2 computed all that a layer on top could add to their bound with the
+#   first layer frozen: about a nat, as much as the RBM's training value lies above its validation value. The prior
+#   that collects it makes new images *less* likely. What is missing is data, not depth.
+# - The rows hold *bounds*. Importance weights (the note) raise them by little, which suggests that these bounds are
+#   nearly tight. (A mode that $q$ never draws would not show.) That is not so for the DBM's mean-field bound, the one
+#   usually reported: section 5 printed both.
 #
-# On MNIST, with fifty times the images and pixels that are far from independent given one layer, DBMs have been
+# On MNIST, with forty times the images, DBMs have been
 # reported ahead of RBMs: see "Going bigger".
 
 # %% [markdown] check_text
@@ -1214,8 +1223,8 @@ quiz.show("week04_dbn_dbm")
 # %% [markdown] summary
 # ## Summary
 #
-# - A DBN keeps $p(v \mid h_1)$ and replaces the prior of $h_1$. From a tied start, with updates that do not lower their
-#   own objective, its bound on the training data does not fall. CD and PCD give no such guarantee.
+# - A DBN keeps $p(v \mid h_1)$ and replaces the prior of $h_1$. From a tied start, with updates that do not lower
+#   their own objective, its bound on the training data does not fall. CD and PCD give no such guarantee.
 # - Wake is gradient ascent on the bound; sleep fits $q$ to dreams, by the reversed KL divergence.
 # - A DBM with two hidden layers is an RBM between $h_1$ and $(v, h_2)$: Gibbs sampling, AIS and centring carry over.
 #   Inference does not: mean field is coordinate ascent on a bound.
@@ -1230,7 +1239,7 @@ quiz.show("week04_dbn_dbm")
 #   268.
 # - G. Hinton, S. Osindero, Y.-W. Teh (2006). A fast learning algorithm for deep belief nets. Neural Computation 18.
 # - J. Melchior, A. Fischer, L. Wiskott (2016). How to center deep Boltzmann machines. JMLR 17.
-# - G. Montavon, K.-R. Müller (2012). Deep Boltzmann machines and the centering trick. In Neural Networks: Tricks of the
-#   Trade, Springer.
+# - G. Montavon, K.-R. Müller (2012). Deep Boltzmann machines and the centering trick. In Neural Networks: Tricks of
+#   the Trade, Springer.
 # - R. Salakhutdinov, G. Hinton (2009). Deep Boltzmann machines. AISTATS.
 # - R. Salakhutdinov, I. Murray (2008). On the quantitative analysis of deep belief networks. ICML.

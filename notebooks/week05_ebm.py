@@ -34,8 +34,8 @@
 # 3. Denoising score matching does not estimate the score of the data. Of what, then?
 # 4. NCE treats $\log Z$ as one more parameter. Why would maximum likelihood fail if one did the same?
 #
-# **Letters.** B batch, D pixels or coordinates, K mixture components or temperatures. Here $\varepsilon$ is the
-# step size of Langevin dynamics. Units are 0 or 1.
+# **Letters.** B batch, D pixels or coordinates, K mixture components or temperatures. $\varepsilon$ is always the
+# step size of Langevin dynamics. In sections 2 to 4 $x$ is real; pixels are 0 or 1.
 
 # %% setup
 
@@ -92,7 +92,8 @@ print(digits)
 # follows, for the mean over the data,
 #
 # $$\nabla_\theta\, \mathbb{E}_\text{data}[\log p_\theta(x)]
-# = \mathbb{E}_\text{data}\left[\nabla_\theta f_\theta(x)\right] - \mathbb{E}_{p_\theta}\left[\nabla_\theta f_\theta(x)\right]
+# = \mathbb{E}_\text{data}\left[\nabla_\theta f_\theta(x)\right] - \mathbb{E}_{p_\theta}\left[\nabla_\theta
+# f_\theta(x)\right]
 # = -\mathbb{E}_\text{data}\left[\nabla_\theta E_\theta(x)\right] + \mathbb{E}_{p_\theta}\left[\nabla_\theta E_\theta(x)\right].$$
 #
 # Data minus model, as in weeks 2 and 3, now for any energy. (For $x \in \mathbb{R}^D$ the sum is an integral, and $f$
@@ -110,7 +111,7 @@ print(digits)
 
 # %% network
 class Energy(tf.Module):
-    """p(x) ∝ exp(f(x)), f(x) = b·x − a|x|²/2 + w·swish(c₂ + W₂ᵀ swish(c₁ + W₁ᵀx)); the energy is −f."""
+    """p(x) ∝ exp(f(x)), f(x) = b·x − a|x|²/2 + w·swish(c₂ + W₂ᵀ swish(c₁ + W₁ᵀx)); −f is the energy, swish(x) = x σ(x)."""
 
     def __init__(self, D, width, b=None, a=0.0, seed=0):
         super().__init__()
@@ -373,7 +374,8 @@ plotting.animate(
 # **Explicit score matching** (Hyvärinen, 2005). Since $p\, s_p = \nabla p$, integrate by parts in each coordinate:
 #
 # $$\mathbb{E}_p[s_\theta \cdot s_p] = \sum_i \int s_{\theta,i}\, \frac{\partial p}{\partial x_i}\, dx
-# = \sum_i \int \bigl[s_{\theta,i}\, p\bigr]_{x_i = -\infty}^{x_i = \infty} dx_{-i} - \sum_i \int p\, \frac{\partial s_{\theta,i}}{\partial x_i}\, dx
+# = \sum_i \int \bigl[s_{\theta,i}\, p\bigr]_{x_i = -\infty}^{x_i = \infty} dx_{-i} - \sum_i \int p\, \frac{\partial
+# s_{\theta,i}}{\partial x_i}\, dx
 # = 0 - \mathbb{E}_p\left[\mathrm{tr}\, \nabla s_\theta\right].$$
 #
 # *Boundary condition:* $s_\theta(x)\, p(x)$ must vanish where the domain ends. At infinity it does for any
@@ -408,8 +410,8 @@ plotting.animate(
 # = \frac{\nabla_{\tilde x}\, p_\sigma(\tilde x)}{p_\sigma(\tilde x)} = \nabla_{\tilde x} \log p_\sigma(\tilde x).$$
 #
 # So the minimum is the score of the *smoothed* density: exactly, for any $\sigma > 0$, with no derivative of
-# $s_\theta$ in the loss and no boundary to care about. A small $\sigma$ means little blur and a noisy loss ($|z|^2 / \sigma^2$).
-# Week 13's diffusion models are this, at many $\sigma$ at once. All three losses in code:
+# $s_\theta$ in the loss and no boundary to care about. A small $\sigma$ means little blur and a noisy loss ($|z|^2 /
+# \sigma^2$). Week 13's diffusion models are this, at many $\sigma$ at once. All three losses in code:
 
 
 # %% losses
@@ -711,10 +713,10 @@ def walk(net, b0, e, betas, x, eps, rng):
 
 # %% [markdown] replay_text
 # **Training with a replay buffer** (Du and Mordatch, 2019). The buffer holds 400 images from earlier steps. Each
-# gradient step takes 100 of them in turn, moves them by 5 Langevin steps, uses them as the model's samples, and
-# puts them back. This is PCD with a rota. Where the chains are *not* kept but start from noise each time, one
-# speaks of short-run MCMC. It is simple, but a few steps from noise do not give samples of $p$; section 7 shows
-# what can become of the likelihood.
+# gradient step takes 100 of them in turn, moves them by 5 Langevin steps, uses them as the model's samples, and puts
+# them back. This is PCD in which the chains take turns. Where the chains are *not* kept but start from noise each
+# time, one speaks of short-run MCMC. It is simple, but a few steps from noise do not give samples of $p$; section 7
+# shows what can become of the likelihood.
 #
 # Two more ingredients: a little noise on the data (each pixel flipped with probability 1 %), without which nothing
 # stops $f$ from becoming ever steeper around single images; and an average of the weights, as in week 3.
@@ -765,10 +767,10 @@ def train(
 
 # %% [markdown] coarse_text
 # **Sixteen pixels, checked by enumeration.** Averaging blocks of the digits gives images of 4×4 pixels, of which
-# there are 65,536: $\log Z$ is a sum, and AIS has nowhere to hide. We train a small network on them and compare
-# three values of $\log Z$: exact, by AIS, and by the reverse walk. Week 3's rules hold: each estimate comes with its
-# standard error, and the *effective sample size* $(\sum_r w_r)^2 / \sum_r w_r^2$ says how many of the R weights
-# carry the estimate.
+# there are 65,536: $\log Z$ is a sum, and AIS has nowhere to hide. We train a small network on them and compare three
+# values of $\log Z$: exact, by AIS, and by the reverse walk. The rules of weeks 3 and 4 hold: each estimate comes
+# with its standard error, and week 4's *effective sample size* $(\sum_r w_r)^2 / \sum_r w_r^2$ says how many of the R
+# weights carry the estimate.
 
 
 # %% ais
@@ -881,11 +883,10 @@ plotting.image_grid(
 # %% [markdown] use_text
 # ## 6 · Put to work: imputing, repairing, anomalies
 #
-# **Imputing and repairing** need no new code: a known pixel gets the evidence $e_i = \pm 30$ (odds of $10^{13}$
-# to 1), a missing one 0, one that was flipped with probability $\varepsilon = 0.1$ gets
-# $\pm\log\frac{1 - \varepsilon}{\varepsilon}$. The walk goes from $\beta = 0$ to 1 in its first half and stays
-# there; the mean of the second half estimates the posterior mean of each pixel. Masks, damage and measure are
-# those of week 3.
+# **Imputing and repairing** need no new code: a known pixel gets the evidence $e_i = \pm 30$ (odds of $10^{13}$ to 1;
+# not $\pm\infty$, which times 0 is not a number), a missing one 0, one that was flipped with probability 0.1 gets
+# $\pm\log 9$. The walk goes from $\beta = 0$ to 1 in its first half and stays there; the mean of the second half
+# estimates the posterior mean of each pixel. Masks, damage and measure are those of week 1.
 
 # %% restore
 images = test[:400]
@@ -918,7 +919,7 @@ plotting.image_grid(
 )
 
 # %% [markdown] anomaly_text
-# **Anomalies** are images with a high energy; $Z$ is not needed. Week 3's mirrored digits are one kind. *Shifted*
+# **Anomalies** are images with a high energy; $Z$ is not needed. Week 1's mirrored digits are one kind. *Shifted*
 # data: digits turned by 90°, with 10 % of the pixels flipped, or *thinned* (each ink pixel kept with probability
 # 0.7). *Foreign* data: the letters of a computer font. Beside the energy network stand two simple detectors: the
 # number of ink pixels (its distance from the mean), and the independent model.
@@ -1076,7 +1077,7 @@ honest = {
 scoreboard.record(
     scoreboard.Row(
         week=5,
-        model=f"energy network, 2 × {width} units, replay buffer",
+        model=f"Energy network, 2 × {width} units, replay buffer",
         family="energy-based",
         data=dataset,
         **(honest if trusted else {"value": None, "kind": "none"}),
@@ -1112,8 +1113,8 @@ quiz.show("week05_ebm")
 #
 # 1. Short-run MCMC from noise draws pleasing images from an energy with a poor likelihood. What exactly has been
 #    learned, and would you publish the images as samples of $e^{f}/Z$?
-# 2. Score matching found the modes but not their weights, NCE found both, and NCE is hopeless on $28 \times 28$
-#    images. Where is the catch, and how do many noise levels (week 13) get around both problems?
+# 2. Score matching found the modes but not their weights, NCE found both, and NCE with simple noise is hopeless on
+#    $28 \times 28$ images. Where is the catch, and how do many noise levels (week 13) get around both problems?
 # 3. Is a high energy a good definition of an anomaly? Find a data set on which it is not.
 
 # %% [markdown] bigger
