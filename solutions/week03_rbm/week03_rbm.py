@@ -23,7 +23,7 @@
 # - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on
 #   other inputs.
 # - All arrays arrive as NumPy `float32`. Return NumPy arrays or TensorFlow tensors, in `float32` or
-#   `float64`, as you like.
+#   `float64`, as you like. Do not change the arrays that come in.
 # - Where a function takes a `seed` (an integer), its randomness must depend on nothing else: the same seed
 #   gives the same result, another seed another one. `np.random.default_rng(seed)` or
 #   `tf.random.Generator.from_seed(seed)` will do. Make one generator and draw everything from it: the same
