@@ -48,7 +48,9 @@ hidden2 = 64  # H2, at least the number of pixels: section 5 needs that
 epochs = 100  # passes over the training images for the RBM
 top_epochs = 15  # for the RBM on top of it
 tune_epochs = 15  # of wake-sleep
-dbm_epochs = 40  # for each of the DBMs in section 5
+joint_epochs = 40  # section 5: for the DBM trained from random weights
+copy_epochs = 40  # for the layer that the other one starts from
+dbm_epochs = 40  # for that other one
 batch_size = 20  # images a step
 chains = 100  # persistent chains
 learning_rate = 1.0  # falls linearly to 0; for the RBM
@@ -897,10 +899,10 @@ def double():
 
 
 new = lambda: DBM(D, hidden1, hidden2, log_odds(means), mean_field_steps, seed=seed)  # noqa: E731
-joint = train(new(), new(), draw_images, dbm_epochs, learning_rate, **common)
+joint = train(new(), new(), draw_images, joint_epochs, learning_rate, **common)
 began = time.perf_counter()
 copies = RBM(2 * D, hidden1, log_odds(np.tile(means, 2)), seed=seed)
-copies = train(copies, RBM(2 * D, hidden1), double, dbm_epochs, learning_rate, **common)
+copies = train(copies, RBM(2 * D, hidden1), double, copy_epochs, learning_rate, **common)
 layerwise = new()
 layerwise.W[: 2 * D].assign(copies.W)
 layerwise.b[: 2 * D].assign(copies.b)
@@ -1203,14 +1205,16 @@ quiz.show("week04_dbn_dbm")
 # epochs = 15
 # top_epochs = 4
 # tune_epochs = 4
-# dbm_epochs = 12
+# joint_epochs = 10
+# copy_epochs = 12
+# dbm_epochs = 45
 # batch_size = 200
 # chains = 200
 # learning_rate = 0.3
-# fine_rate = 0.1
+# fine_rate = 0.15
 # averaging = 0.998
-# mean_field_steps = 5
-# ais_temperatures = 3000
+# mean_field_steps = 3
+# ais_temperatures = 6000
 # importance_samples = 10
 # ```
 #

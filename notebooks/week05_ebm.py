@@ -878,6 +878,7 @@ plotting.image_grid(
     "or strokes that belong to none?",
     "Two rows of binary digits above two rows of digits drawn by the model, many of them legible.",
     columns=10,
+    row_titles=["test", "images", "model", "samples"],
 )
 
 # %% [markdown] use_text
@@ -912,10 +913,11 @@ rows = [images[:10], np.where(missing, np.nan, images)[:10], imputed[:10], noisy
 plotting.image_grid(
     np.concatenate(rows),
     digits.shape,
-    "From top: the test image; its lower half taken away; posterior means of the missing pixels; "
-    "the image with a tenth of its pixels flipped; posterior means.",
+    "Posterior means of the pixels, grey where the model is unsure: of the missing lower half, and of a test image "
+    "with a tenth of its pixels flipped.",
     "Five rows of ten digits: original, upper half, completed, noisy, repaired.",
     columns=10,
+    row_titles=["test image", "upper half", "completed", "noisy", "repaired"],
 )
 
 # %% [markdown] anomaly_text
