@@ -2,7 +2,7 @@
 
 The parameters are those of the fenced block in the notebook's Markdown cell called `bigger`, so what the text
 names is what is measured. Prints what the notebook printed, the seconds of the whole run, the kernel's peak
-memory, and as its last line the scoreboard row as JSON.
+memory, and as its last lines the scoreboard rows as JSON, one a line.
 
 `--small` keeps the notebook's own parameters; `--reference` also writes the rows to utils/reference, where
 the scoreboard of everybody finds them.
@@ -116,10 +116,11 @@ def main(arguments: list[str] | None = None) -> int:
         kept |= {row.key: row for row in rows}
         scoreboard.write(target, kept.values())
         print(f"wrote {target.relative_to(ROOT)}")
-    row = scoreboard.to_json(rows[0])
-    row.pop("per_image", None)
-    row["seconds"] = row.get("train_seconds")
-    print(json.dumps(row, ensure_ascii=False))
+    for row in rows:
+        shown = scoreboard.to_json(row)
+        shown.pop("per_image", None)
+        shown["seconds"] = shown.get("train_seconds")
+        print(json.dumps(shown, ensure_ascii=False))
     return 0
 
 
