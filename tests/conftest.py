@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,16 @@ def run_module(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.Completed
     """`python -m …` as a user would run it; output and errors as text."""
     command = [sys.executable, "-m", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def week(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """In test_weekNN_topic.py: that week's functions and classes, without progress bars."""
+    from tools.speed import definitions
+
+    names = definitions(ROOT / "notebooks" / request.path.name.removeprefix("test_"))
+    names["tqdm"] = lambda iterable, **_: iterable
+    return names
 
 
 @pytest.fixture

@@ -192,9 +192,15 @@ def test_drift_names_each_file_and_the_remedy(released: Path, tmp_path: Path) ->
     "guide", sorted((ROOT / "solutions").glob("*/guide.md")), ids=lambda p: p.parent.name
 )
 def test_class_guides_name_what_exists(guide: Path) -> None:
-    """A name in a guide is that of a cell or of something in the week's code."""
-    stem = guide.parent.name
-    sources = [ROOT / "notebooks" / f"{stem}.py", guide.parent / f"{stem}.py"]
-    known = set(re.findall(r"\w+", "".join(path.read_text(encoding="utf-8") for path in sources)))
-    named = set(re.findall(r"`([a-z]\w*)`", guide.read_text(encoding="utf-8")))
+    """A name in a guide stands in the week's code; one in a column "cells" is that of a cell."""
+    stem, text = guide.parent.name, guide.read_text(encoding="utf-8")
+    notebook = (ROOT / "notebooks" / f"{stem}.py").read_text(encoding="utf-8")
+    known = set(re.findall(r"\w+", notebook + (guide.parent / f"{stem}.py").read_text(encoding="utf-8")))
+    named = set(re.findall(r"`([a-z]\w*)`", text))
     assert named and not named - known, f"{guide.name} of {stem} names what stands nowhere: {named - known}"
+    tables = re.findall(r"^\|.*\| cells \|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    listed = set(
+        re.findall(r"`(\w+)`", "".join(row.rsplit("|", 2)[1] for row in "".join(tables).splitlines()))
+    )
+    cells = set(re.findall(r"^# %% (?:\[markdown\] )?(\w+)", notebook, re.MULTILINE))
+    assert listed and not listed - cells, f"{guide.name} of {stem} lists what is no cell: {listed - cells}"

@@ -2,24 +2,15 @@
 
 import itertools
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from tools.speed import definitions
 from utils import evaluation, stattests
 
 tf = pytest.importorskip("tensorflow")
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def week():
-    """The notebook's functions and classes."""
-    return definitions(ROOT / "notebooks" / "week01_foundations.py")
 
 
 @pytest.fixture

@@ -1,25 +1,14 @@
 """The functions of the week 3 notebook against enumeration of a toy, beyond what the notebook checks."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import expit, logsumexp
 
-from tools.speed import definitions
 from utils import stattests
 
 tf = pytest.importorskip("tensorflow")
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def week():
-    """The notebook's functions and classes."""
-    names = definitions(ROOT / "notebooks" / "week03_rbm.py")
-    names["tqdm"] = lambda iterable, **_: iterable
-    return names
 
 
 @pytest.fixture

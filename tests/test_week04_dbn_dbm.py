@@ -1,26 +1,15 @@
 """The functions of the week 4 notebook against enumeration in float64, beyond what the notebook checks."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import expit, logsumexp
 
-from tools.speed import definitions
 from utils import stattests
 
 tf = pytest.importorskip("tensorflow")
-ROOT = Path(__file__).resolve().parent.parent
 D, H1, H2 = 4, 3, 2
-
-
-@pytest.fixture(scope="module")
-def week():
-    """The notebook's functions and classes."""
-    names = definitions(ROOT / "notebooks" / "week04_dbn_dbm.py")
-    names["tqdm"] = lambda iterable, **_: iterable
-    return names
 
 
 def states(n):
@@ -193,6 +182,18 @@ def test_ais_is_unbiased_on_the_dbm(week, dbm):
     assert abs(np.exp(log_w.numpy()).mean() - np.exp(log_z - log_z0)) <= stattests.hoeffding_tolerance(
         N, low, high
     )
+
+
+def test_log_z_by_ais_and_by_the_reverse_walk(week, dbm):
+    """Both estimates within five of their own standard errors, the reverse walk from exact samples."""
+    log_p, R = dbm_table(dbm), 4000
+    rng, x = tf.random.Generator.from_seed(4), states(D + H2)
+    log_p_x = logsumexp(log_p, axis=1).ravel()  # x = (v, h2)
+    drawn = np.random.default_rng(5).choice(len(x), R, p=np.exp(log_p_x - logsumexp(log_p)))
+    for v in (None, tf.constant(x[drawn], tf.float32)):
+        log_z, size, last = week["ais"](dbm, np.full(D + H2, 0.5), 20, R, rng, v)
+        assert abs(log_z.value - logsumexp(log_p)) < 5 * log_z.error < 0.2
+        assert 1 < size <= R and last.shape == (R, D + H2)
 
 
 @pytest.mark.parametrize("kind", ["dbn", "dbm"])
