@@ -263,13 +263,13 @@ def check_unbiased(rng):
         rtol=2e-3,
         atol=2e-3,
     )
-    return mean, exact
+    print(f"mean of g over all pairs: {mean}, exact gradient: {exact}")
 
 
 check_score(np.random.default_rng(0), K=2, B=3, L=2)
 check_score(np.random.default_rng(1), K=5, B=4, L=3)
 check_score(np.random.default_rng(2), K=4, B=3, L=2, scale=60.0)
-print("mean over all pairs: {}, exact gradient: {}".format(*check_unbiased(np.random.default_rng(3))))
+check_unbiased(np.random.default_rng(3))
 ### BEGIN HIDDEN TESTS
 # Other models, sizes and logits, also large ones; unbiased again.
 rng = stattests.grading_rng("score_gradient")
@@ -424,7 +424,7 @@ check_elbo(rng, S=4, B=6, D=3, L=3, n=9, scale=200.0)
 # $$J = K\, \mathcal{L}_K - (K - 1)\, \frac{1}{K} \sum_{k=1}^{K} \mathcal{L}_{-k}, \qquad
 # \mathcal{L}_{-k} = \log \frac{1}{K - 1} \sum_{j \ne k} w_j.$$
 #
-# $J$ is closer to $\log p(x)$ on average, but no longer a lower bound. Log-weights are about −500 here, and they scatter: a
+# $J$ is closer to $\log p(x)$ on average, but no longer a lower bound. Log-weights are about −1,000 here, and they scatter: a
 # weight may be larger than all others together by a factor of $10^{20}$. So the sum of the others cannot be had as the sum of all minus the
 # own weight.
 #
@@ -481,15 +481,15 @@ def check_iwae(log_w, what):
 
 
 check_iwae(np.random.default_rng(0).normal(size=(3, 4)), "small log-weights")
-check_iwae(np.random.default_rng(1).normal(-500, 3, size=(6, 2)), "log-weights near −500")
-check_iwae([[-500.0], [-560.0], [-561.0], [-562.0]], "one weight dominates")
+check_iwae(np.random.default_rng(1).normal(-1000, 3, size=(6, 2)), "log-weights near −1,000")
+check_iwae([[-1000.0], [-1060.0], [-1061.0], [-1062.0]], "one weight dominates")
 check_iwae(np.full((5, 3), -7.0), "equal weights")
 ### BEGIN HIDDEN TESTS
 # Other sizes and log-weights.
 rng = stattests.grading_rng("iwae_terms")
 check_iwae(rng.normal(size=(2, 5)), "small log-weights")
-check_iwae(rng.normal(-600, 2, size=(9, 4)), "log-weights near −600")
-check_iwae(rng.normal(700, 1, size=(4, 4)), "log-weights near 700")
+check_iwae(rng.normal(-1200, 2, size=(9, 4)), "log-weights near −1,200")
+check_iwae(rng.normal(800, 1, size=(4, 4)), "log-weights near 800")
 dominated = rng.normal(-400, 1, size=(7, 3))
 dominated[rng.integers(7), :] += 55
 check_iwae(dominated, "one weight dominates")
@@ -658,7 +658,7 @@ check_many_pixels(rng)
 # $\mathcal{N}(0, I)$. Train both, by the ELBO or by any other way you like, in less than 10 seconds: 60 epochs with batches of 100 suffice.
 #
 # You hand over the weights of both networks (`get_weights()`), and the test evaluates the bound itself, with 100 importance samples. You
-# pass with at least **−125 nats per image** on the validation part; the threshold leaves room for bad luck. For comparison: independent
+# pass with at least **−118 nats per image** on the validation part; the threshold leaves room for bad luck. For comparison: independent
 # binomial pixels reach −254. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
@@ -750,8 +750,8 @@ for name, network, weights in zip(["encoder", "decoder"], trained, answer):
     )
 reached = importance_bound(grey.validation, *trained, K=100, rng=np.random.default_rng(0)).mean()
 print(f"{reached:.1f} nats per image on the validation part, {-reached / 64 / np.log(2):.2f} bits per pixel")
-assert reached >= -125, (
-    f"{reached:.1f} nats per image reached, at least −125 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
+assert reached >= -118, (
+    f"{reached:.1f} nats per image reached, at least −118 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
     "is KL subtracted, is s the log of the standard deviation, does the rate fall to 0?"
 )
 ### BEGIN HIDDEN TESTS
@@ -760,7 +760,7 @@ assert reached >= -125, (
 rng = stattests.grading_rng("train_vae")
 again = importance_bound(grey.validation, *trained, K=100, rng=rng).mean()
 held_out = importance_bound(grey.test, *trained, K=100, rng=rng).mean()
-assert min(again, held_out) >= -125, (
+assert min(again, held_out) >= -118, (
     f"only {min(again, held_out):.1f} nats per image with other importance samples or unseen images"
 )
 ### END HIDDEN TESTS
