@@ -1,13 +1,13 @@
 # %% [markdown] given="title"
-# # Week 6 · Exercise: Other posteriors, other data
+# # Week 6 · Exercise: Other latents, other data
 #
 # {{colab}}
 #
 # The preparation's VAE had a diagonal Gaussian encoder, a standard normal prior and binary pixels. Here you change
 # all three:
 #
-# - an encoder with a **full covariance**, one on the **unit interval**, and one with **binary latents**;
-# - **grey levels** as counts, and a prior for which the KL divergence has **no closed form**;
+# - a **sparse prior**, an encoder on the **unit interval**, and one with **binary latents**;
+# - **grey levels** as counts, and any prior, for which the KL divergence has **no closed form**;
 # - the importance weighted bound with its own **quality check** and a **correction**;
 # - drawing missing pixels *and* the class **from the posterior**, and a trained VAE of your own, judged by its
 #   re-evaluated bound.
@@ -36,79 +36,73 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.special import gammaln, logsumexp, softmax
-from scipy.stats import binom, multivariate_normal, norm
+from scipy.special import erf, gammaln, logsumexp, softmax
+from scipy.stats import binom, laplace, multivariate_normal, norm
 
 from utils import datasets, gradients, stattests
 
 # %% [markdown] given="kl_task"
-# ## 1 · Other encoders
+# ## 1 · Other priors and encoders
 #
-# ### Gap 1 · KL divergence with a full covariance (2 points)
+# ### Gap 1 · KL divergence to a sparse prior (2 points)
 #
-# An encoder with a *full* covariance returns, for each image, a mean $m$ (L,) and a lower triangular matrix $R$ (L,
-# L) with a positive diagonal: $q(z \mid x) = \mathcal{N}(m, R R^\top)$. The prior is Gaussian, too, but its means
-# $\mu_i$ and standard deviations $s_i$ are learned: $p(z) = \mathcal{N}(\mu, \operatorname{diag}(s_1^2, \dots,
-# s_L^2))$. Return $\mathrm{KL}(q \,\|\, p)$ for each image. For any two Gaussians
+# A Laplace prior wants most latents near 0 and a few far away, so each image uses only some of them:
 #
-# $$\mathrm{KL}\left(\mathcal{N}(m, \Sigma) \,\|\, \mathcal{N}(\mu, S)\right) = \tfrac{1}{2} \left(
-# \operatorname{tr}(S^{-1} \Sigma) + (\mu - m)^\top S^{-1} (\mu - m) - L + \log \frac{\det S}{\det \Sigma} \right).$$
+# $$p(z) = \prod_{l=1}^{L} \frac{1}{2 b_l}\, e^{-|z_l| / b_l}.$$
 #
-# Neither a matrix inverse nor a determinant routine is needed.
+# The encoder is the preparation's, $q(z \mid x) = \mathcal{N}(\mu, \operatorname{diag}(s^2))$, and returns $\mu$ and $\log s$. Return $\mathrm{KL}(q \,\|\, p) =
+# \mathbb{E}_q[\log q(z \mid x)] - \mathbb{E}_q[\log p(z)]$ for each image, in closed form. The one integral that is not obvious is, for $z \sim \mathcal{N}(\mu, s^2)$,
+#
+# $$\mathbb{E}\,|z| = s \sqrt{2 / \pi}\; e^{-\mu^2 / (2 s^2)} + \mu\, \operatorname{erf}\left(\frac{\mu}{s \sqrt{2}}\right).$$
 #
 # <details><summary>Hint</summary>
 #
-# $\Sigma_{ii} = \sum_j R_{ij}^2$. The determinant of a triangular matrix is the product of its diagonal, and $\det R
-# R^\top = (\det R)^2$. `np.diagonal(R, axis1=1, axis2=2)` has the shape (B, L).
+# $\mathbb{E}_q[\log q]$ does not depend on $\mu$: take the logarithm of the Gaussian's density, then its mean. `erf` is imported from SciPy; `tf.math.erf` does as well.
 # </details>
 
 
-# %% solution="kl_full"
-def kl_full(m, R, mu, s):
-    """m: (B, L), R: (B, L, L), mu and s: (L,) → KL(q ‖ p) (B,) in nats."""
+# %% solution="kl_laplace"
+def kl_laplace(mu, log_s, b):
+    """mu and log_s: (B, L), b: (L,) → KL(q ‖ p) (B,) in nats."""
     ### BEGIN SOLUTION
-    variance = np.sum(R**2, axis=2)  # (B, L), the diagonal of R Rᵀ
-    log_det_q = 2 * np.sum(np.log(np.diagonal(R, axis1=1, axis2=2)), axis=1)
-    log_det_p = 2 * np.sum(np.log(s))
-    quadratic = np.sum((variance + (m - mu) ** 2) / s**2, axis=1)
-    return (quadratic - m.shape[1] + log_det_p - log_det_q) / 2
+    s = np.exp(log_s)
+    absolute = s * np.sqrt(2 / np.pi) * np.exp(-(mu**2) / (2 * s**2)) + mu * erf(mu / (s * np.sqrt(2)))
+    mean_log_q = -0.5 * np.log(2 * np.pi) - log_s - 0.5  # (B, L)
+    mean_log_p = -np.log(2 * b) - absolute / b  # (B, L)
+    return np.sum(mean_log_q - mean_log_p, axis=1)
     ### END SOLUTION
 
 
-# %% test="kl_full" points=2
-def check_kl(rng, B, L, plain=False):
-    """Compare with the general formula, by matrices."""
-    m, mu, s = rng.normal(size=(B, L)), rng.normal(size=L), np.exp(rng.normal(0, 0.5, size=L))
-    if plain:
-        mu, s = np.zeros(L), np.ones(L)
-    R = np.tril(rng.normal(0, 0.7, size=(B, L, L)), -1) + np.eye(L) * rng.uniform(0.3, 1.5, size=(B, 1, L))
-    m, R, mu, s = (a.astype(np.float32) for a in (m, R, mu, s))
-    S = np.diag(s.astype(float) ** 2)
-    exact = []
-    for mean, root in zip(m.astype(float), R.astype(float)):
-        Sigma, away = root @ root.T, mu - mean
-        log_det = np.linalg.slogdet(S)[1] - np.linalg.slogdet(Sigma)[1]
-        exact.append(
-            (np.trace(np.linalg.solve(S, Sigma)) + away @ np.linalg.solve(S, away) - L + log_det) / 2
-        )
+# %% test="kl_laplace" points=2
+def check_kl(rng, B, L, b=None):
+    """Compare with the integral of q (log q − log p), one latent at a time, by the trapezoidal rule."""
+    mu, log_s = rng.normal(0, 1.5, size=(B, L)), rng.normal(-0.5, 0.7, size=(B, L))
+    b = np.full(L, b) if b else np.exp(rng.normal(0, 0.6, size=L))
+    mu, log_s, b = (a.astype(np.float32) for a in (mu, log_s, b))
+    exact = np.zeros(B)
+    for i in range(B):
+        for j in range(L):
+            mean, s, width = float(mu[i, j]), float(np.exp(log_s[i, j])), float(b[j])
+            z = np.linspace(mean - 10 * s, mean + 10 * s, 40_001)
+            log_q = norm.logpdf(z, mean, s)
+            exact[i] += np.trapezoid(np.exp(log_q) * (log_q - laplace.logpdf(z, 0, width)), z)
     stattests.assert_close(
-        f"the KL divergence with B = {B}, L = {L}" + (", standard normal prior" if plain else ""),
-        kl_full(m.copy(), R.copy(), mu.copy(), s.copy()),
+        f"the KL divergence with B = {B}, L = {L}",
+        kl_laplace(mu.copy(), log_s.copy(), b.copy()),
         exact,
         rtol=1e-3,
         atol=1e-3,
-        hint="q stands first. The variance of coordinate i is the squared length of row i of R; s is a standard "
-        "deviation, not a variance.",
+        hint="The mean of log q − log p, a sum over the latents. Are both constants there, that of the Gaussian and log 2b?",
     )
 
 
-check_kl(np.random.default_rng(0), B=4, L=2, plain=True)
+check_kl(np.random.default_rng(0), B=4, L=1, b=1.0)
 check_kl(np.random.default_rng(1), B=5, L=3)
 ### BEGIN HIDDEN TESTS
-# Other sizes, means and covariances.
-rng = stattests.grading_rng("kl_full")
+# Other sizes, means, standard deviations and widths.
+rng = stattests.grading_rng("kl_laplace")
 check_kl(rng, B=6, L=4)
-check_kl(rng, B=3, L=3, plain=True)
+check_kl(rng, B=3, L=3)
 check_kl(rng, B=1, L=5)
 ### END HIDDEN TESTS
 
@@ -174,14 +168,13 @@ check_kumaraswamy(rng, B=20, L=1)
 # %% [markdown] given="score_task"
 # ### Gap 3 · Binary latents: a score-function gradient with leave-one-out baseline (3 points)
 #
-# Binary latents cannot be reparameterised. Let $q(z \mid x) = \prod_l \sigma(\lambda_l)^{z_l} (1 -
+# Binary latents cannot be reparameterised: there is no slope to follow. Let $q(z \mid x) = \prod_l \sigma(\lambda_l)^{z_l} (1 -
 # \sigma(\lambda_l))^{1 - z_l}$ with logits $\lambda$, and $f(z) = \log p(x, z) - \log q(z \mid x)$. The gradient of
 # the ELBO is
 #
 # $$\nabla_\lambda\, \mathbb{E}_q[f(z)] = \mathbb{E}_q\left[f(z)\, \nabla_\lambda \log q(z \mid x)\right].$$
 #
-# (That $f$ itself contains $\lambda$ adds nothing: $\mathbb{E}_q[\nabla_\lambda \log q] = 0$.) With K samples for each
-# image, the mean of the *other* samples' values is a baseline that costs nothing and leaves the gradient unbiased:
+# Take K samples for each image, and as the baseline of each sample the mean of the *others* of the same image:
 #
 # $$g = \frac{1}{K} \sum_{k=1}^{K} \left( f(z_k) - \frac{1}{K - 1} \sum_{j \ne k} f(z_j) \right) \nabla_\lambda \log
 # q(z_k \mid x).$$
@@ -293,34 +286,35 @@ check_unbiased(rng)
 # The encoder is the preparation's: $q(z \mid x)$ has independent Gaussian coordinates with means $m$ and standard
 # deviations $e^{s}$, where $m$ and $s$ come from `encode(x)`. But the prior is arbitrary: all that you have is its
 # `log_prior(z)`. Then KL has no closed form, and both terms are estimated with the same S samples $z_1, \dots, z_S$, $z_j
-# = m + e^{s} \odot \xi_j$:
+# = \mu + s \odot \epsilon_j$:
 #
 # $$\mathbb{E}_q[\log p(x \mid z)] \approx \frac{1}{S} \sum_j \log p(x \mid z_j), \qquad
 # \mathrm{KL} \approx \frac{1}{S} \sum_j \left( \log q(z_j \mid x) - \log p(z_j) \right).$$
 #
-# Return the two for each image (their difference is the ELBO). No constant may be left out. The noise $\xi$ is given.
+# Return the two for each image (their difference is the ELBO). No constant may be left out. The noise $\epsilon$ is given.
 # Logits of several hundred must do no harm.
 #
 # <details><summary>Hint</summary>
 #
 # The logarithms of the sigmoids as in gap 3. `tf.math.lgamma(x + 1)` and `scipy.special.gammaln(x + 1)` are $\log x!$. In
-# $\log q(z_j \mid x)$ the squared, standardised distance from $m$ is $\xi_j^2$.
+# $\log q(z_j \mid x)$ the squared, standardised distance from $\mu$ is $\epsilon_j^2$. If TensorFlow complains about `float` and `double`,
+# a NumPy number has slipped in: write `float(np.log(2 * np.pi))`.
 # </details>
 
 
 # %% solution="elbo_terms"
 def elbo_terms(encode, decode, log_prior, x, noise, n):
-    """encode: x (B, D) → m and s, (B, L) each; decode: z (..., L) → logits (..., D); log_prior: z (..., L) → (...).
+    """encode: x (B, D) → mu and log_s, (B, L) each; decode: z (..., L) → logits (..., D); log_prior: z (..., L) → (...).
 
     x: (B, D), counts from 0 to n, noise: (S, B, L) → logpx_z (B,) and kl (B,) in nats, means over the S samples.
     """
     ### BEGIN SOLUTION
-    m, s = encode(x)
-    z = m + tf.exp(s) * noise  # (S, B, L)
+    mu, log_s = encode(x)
+    z = mu + tf.exp(log_s) * noise  # (S, B, L)
     logits = decode(z)  # (S, B, D)
     log_choose = gammaln(n + 1) - gammaln(x + 1) - gammaln(n - x + 1)
     logpx_z = tf.reduce_sum(log_choose + x * logits - n * tf.nn.softplus(logits), axis=2)
-    logqz_x = tf.reduce_sum(-(noise**2) / 2 - s - np.log(2 * np.pi) / 2, axis=2)
+    logqz_x = tf.reduce_sum(-(noise**2) / 2 - log_s - float(np.log(2 * np.pi)) / 2, axis=2)
     return tf.reduce_mean(logpx_z, axis=0), tf.reduce_mean(logqz_x - log_prior(z), axis=0)
     ### END SOLUTION
 
@@ -361,8 +355,8 @@ def check_elbo(rng, S, B, D, L, n, scale=1.0):
         "centre": rng.normal(0, 1.5, size=L),
     }
     x, noise = x.astype(np.float32), rng.normal(size=(S, B, L)).astype(np.float32)
-    m, s = x.astype(float) @ COUNTS["A"], np.tanh(x.astype(float) @ COUNTS["C"]) - 0.5
-    z = m + np.exp(s) * noise
+    mu, log_s = x.astype(float) @ COUNTS["A"], np.tanh(x.astype(float) @ COUNTS["C"]) - 0.5
+    z = mu + np.exp(log_s) * noise
     logits = z @ COUNTS["W"] + COUNTS["bias"]
     if scale < 9:
         logpx_z = binom.logpmf(x, n, 1 / (1 + np.exp(-logits))).sum(axis=2)
@@ -372,7 +366,7 @@ def check_elbo(rng, S, B, D, L, n, scale=1.0):
             for row in x
         ]
         logpx_z = (log_choose - x * np.logaddexp(0, -logits) - (n - x) * np.logaddexp(0, logits)).sum(axis=2)
-    logqz_x = norm.logpdf(z, m, np.exp(s)).sum(axis=2)
+    logqz_x = norm.logpdf(z, mu, np.exp(log_s)).sum(axis=2)
     one = np.eye(L)
     densities = [multivariate_normal.pdf(z, sign * COUNTS["centre"], one) for sign in (1, -1)]
     logpz = np.log(0.3 * densities[0] + 0.7 * densities[1]).reshape(S, B)
@@ -393,7 +387,7 @@ def check_elbo(rng, S, B, D, L, n, scale=1.0):
         (logqz_x - logpz).mean(axis=0),
         rtol=2e-3,
         atol=5e-3,
-        hint="log q − log p at the samples, with the Gaussian's constant; s is the log of the standard deviation.",
+        hint="log q − log p at the samples, with the Gaussian's constant; encode returns the log of the standard deviation.",
     )
 
 
@@ -654,7 +648,7 @@ check_many_pixels(rng)
 # ### Gap 7 · Train it (2 points)
 #
 # `build_networks` makes an encoder and a decoder for the grey digits (levels 0 to 16, which enter the network divided by 16). The
-# encoder returns $m$ and $s$ side by side, (B, 2L), the decoder the logits of gap 4's binomial likelihood. The prior is
+# encoder returns $\mu$ and $\log s$ side by side, (B, 2L), the decoder the logits of gap 4's binomial likelihood. The prior is
 # $\mathcal{N}(0, I)$. Train both, by the ELBO or by any other way you like, in less than 10 seconds: 60 epochs with batches of 100 suffice.
 #
 # You hand over the weights of both networks (`get_weights()`), and the test evaluates the bound itself, with 100 importance samples. You
@@ -674,7 +668,7 @@ grey = datasets.digits("grey")  # levels 0 to 16; train (1197, 64), validation (
 
 
 def build_networks():
-    """→ encoder: x / 16 (B, 64) → m and s, side by side (B, 2L); decoder: z (B, L) → logits (B, 64)."""
+    """→ encoder: x / 16 (B, 64) → mu and log s, side by side (B, 2L); decoder: z (B, L) → logits (B, 64)."""
     encoder = keras.Sequential(
         [keras.Input((64,)), keras.layers.Dense(100, activation="relu"), keras.layers.Dense(2 * LATENT)]
     )
@@ -686,13 +680,13 @@ def build_networks():
 
 def importance_bound(x, encoder, decoder, K, rng):
     """x: (B, 64) counts → log (1/K) Σ_k p(x, z_k) / q(z_k | x), (B,) in nats, with z_k from q."""
-    m, s = np.split(encoder(x / LEVELS).numpy().astype(float), 2, axis=1)
-    noise = rng.normal(size=(K, *m.shape))
-    z = m + np.exp(s) * noise
+    mu, log_s = np.split(encoder(x / LEVELS).numpy().astype(float), 2, axis=1)
+    noise = rng.normal(size=(K, *mu.shape))
+    z = mu + np.exp(log_s) * noise
     a = decoder(z.reshape(-1, LATENT).astype(np.float32)).numpy().astype(float).reshape(K, len(x), -1)
     log_choose = gammaln(LEVELS + 1) - gammaln(x + 1) - gammaln(LEVELS - x + 1)
     logpx_z = np.sum(log_choose + x * a - LEVELS * np.logaddexp(0, a), axis=2)
-    logpz_minus_logqz_x = np.sum(-(z**2) / 2 + noise**2 / 2 + s, axis=2)
+    logpz_minus_logqz_x = np.sum(-(z**2) / 2 + noise**2 / 2 + log_s, axis=2)
     return logsumexp(logpx_z + logpz_minus_logqz_x, axis=0) - np.log(K)
 
 
@@ -710,11 +704,11 @@ def train_vae(x_train, seed):
             self.bound = keras.metrics.Mean("elbo")
 
         def elbo(self, x):
-            m, s = tf.split(self.encoder(x / LEVELS), 2, axis=1)
-            z = m + tf.exp(s) * tf.random.normal(tf.shape(m))
+            mu, log_s = tf.split(self.encoder(x / LEVELS), 2, axis=1)
+            z = mu + tf.exp(log_s) * tf.random.normal(tf.shape(mu))
             a = self.decoder(z)
             logpx_z = tf.reduce_sum(x * a - LEVELS * tf.nn.softplus(a), axis=1)  # without a constant
-            kl = tf.reduce_sum((tf.exp(2 * s) + m**2 - 1) / 2 - s, axis=1)
+            kl = tf.reduce_sum((tf.exp(2 * log_s) + mu**2 - 1) / 2 - log_s, axis=1)
             return logpx_z - kl
 
         def train_step(self, x):
@@ -752,11 +746,12 @@ reached = importance_bound(grey.validation, *trained, K=100, rng=np.random.defau
 print(f"{reached:.1f} nats per image on the validation part, {-reached / 64 / np.log(2):.2f} bits per pixel")
 assert reached >= -118, (
     f"{reached:.1f} nats per image reached, at least −118 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
-    "is KL subtracted, is s the log of the standard deviation, does the rate fall to 0?"
+    "is KL subtracted, does the second half of the encoder's output mean log s, does the rate fall to 0?"
 )
 ### BEGIN HIDDEN TESTS
 # The bound again with other importance samples, and on images that the training has never seen, the test part.
-# HIDDENNOTE
+# The threshold is empirical: over 55 seeds the reference reaches −111.9 to −108.8 on the validation part and −111.3 to −107.2 on
+# the test part; the worst minus the range is −115.0 and −115.3. Three nats more are left for other ways to train.
 rng = stattests.grading_rng("train_vae")
 again = importance_bound(grey.validation, *trained, K=100, rng=rng).mean()
 held_out = importance_bound(grey.test, *trained, K=100, rng=rng).mean()
@@ -780,7 +775,7 @@ assert min(again, held_out) >= -118, (
 # 1. Which of A and B has the higher likelihood? What do the ELBOs say about the encoders, and for which model would more importance
 #    samples change the last bound?
 # 2. "C has the best encoder, its ESS is perfect." What has happened in C?
-# 3. To evaluate B, someone fits $m$ and $s$ to each *test* image, by gradient ascent on its ELBO, and then computes
+# 3. To evaluate B, someone fits $\mu$ and $\log s$ to each *test* image, by gradient ascent on its ELBO, and then computes
 #    $\mathcal{L}_{5000}$ with these. Is this training on the test data? Is the result still a bound, and may it be compared with A's?
 #
 # Answer in about 150 words.

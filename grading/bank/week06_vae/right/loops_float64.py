@@ -1,17 +1,21 @@
 """One image, one sample, one latent at a time, in float64 with plain loops; a hand-written training loop."""
 
 
-# %% solution="kl_full"
-def kl_full(m, R, mu, s):
-    B, L = m.shape
+# %% solution="kl_laplace"
+def kl_laplace(mu, log_s, b):
+    import math
+
     kl = []
-    for b in range(B):
+    for row, log_row in zip(mu, log_s, strict=True):
         total = 0.0
-        for i in range(L):
-            variance = sum(float(R[b, i, j]) ** 2 for j in range(i + 1))
-            total += (variance + (float(m[b, i]) - float(mu[i])) ** 2) / float(s[i]) ** 2 - 1
-            total += 2 * np.log(float(s[i])) - 2 * np.log(float(R[b, i, i]))
-        kl.append(total / 2)
+        for m, log_d, width in zip(row, log_row, b, strict=True):
+            m, d, width = float(m), math.exp(log_d), float(width)
+            below = 0.5 * math.erfc(m / d / math.sqrt(2))  # P(z < 0)
+            peak = math.exp(-0.5 * (m / d) ** 2) / math.sqrt(2 * math.pi)
+            absolute = 2 * d * peak + m * (1 - 2 * below)
+            entropy = 0.5 * math.log(2 * math.pi * math.e * d**2)
+            total += math.log(2 * width) + absolute / width - entropy
+        kl.append(total)
     return kl
 
 
