@@ -120,7 +120,7 @@ check_kl(rng, B=1, L=5)
 #
 # <details><summary>Hint</summary>
 #
-# Solve $F(z) = u$ for $z$, from outside to inside. NumPy functions, `.numpy()` or `tf.constant(log_a)` cut the gradient.
+# Solve $F(z) = u$ for $z$, from outside to inside. NumPy functions and `.numpy()` cut the gradient: write `tf.exp`, not `np.exp`.
 # </details>
 
 
