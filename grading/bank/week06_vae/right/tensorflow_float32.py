@@ -83,8 +83,8 @@ def train_vae(x_train, seed):
     keras.utils.set_random_seed(seed)
     encoder, decoder = build_networks()
     variables = encoder.trainable_variables + decoder.trainable_variables
-    steps, B, K = 450, 100, 5
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.006, steps))
+    steps, B, K = 350, 100, 5
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.008, steps))
     optimizer.build(variables)
     data = tf.constant(x_train)
 

@@ -10,7 +10,7 @@ def train_vae(x_train, seed):
     rng = np.random.default_rng(seed)
     encoder, decoder = build_networks()
     variables = encoder.trainable_variables + decoder.trainable_variables
-    steps, B = 40, 100
+    steps, B = 1, 100
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.007, steps))
     optimizer.build(variables)
 
