@@ -3,8 +3,8 @@
 #
 # {{colab}}
 #
-# The preparation's VAE had a diagonal Gaussian encoder, a standard normal prior and binary pixels. Here you change
-# all three:
+# The preparation's VAE had a diagonal Gaussian encoder, a standard normal prior and binary pixels. Here you
+# change all three:
 #
 # - a **sparse prior**, an encoder on the **unit interval**, and one with **binary latents**;
 # - **grey levels** as counts, and any prior, for which the KL divergence has **no closed form**;
@@ -12,7 +12,8 @@
 # - drawing missing pixels *and* the class **from the posterior**, and a trained VAE of your own, judged by its
 #   re-evaluated bound.
 #
-# **20 points, 2½ to 3 hours.** Seven gaps are graded automatically (18 points), a question by a person (2 points).
+# **20 points, 2½ to 3 hours.** Seven gaps are graded automatically (18 points), a question by a person (2
+# points).
 #
 # ## How it works
 #
@@ -21,14 +22,14 @@
 #   other inputs.
 # - All arrays arrive as NumPy `float32`. Return NumPy arrays or TensorFlow tensors, in `float32` or
 #   `float64`, as you like (gap 2: TensorFlow). Do not change the arrays that come in.
-# - Some functions get a function as an argument. It takes an array or a tensor of `float32` or `float64` numbers
-#   and returns a tensor of the same type; `.numpy()` makes an array of it. Where a shape begins with `...`, any
-#   number of further axes may stand there, also none.
+# - Some functions get a function as an argument. It takes an array or a tensor of `float32` or `float64`
+#   numbers and returns a tensor of the same type; `.numpy()` makes an array of it. Where a shape begins with
+#   `...`, any number of further axes may stand there, also none.
 # - Each gap is tested on its own, from given values. If your answer calls your function from an earlier gap,
 #   make that one pass first.
 #
-# **Letters:** B batch, D data, L latent, K importance samples, C classes. Points are rows. A quantity called `kl` is
-# the divergence itself, not its negative.
+# **Letters:** B batch, D data, L latent, K importance samples, C classes. Points are rows. A quantity called
+# `kl` is the divergence itself, not its negative.
 
 # %% setup
 
@@ -50,14 +51,17 @@ from utils import datasets, gradients, stattests
 #
 # $$p(z) = \prod_{l=1}^{L} \frac{1}{2 b_l}\, e^{-|z_l| / b_l}.$$
 #
-# The encoder is the preparation's, $q(z \mid x) = \mathcal{N}(\mu, \operatorname{diag}(s^2))$, and returns $\mu$ and $\log s$. Return $\mathrm{KL}(q \,\|\, p) =
-# \mathbb{E}_q[\log q(z \mid x)] - \mathbb{E}_q[\log p(z)]$ for each image, in closed form. The one integral that is not obvious is, for $z \sim \mathcal{N}(\mu, s^2)$,
+# The encoder is the preparation's, $q(z \mid x) = \mathcal{N}(\mu, \operatorname{diag}(s^2))$, and returns
+# $\mu$ and $\log s$. Return $\mathrm{KL}(q \,\|\, p) = \mathbb{E}_q[\log q(z \mid x)] - \mathbb{E}_q[\log
+# p(z)]$ for each image, in closed form. The one integral that is not obvious is, for $z \sim \mathcal{N}(\mu,
+# s^2)$,
 #
 # $$\mathbb{E}\,|z| = s \sqrt{2 / \pi}\; e^{-\mu^2 / (2 s^2)} + \mu\, \operatorname{erf}\left(\frac{\mu}{s \sqrt{2}}\right).$$
 #
 # <details><summary>Hint</summary>
 #
-# $\mathbb{E}_q[\log q]$ does not depend on $\mu$: take the logarithm of the Gaussian's density, then its mean. `erf` is imported from SciPy; `tf.math.erf` does as well.
+# $\mathbb{E}_q[\log q]$ does not depend on $\mu$: take the logarithm of the Gaussian's density, then its mean.
+# `erf` is imported from SciPy; `tf.math.erf` does as well.
 # </details>
 
 
@@ -109,18 +113,19 @@ check_kl(rng, B=1, L=5)
 # %% [markdown] given="sample_task"
 # ### Gap 2 · Reparameterise a Kumaraswamy distribution (2 points)
 #
-# For latents between 0 and 1 one would like a beta distribution, but that is hard to reparameterise. The Kumaraswamy
-# distribution looks much like it and has a simple distribution function,
+# For latents between 0 and 1 one would like a beta distribution, but that is hard to reparameterise. The
+# Kumaraswamy distribution looks much like it and has a simple distribution function,
 #
 # $$F(z) = P(Z \le z) = 1 - (1 - z^a)^b, \qquad 0 < z < 1, \quad a, b > 0.$$
 #
-# The network returns $\log a$ and $\log b$, so that $a$ and $b$ are positive. Given uniform numbers $u$, return the
-# $z$ with $F(z) = u$, for each entry. The gradients with respect to $\log a$ and $\log b$ must flow through your
-# $z$, so compute with TensorFlow from beginning to end. The test differentiates your function.
+# The network returns $\log a$ and $\log b$, so that $a$ and $b$ are positive. Given uniform numbers $u$, return
+# the $z$ with $F(z) = u$, for each entry. The gradients with respect to $\log a$ and $\log b$ must flow through
+# your $z$, so compute with TensorFlow from beginning to end. The test differentiates your function.
 #
 # <details><summary>Hint</summary>
 #
-# Solve $F(z) = u$ for $z$, from outside to inside. NumPy functions and `.numpy()` cut the gradient: write `tf.exp`, not `np.exp`.
+# Solve $F(z) = u$ for $z$, from outside to inside. NumPy functions and `.numpy()` cut the gradient: write
+# `tf.exp`, not `np.exp`.
 # </details>
 
 
@@ -168,10 +173,9 @@ check_kumaraswamy(rng, B=20, L=1)
 # %% [markdown] given="score_task"
 # ### Gap 3 · Binary latents: a score-function gradient with leave-one-out baseline (3 points)
 #
-# Binary latents cannot be reparameterised: there is no slope to follow. Let $q(z \mid x) = \prod_l \sigma(\lambda_l)^{z_l} (1 -
-# \sigma(\lambda_l))^{1 - z_l}$ with logits $\lambda$ and
-# the logistic function $\sigma$, and $f(z) = \log p(x, z) - \log q(z \mid x)$. The gradient of
-# the ELBO is
+# Binary latents cannot be reparameterised: there is no slope to follow. Let $q(z \mid x) = \prod_l
+# \sigma(\lambda_l)^{z_l} (1 - \sigma(\lambda_l))^{1 - z_l}$ with logits $\lambda$ and the logistic function
+# $\sigma$, and $f(z) = \log p(x, z) - \log q(z \mid x)$. The gradient of the ELBO is
 #
 # $$\nabla_\lambda\, \mathbb{E}_q[f(z)] = \mathbb{E}_q\left[f(z)\, \nabla_\lambda \log q(z \mid x)\right].$$
 #
@@ -181,13 +185,14 @@ check_kumaraswamy(rng, B=20, L=1)
 # q(z_k \mid x).$$
 #
 # Draw $z_{kbl} = 1$ where $u_{kbl} < \sigma(\lambda_{bl})$, else 0. Return $g$ for each image. Work out
-# $\nabla_\lambda \log q$ on paper: it is short. Logits may be large: where a sigmoid rounds to 1, no logarithm of 0 may
-# appear.
+# $\nabla_\lambda \log q$ on paper: it is short. Logits may be large: where a sigmoid rounds to 1, no logarithm
+# of 0 may appear.
 #
 # <details><summary>Hint</summary>
 #
-# $\log \sigma(\lambda) = -\log(1 + e^{-\lambda})$ and $1 - \sigma(\lambda) = \sigma(-\lambda)$; `np.logaddexp(0, x)` and
-# `tf.nn.softplus(x)` compute $\log(1 + e^x)$. The sum of the others is the sum of all minus the own value.
+# $\log \sigma(\lambda) = -\log(1 + e^{-\lambda})$ and $1 - \sigma(\lambda) = \sigma(-\lambda)$;
+# `np.logaddexp(0, x)` and `tf.nn.softplus(x)` compute $\log(1 + e^x)$. The sum of the others is the sum of all
+# minus the own value.
 # </details>
 
 
@@ -278,27 +283,29 @@ check_unbiased(rng)
 #
 # ### Gap 4 · The terms of an ELBO for counts (3 points)
 #
-# The grey digits have levels 0 to 16. As counts out of $n = 16$ they suit a **binomial** likelihood: with logits $a_i$
-# from the decoder,
+# The grey digits have levels 0 to 16. As counts out of $n = 16$ they suit a **binomial** likelihood: with
+# logits $a_i$ from the decoder,
 #
 # $$\log p(x \mid z) = \sum_{i=1}^{D} \left( \log \binom{n}{x_i} + x_i \log \sigma(a_i) + (n - x_i) \log (1 -
 # \sigma(a_i)) \right).$$
 #
-# The encoder is the preparation's, $q(z \mid x) = \mathcal{N}(\mu, \operatorname{diag}(s^2))$; `encode(x)` returns $\mu$ and
-# $\log s$. But the prior is arbitrary: all that you have is its `log_prior(z)`. Then KL has no closed form, and both terms
-# are estimated with the same S samples $z_1, \dots, z_S$ for each image, $z_j = \mu + s \odot \epsilon_j$:
+# The encoder is the preparation's, $q(z \mid x) = \mathcal{N}(\mu, \operatorname{diag}(s^2))$; `encode(x)`
+# returns $\mu$ and $\log s$. But the prior is arbitrary: all that you have is its `log_prior(z)`. Then KL has
+# no closed form, and both terms are estimated with the same S samples $z_1, \dots, z_S$ for each image, $z_j =
+# \mu + s \odot \epsilon_j$:
 #
 # $$\mathbb{E}_q[\log p(x \mid z)] \approx \frac{1}{S} \sum_j \log p(x \mid z_j), \qquad
 # \mathrm{KL} \approx \frac{1}{S} \sum_j \left( \log q(z_j \mid x) - \log p(z_j) \right).$$
 #
-# Return the two for each image (their difference is the ELBO). No constant may be left out. The noise $\epsilon$ is given.
-# Logits of several hundred must do no harm.
+# Return the two for each image (their difference is the ELBO). No constant may be left out. The noise
+# $\epsilon$ is given. Logits of several hundred must do no harm.
 #
 # <details><summary>Hint</summary>
 #
-# The logarithms of the sigmoids as in gap 3. `tf.math.lgamma(x + 1)` and `scipy.special.gammaln(x + 1)` are $\log x!$. In
-# $\log q(z_j \mid x)$ the squared, standardised distance from $\mu$ is $\epsilon_j^2$. If TensorFlow complains about `float` and `double`,
-# a NumPy number has slipped in: write `float(np.log(2 * np.pi))`.
+# The logarithms of the sigmoids as in gap 3. `tf.math.lgamma(x + 1)` and `scipy.special.gammaln(x + 1)` are
+# $\log x!$. In $\log q(z_j \mid x)$ the squared, standardised distance from $\mu$ is $\epsilon_j^2$. If
+# TensorFlow complains about `float` and `double`, a NumPy number has slipped in: write `float(np.log(2 *
+# np.pi))`.
 # </details>
 
 
@@ -407,25 +414,27 @@ check_elbo(rng, S=4, B=6, D=3, L=3, n=9, scale=80.0)
 #
 # ### Gap 5 · A bound, its quality and its correction (3 points)
 #
-# Given are log-weights $\log w_{kb} = \log p(x_b, z_k) - \log q(z_k \mid x_b)$, K samples for each image. Return three
-# numbers for each image:
+# Given are log-weights $\log w_{kb} = \log p(x_b, z_k) - \log q(z_k \mid x_b)$, K samples for each image.
+# Return three numbers for each image:
 #
 # 1. the importance weighted bound $\mathcal{L}_K = \log \frac{1}{K} \sum_k w_k$;
-# 2. the **effective sample size** $\left(\sum_k w_k\right)^2 / \sum_k w_k^2$. It is K if all weights are equal, and 1 if one
-#    sample carries all the weight, when the bound is not to be trusted;
-# 3. the **jackknife** estimate of $\log p(x)$. For large K the bound's bias is about a constant over K; this term cancels in
+# 2. the **effective sample size** $\left(\sum_k w_k\right)^2 / \sum_k w_k^2$. It is K if all weights are equal,
+#    and 1 if one sample carries all the weight, when the bound is not to be trusted;
+# 3. the **jackknife** estimate of $\log p(x)$. For large K the bound's bias is about a constant over K; this
+#    term cancels in
 #
 # $$J = K\, \mathcal{L}_K - (K - 1)\, \frac{1}{K} \sum_{k=1}^{K} \mathcal{L}_{-k}, \qquad
 # \mathcal{L}_{-k} = \log \frac{1}{K - 1} \sum_{j \ne k} w_j.$$
 #
 # $J$ is usually closer to $\log p(x)$, but no longer a lower bound. Two warnings: log-weights are about −1,000
-# here, and one weight may be $10^{20}$ times the sum of the others, so that sum cannot be had as the sum of all minus the own
-# weight.
+# here, and one weight may be $10^{20}$ times the sum of the others, so that sum cannot be had as the sum of all
+# minus the own weight.
 #
 # <details><summary>Hint</summary>
 #
-# `scipy.special.logsumexp` and `tf.reduce_logsumexp` are stable; the logarithm of the effective sample size is a difference of
-# two of them. For $\mathcal{L}_{-k}$ a loop over k that leaves out row k will do (`np.delete(log_w, k, axis=0)`).
+# `scipy.special.logsumexp` and `tf.reduce_logsumexp` are stable; the logarithm of the effective sample size is
+# a difference of two of them. For $\mathcal{L}_{-k}$ a loop over k that leaves out row k will do
+# (`np.delete(log_w, k, axis=0)`).
 # </details>
 
 
@@ -492,24 +501,27 @@ check_iwae(dominated, "one weight dominates")
 # %% [markdown] given="complete_task"
 # ### Gap 6 · Draw what is missing from the posterior (3 points)
 #
-# A conditional VAE for binary pixels has $p(x, y, z) = p(y)\, p(z) \prod_i p(x_i \mid z, y)$, with the class $y$. Of an image
-# only some pixels are known; the others and the class are missing. The preparation ran a chain. With K samples $z_1, \dots, z_K$ of the
-# prior one can draw from $p(y, x_\text{missing} \mid x_\text{known})$ at once. **For each image:**
+# A conditional VAE for binary pixels has $p(x, y, z) = p(y)\, p(z) \prod_i p(x_i \mid z, y)$, with the class
+# $y$. Of an image only some pixels are known; the others and the class are missing. The preparation ran a
+# chain. With K samples $z_1, \dots, z_K$ of the prior one can draw from $p(y, x_\text{missing} \mid
+# x_\text{known})$ at once. **For each image:**
 #
 # 1. weight each pair of a sample and a class by
 #    $w_{kc} = p(y = c) \prod_{i \in \text{known}} p(x_i \mid z_k, y = c)$;
 # 2. draw **one** pair (k, c) with probability $w_{kc} / \sum_{k'c'} w_{k'c'}$;
 # 3. draw each missing pixel from $p(x_i \mid z_k, y = c)$ with this pair.
 #
-# So all missing pixels of an image share one $z$ and one class, and fit each other; a mean over all pairs would be a blur. Return
-# the completed images and the classes. The products get as small as $e^{-1000}$: work with logarithms. The same seed must give
-# the same result, another seed another one: make one generator (`np.random.default_rng(seed)`) and draw everything from it.
+# So all missing pixels of an image share one $z$ and one class, and fit each other; a mean over all pairs would
+# be a blur. Return the completed images and the classes. The products get as small as $e^{-1000}$: work with
+# logarithms. The same seed must give the same result, another seed another one: make one generator
+# (`np.random.default_rng(seed)`) and draw everything from it.
 #
 # <details><summary>Hint</summary>
 #
-# One matrix of log-weights, (B, K C): known ones and known zeros times $\log \sigma(a)$ and $\log \sigma(-a)$, so `NaN` must first be
-# replaced. To draw an index in each row without a loop: add independent Gumbel noise (`rng.gumbel`) to the log-weights and take the
-# argmax; or compare the cumulative probabilities with one uniform number for each row.
+# One matrix of log-weights, (B, K C): known ones and known zeros times $\log \sigma(a)$ and $\log \sigma(-a)$,
+# so `NaN` must first be replaced. To draw an index in each row without a loop, add independent Gumbel noise
+# (`rng.gumbel`) to the log-weights and take the argmax. In TensorFlow, `tf.random.stateless_categorical` and
+# `tf.random.stateless_uniform` take the seed as `[seed, 0]`, `[seed, 1]`.
 # </details>
 
 
@@ -647,20 +659,22 @@ check_many_pixels(rng)
 #
 # ### Gap 7 · Train it (2 points)
 #
-# `build_networks` makes an encoder and a decoder for the grey digits (levels 0 to 16, which enter the network divided by 16). The
-# encoder returns $\mu$ and $\log s$ side by side, (B, 2L), the decoder the logits of gap 4's binomial likelihood. The prior is
-# $\mathcal{N}(0, I)$. Train both, by the ELBO or by any other way you like, in less than 10 seconds: 60 epochs with batches of 100 suffice.
+# `build_networks` makes an encoder and a decoder for the grey digits (levels 0 to 16, which enter the network
+# divided by 16). The encoder returns $\mu$ and $\log s$ side by side, (B, 2L), the decoder the logits of gap
+# 4's binomial likelihood. The prior is $\mathcal{N}(0, I)$. Train both, by the ELBO or by any other way you
+# like, in less than 10 seconds: 60 epochs with batches of 100 suffice.
 #
-# You hand over the weights of both networks (`get_weights()`), and the test evaluates the bound itself, with 100 importance samples. You
-# pass with at least **−118 nats per image** on the validation part; the threshold leaves room for bad luck. For comparison: independent
-# binomial pixels reach −254. Only `seed=0` is judged.
+# You hand over the weights of both networks (`get_weights()`), and the test evaluates the bound itself, with
+# 100 importance samples. You pass with at least **−118 nats per image** on the validation part; the threshold
+# leaves room for bad luck. For comparison: independent binomial pixels reach −254. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
-# A `keras.Model` with a `train_step`, as in the preparation: write $\log p(x \mid z)$ and the KL in closed form, and keep $x$ as counts in
-# the likelihood. `keras.optimizers.Adam` with a rate that falls from 0.005 to 0 (`keras.optimizers.schedules.CosineDecay(0.005, steps)`),
-# in `compile` a `steps_per_execution` of a whole epoch, in `fit` `shuffle=False` for a data set that shuffles itself.
-# `keras.utils.set_random_seed(seed)` comes first.
+# A `keras.Model` with a `train_step`, as in the preparation: write $\log p(x \mid z)$ and the KL in closed
+# form, and keep $x$ as counts in the likelihood. `keras.optimizers.Adam` with a rate that falls from 0.005 to 0
+# (`keras.optimizers.schedules.CosineDecay(0.005, steps)`), in `compile` a `steps_per_execution` of a whole
+# epoch, in `fit` `shuffle=False` for a data set that shuffles itself. `keras.utils.set_random_seed(seed)` comes
+# first.
 # </details>
 
 # %% given="grey_data"
@@ -764,8 +778,8 @@ assert min(again, held_out) >= -118, (
 # %% [markdown] given="argue_task"
 # ## 5 · A question to argue (2 points)
 #
-# Three VAEs for the same data, all in nats per image on the same test images; the effective sample size (ESS) is that of the
-# 5,000 importance samples.
+# Three VAEs for the same data, all in nats per image on the same test images; the effective sample size (ESS)
+# is that of the 5,000 importance samples.
 #
 # | model | logpx_z | kl | ELBO | $\mathcal{L}_{50}$ | $\mathcal{L}_{5000}$ | ESS |
 # |---|---|---|---|---|---|---|
@@ -773,28 +787,34 @@ assert min(again, held_out) >= -118, (
 # | B | −69.1 | 23.4 | −92.5 | −86.8 | −85.1 | 9 |
 # | C | −95.0 | 0.0 | −95.0 | −95.0 | −95.0 | 5,000 |
 #
-# 1. Which of A and B has the higher likelihood? What do the ELBOs say about the encoders, and for which model would more importance
-#    samples change the last bound?
+# 1. Which of A and B has the higher likelihood? What do the ELBOs say about the encoders, and for which model
+#    would more importance samples change the last bound?
 # 2. "C has the best encoder, its ESS is perfect." What has happened in C?
-# 3. To evaluate B, someone fits $\mu$ and $\log s$ to each *test* image, by gradient ascent on its ELBO, and then computes
-#    $\mathcal{L}_{5000}$ with these. Is this training on the test data? Is the result still a bound, and may it be compared with A's?
+# 3. To evaluate B, someone fits $\mu$ and $\log s$ to each *test* image, by gradient ascent on its ELBO, and
+#    then computes $\mathcal{L}_{5000}$ with these. Is this training on the test data? Is the result still a
+#    bound, and may it be compared with A's?
 #
 # Answer in about 150 words.
 
 # %% [markdown] argue="argue_bounds" points=2
 # ### BEGIN SOLUTION
-# 1. B, very probably: all columns are lower bounds (on average), and B's $-85.1$ lies above A's $-87.2$, which has settled: 50 and 5,000
-#    samples agree within 0.1, and about 1,000 of 5,000 samples count. ELBO and $\log p$ differ by KL(q ‖ posterior): about 0.8 for
-#    A, at least 7.4 for B. So B has the better decoder and the worse encoder, and the ELBO alone ranks them the wrong way round. B's bound
-#    rests on 9 samples and would still rise; A's and C's would not. (A large ESS is no proof: if q misses a part of the posterior, no sample tells.)
-# 2. Collapse. With KL 0 the encoder returns the prior for every image; the decoder ignores $z$, so the posterior *is* the prior, and q is exact.
-#    All weights are equal and all bounds are the exact $\log p(x)$. A perfect encoder of nothing: C is no better than a model without latents.
-# 3. No. $\log p(x)$ depends on decoder and prior only, which stay as they are; q is a tool to compute it. Any q gives a lower bound, a better one a
-#    tighter bound (the amortisation gap goes). It may be compared with any other bound on the same images, best if A is treated in the same way. What
-#    would be training on test data: adapting the decoder, the prior, or choices such as the number of epochs.
+# 1. B, very probably: all columns are lower bounds (on average), and B's $-85.1$ lies above A's $-87.2$, which
+#    has settled: 50 and 5,000 samples agree within 0.1, and about 1,000 of 5,000 samples count. ELBO and $\log
+#    p$ differ by KL(q ‖ posterior): about 0.8 for A, at least 7.4 for B. So B has the better decoder and the
+#    worse encoder, and the ELBO alone ranks them the wrong way round. B's bound rests on 9 samples and would
+#    still rise; A's and C's would not. (A large ESS is no proof: if q misses a part of the posterior, no sample
+#    tells.)
+# 2. Collapse. With KL 0 the encoder returns the prior for every image; the decoder ignores $z$, so the
+#    posterior *is* the prior, and q is exact. All weights are equal and all bounds are the exact $\log p(x)$. A
+#    perfect encoder of nothing: C is no better than a model without latents.
+# 3. No. $\log p(x)$ depends on decoder and prior only, which stay as they are; q is a tool to compute it. Any q
+#    gives a lower bound, a better one a tighter bound (the amortisation gap goes). It may be compared with any
+#    other bound on the same images, best if A is treated in the same way. What would be training on test data:
+#    adapting the decoder, the prior, or choices such as the number of epochs.
 #
-# **Rubric.** ½ for B with the reason that both are lower bounds of different tightness; ½ for the gaps read as KL(q ‖ posterior) and B's as not settled;
-# ½ for collapse and why the weights are equal; ½ for "q does not belong to the model, any q gives a bound".
+# **Rubric.** ½ for B with the reason that both are lower bounds of different tightness; ½ for the gaps read as
+# KL(q ‖ posterior) and B's as not settled; ½ for collapse and why the weights are equal; ½ for "q does not
+# belong to the model, any q gives a bound".
 # ### END SOLUTION
 
 # %% [markdown] given="end"
