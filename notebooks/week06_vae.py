@@ -965,7 +965,7 @@ plotting.image_grid(
 # index. So the chain has the true $p(z, x \mid e)$ as its stationary distribution; what remains is that a chain needs
 # time. Taking one draw of $q$ and always accepting it, *pseudo-Gibbs* sampling (Rezende et al., 2014), is right only
 # where the encoder is perfect; Mattei and Frellsen (2018) mend it by a Metropolis rule, to the same end. 200 steps
-# with K = 4, the mean over the last 120; masks and damage as in week 1.
+# with K = 8, the mean over the last 150; masks and damage as in week 1.
 
 
 # %% restore
@@ -1001,7 +1001,7 @@ evidence = ((2 * noisy - 1) * np.log((1 - noise) / noise)).astype(np.float32)
 both, start = np.concatenate([clamped, evidence]), np.concatenate([guess, noisy])
 uses, completed = {}, {}
 for name, model in [("VAE", vae), ("IWAE", iwae)]:
-    means, rate = restore(model, both, start, 200, 80, K=4)
+    means, rate = restore(model, both, start, 200, 50, K=8)
     imputed, repaired = completed[name] = np.split(means.numpy(), 2)
     uses[name] = {
         "imputing": evaluation.pixel_errors(images, imputed > 0.5, missing),
@@ -1011,7 +1011,7 @@ for name, model in [("VAE", vae), ("IWAE", iwae)]:
         f"{name:>11}: imputing {uses[name]['imputing']}, repairing {uses[name]['repairing']}, z changes in "
         f"{rate:.0%} of the steps"
     )
-pseudo = evaluation.pixel_errors(images, restore(vae, clamped, guess, 200, 80, K=0)[0].numpy() > 0.5, missing)
+pseudo = evaluation.pixel_errors(images, restore(vae, clamped, guess, 200, 50, K=0)[0].numpy() > 0.5, missing)
 before = evaluation.pixel_errors(images, noisy)
 print(f"pseudo-Gibbs with the VAE: imputing {pseudo}; wrong before the repair {before}")
 imputed, repaired = completed["IWAE"]
@@ -1029,8 +1029,8 @@ plotting.image_grid(
 # %% [markdown] use_says
 # Repairing is as good as the mixture's (0.051 of the pixels wrong), imputing is not (0.132): there conditioning sums
 # over all causes, here a chain has to walk to them, since the completed half holds $z$ where it is and $z$ holds the
-# completed half. With a chain of 3,000 Metropolis steps the share fell to 0.138 for the VAE and 0.136 for the IWAE.
-# Pseudo-Gibbs sampling does not have that excuse: it converges, to something else.
+# completed half. (In a run with 3,000 steps and the Metropolis rule the share fell to 0.138 for the VAE and 0.136 for
+# the IWAE.) Pseudo-Gibbs sampling does not have that excuse: it converges, to something else.
 
 # %% [markdown] anomaly_text
 # **Anomalies**, as in all weeks: test images against the same images mirrored left to right. The score is the
@@ -1217,10 +1217,10 @@ for word_dropout, model in texts.items():
         print("    " + " ".join(sentence))
 
 # %% [markdown] sentences_says
-# Without the cure all six are one and the same sentence: $z$ says nothing, so there is nothing to interpolate. With
-# it, each line is a sentence of its own, and on the way the topic changes. What comes back for an end of the path is
-# a sentence of the same topic and not the same words: three nats of KL cannot name one out of all sentences, for
-# which the entropy, ten nats, would be needed.
+# Without the cure there is next to nothing to interpolate: one sentence stands for the whole path, or it jumps once
+# to another one. With it, the ends of the path keep their topic, mostly also the number of the subject and whether
+# there is a relative clause, and on the way these change one after the other. The words do not come back: two or
+# three nats of KL cannot name one sentence out of all, for which the entropy, ten nats, would be needed.
 
 # %% [markdown] scoreboard_text
 # ## 8 · The scoreboard
