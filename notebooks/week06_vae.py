@@ -830,7 +830,7 @@ plotting.show(
 
 # %% [markdown] gap_says
 # Both gaps of the IWAE are larger, and it is the better model. Its encoder was not trained for the ELBO: among K
-# draws a few good ones suffice. And nothing pushes its decoder towards posteriors that a diagonal Gaussian can match,
+# draws a few good ones suffice. And its decoder is pushed less towards posteriors that a diagonal Gaussian can match,
 # while the VAE's decoder pays for each nat of that gap. So a small gap is not in itself a virtue: a model that
 # ignores $z$ has none.
 
