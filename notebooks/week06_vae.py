@@ -53,8 +53,8 @@ train_samples = 5  # K in the objective of the IWAE
 warm_start = False  # let the IWAE start from the trained VAE?
 conditional_epochs = 120  # for the conditional VAE
 study_epochs = 30  # for the VAEs with L = 2 and with other β
-batch_size = 50  # images a gradient step
-learning_rate = 0.01  # of Adam; falls to 0 along a cosine
+batch_size = 100  # images a gradient step
+learning_rate = 0.02  # of Adam; falls to 0 along a cosine
 test_samples = 1000  # K in the bounds on test images
 class_samples = 100  # K for each class of the conditional VAE
 study_images = 64  # images for the bounds with K up to 5,000 and for the search of the best q
@@ -454,6 +454,7 @@ def train(model, data, epochs, rate, xla=False):
     steps = len(data)
     schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * steps)
     model.compile(keras.optimizers.Adam(schedule), steps_per_execution=steps, jit_compile=xla)
+    model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
     began = time.perf_counter()
     bar = TqdmCallback(verbose=0)
     model.fit(data.repeat(), epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[bar])
@@ -1108,6 +1109,7 @@ class TextVAE(VAE):
         self.far = keras.layers.Conv1D(H, 3, padding="causal", dilation_rate=3)
         self.from_z, self.word = keras.layers.Dense(H), keras.layers.Dense(V)
         self.bound = keras.metrics.Mean("bound")
+        self.elbo(tf.zeros([1, T], tf.int32))  # builds the layers
 
     def q_z_x(self, x):
         return super().q_z_x(tf.reshape(self.embedding(x), [-1, 32 * self.T]))
