@@ -699,17 +699,17 @@ check_many_pixels(rng)
 # `build_networks` makes an encoder and a decoder for the grey digits (levels 0 to 16, which enter the network
 # divided by 16). The encoder returns $\mu$ and $\log s$ side by side, (B, 2L), the decoder the logits of gap
 # 4's binomial likelihood. The prior is $\mathcal{N}(0, I)$. Train both, by the ELBO or by any other way you
-# like: 60 epochs with batches of 100 suffice. It takes 5 to 15 seconds; the grader stops a run after two minutes.
+# like: 40 epochs with batches of 100 suffice. It takes 5 to 15 seconds; the grader stops a run after two minutes.
 #
 # You hand over the weights of both networks (`get_weights()`), and the test evaluates the bound itself, with
-# 100 importance samples. You pass with at least **−118 nats per image** on the validation part; the threshold
+# 100 importance samples. You pass with at least **−115 nats per image** on the validation part; the threshold
 # leaves room for bad luck. For comparison: independent binomial pixels reach −254. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
 # A `keras.Model` with a `train_step`, as in the preparation: write $\log p(x \mid z)$ and the KL in closed
-# form, and keep $x$ as counts in the likelihood. `keras.optimizers.Adam` with a rate of about 0.005, constant or
-# falling (`keras.optimizers.schedules.CosineDecay(0.01, steps)`): the default of 0.001 is too slow. In `compile` a `steps_per_execution` of a whole
+# form, and keep $x$ as counts in the likelihood. `keras.optimizers.Adam` with a rate of 0.005 to 0.01: the default
+# of 0.001 is too slow. In `compile` a `steps_per_execution` of a whole
 # epoch, in `fit` `shuffle=False` for a data set that shuffles itself. `keras.utils.set_random_seed(seed)` comes
 # first.
 # </details>
@@ -747,7 +747,7 @@ def train_vae(x_train, seed):
     """x_train: (N, 64) counts → encoder.get_weights(), decoder.get_weights(): two lists of four arrays."""
     ### BEGIN SOLUTION
     keras.utils.set_random_seed(seed)
-    epochs, B = 60, 100
+    epochs, B = 40, 100
 
     class CountVAE(keras.Model):
         def __init__(self):
@@ -773,7 +773,7 @@ def train_vae(x_train, seed):
     model = CountVAE()
     batches = tf.data.Dataset.from_tensor_slices(x_train).shuffle(len(x_train), seed=seed)
     batches = batches.batch(B, drop_remainder=True)
-    model.compile(keras.optimizers.Adam(0.005), steps_per_execution=len(batches))
+    model.compile(keras.optimizers.Adam(0.01), steps_per_execution=len(batches))
     model.fit(batches, epochs=epochs, shuffle=False, verbose=0)
     return model.encoder.get_weights(), model.decoder.get_weights()
     ### END SOLUTION
@@ -795,10 +795,10 @@ for name, network, weights in zip(["encoder", "decoder"], trained, answer):
     )
 reached = importance_bound(grey.validation, *trained, K=100, rng=np.random.default_rng(0)).mean()
 print(f"{reached:.1f} nats per image on the validation part, {-reached / 64 / np.log(2):.2f} bits per pixel")
-assert reached >= -118, (
-    f"{reached:.1f} nats per image reached, at least −118 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
-    "is KL subtracted (a sum over the latents), does the second half of the encoder's output mean log s? Is the rate about 0.005 "
-    "(Adam's default of 0.001 is too slow), are there 60 epochs?"
+assert reached >= -115, (
+    f"{reached:.1f} nats per image reached, at least −115 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
+    "is KL subtracted (a sum over the latents), does the second half of the encoder's output mean log s? Is the rate 0.005 to 0.01 "
+    "(Adam's default of 0.001 is too slow), are there 40 epochs or more?"
 )
 ### BEGIN HIDDEN TESTS
 # The bound again with other importance samples, and on images that the training has never seen, the test part.
@@ -807,7 +807,7 @@ assert reached >= -118, (
 rng = stattests.grading_rng("train_vae")
 again = importance_bound(grey.validation, *trained, K=100, rng=rng).mean()
 held_out = importance_bound(grey.test, *trained, K=100, rng=rng).mean()
-assert min(again, held_out) >= -118, (
+assert min(again, held_out) >= -115, (
     f"only {min(again, held_out):.1f} nats per image with other importance samples or unseen images"
 )
 ### END HIDDEN TESTS
