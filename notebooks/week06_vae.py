@@ -316,7 +316,7 @@ baseline = [b / r for b, r in zip(variance["score function, baseline"], variance
 plotting.learning_curves(
     {name: (sizes, v) for name, v in variance.items()},
     "latent dimensions L (and 2L pixels)",
-    "variance of one estimate, mean over ∂/∂μ",
+    "variance of ∂/∂μ from one draw",
     "All three are unbiased. The variance of the score function grows with the size of the model, that of the "
     "reparameterised gradient hardly from L = 2 on. Even with the baseline it is "
     f"{baseline[-1]:,.0f} times as large at L = {sizes[-1]}; at L = 1 the factor is {baseline[0]:.1f}: in one dimension "
@@ -629,8 +629,8 @@ plotting.image_grid(
     "Samples for three values of β. Too small: the images occupy a small part of the prior, and the decoder has "
     "not seen most z that one draws. Too large: z "
     "says nothing, and the pixels are drawn independently.",
-    "Three rows of ten binary images; those of the middle row are most like digits, those of the last row are "
-    "blobs.",
+    "Three rows of ten binary images; those of the middle row are most like digits, those of the last row "
+    "are scattered pixels.",
     row_titles=[f"β = {beta:g}" for beta in betas],
 )
 
