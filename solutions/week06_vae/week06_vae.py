@@ -703,7 +703,7 @@ check_many_pixels(rng)
 # like: 40 epochs with batches of 100 suffice. It takes 5 to 15 seconds; the grader stops a run after two minutes.
 #
 # You hand over the weights of both networks (`get_weights()`), and the test evaluates the bound itself, with
-# 100 importance samples. You pass with at least **−115 nats per image** on the validation part; the threshold
+# 100 importance samples. You pass with at least **−113 nats per image** on the validation part; the threshold
 # leaves room for bad luck. For comparison: independent binomial pixels reach −254. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
@@ -795,19 +795,19 @@ for name, network, weights in zip(["encoder", "decoder"], trained, answer):
     )
 reached = importance_bound(grey.validation, *trained, K=100, rng=np.random.default_rng(0)).mean()
 print(f"{reached:.1f} nats per image on the validation part, {-reached / 64 / np.log(2):.2f} bits per pixel")
-assert reached >= -115, (
-    f"{reached:.1f} nats per image reached, at least −115 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
+assert reached >= -113, (
+    f"{reached:.1f} nats per image reached, at least −113 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
     "is KL subtracted (a sum over the latents), does the second half of the encoder's output mean log s? Is the rate 0.005 to 0.01 "
     "(Adam's default of 0.001 is too slow), are there 40 epochs or more?"
 )
 ### BEGIN HIDDEN TESTS
 # The bound again with other importance samples, and on images that the training has never seen, the test part.
-# The threshold is empirical: over 55 seeds the reference reaches −111.9 to −108.8 on the validation part and −111.3 to −107.2 on
-# the test part; the worst minus the range is −115.0 and −115.3. Three nats more are left for other ways to train.
+# The threshold is empirical: over 50 seeds the reference reaches −106.2 to −102.8 on the validation part and −105.1 to −101.5 on
+# the test part; the worst minus the range is −109.6 and −108.7. Three nats more are left for other ways to train.
 rng = stattests.grading_rng("train_vae")
 again = importance_bound(grey.validation, *trained, K=100, rng=rng).mean()
 held_out = importance_bound(grey.test, *trained, K=100, rng=rng).mean()
-assert min(again, held_out) >= -115, (
+assert min(again, held_out) >= -113, (
     f"only {min(again, held_out):.1f} nats per image with other importance samples or unseen images"
 )
 ### END HIDDEN TESTS

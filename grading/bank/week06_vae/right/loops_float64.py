@@ -129,7 +129,7 @@ def train_vae(x_train, seed):
     encoder, decoder = build_networks()
     variables = encoder.trainable_variables + decoder.trainable_variables
     steps, B = 400, 100
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.007, steps))
+    optimizer = keras.optimizers.Adam(0.01)
     optimizer.build(variables)
 
     @tf.function

@@ -96,7 +96,6 @@ def train_vae(x_train, seed):
     def minus_logpx_z(counts, a):
         return tf.reduce_sum(LEVELS * tf.nn.softplus(a) - counts * a, axis=1)
 
-    rate = keras.optimizers.schedules.CosineDecay(0.005, 40 * 12)
-    model.compile(keras.optimizers.Adam(rate), loss=minus_logpx_z, steps_per_execution=12)
+    model.compile(keras.optimizers.Adam(0.005), loss=minus_logpx_z, steps_per_execution=12)
     model.fit(x_train, x_train, batch_size=100, epochs=40, verbose=0)
     return [v.numpy() for v in encoder.weights], [v.numpy() for v in decoder.weights]

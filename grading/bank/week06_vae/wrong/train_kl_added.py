@@ -7,25 +7,24 @@ Gap: train_vae
 # %% solution="train_vae"
 def train_vae(x_train, seed):
     keras.utils.set_random_seed(seed)
-    rng = np.random.default_rng(seed)
     encoder, decoder = build_networks()
     variables = encoder.trainable_variables + decoder.trainable_variables
-    steps, B = 40, 100
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.007, steps))
+    steps, B = 440, 100
+    optimizer = keras.optimizers.Adam(0.01)
     optimizer.build(variables)
+    data = tf.constant(x_train)
 
     @tf.function
-    def step(x, noise):
-        with tf.GradientTape() as tape:
-            out = encoder(x / 16)
-            m, s = out[:, :LATENT], out[:, LATENT:]
-            a = decoder(m + tf.exp(s) * noise)
-            wrong = tf.nn.sigmoid_cross_entropy_with_logits(labels=x / 16, logits=a)
-            kl = 0.5 * tf.reduce_sum(tf.exp(2 * s) + m**2 - 1 - 2 * s, axis=1)
-            loss = tf.reduce_mean(16 * tf.reduce_sum(wrong, axis=1) - kl)
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+    def run():
+        for _ in tf.range(steps):
+            x = tf.gather(data, tf.random.uniform((B,), maxval=len(x_train), dtype=tf.int32))
+            with tf.GradientTape() as tape:
+                m, s = tf.split(encoder(x / LEVELS), 2, axis=1)
+                a = decoder(m + tf.exp(s) * tf.random.normal(tf.shape(m)))
+                logpx_z = tf.reduce_sum(x * a - LEVELS * tf.nn.softplus(a), axis=1)
+                kl = tf.reduce_sum((tf.exp(2 * s) + m**2 - 1) / 2 - s, axis=1)
+                loss = -tf.reduce_mean(logpx_z + kl)
+            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
-    for _ in range(steps):
-        chosen = rng.integers(len(x_train), size=B)
-        step(tf.constant(x_train[chosen]), tf.constant(rng.normal(size=(B, LATENT)), tf.float32))
+    run()
     return encoder.get_weights(), decoder.get_weights()
