@@ -1,4 +1,4 @@
-"""A tape that also differentiates f by its log q: an unbiased gradient, but not g.
+"""A tape that also differentiates f: the product rule adds −log q ∇ log q, whose mean is not 0.
 
 Gap: score_gradient
 """
