@@ -62,7 +62,7 @@ throughput: setup ## Time the grading engine beside nbgrader autograde (WEEK=wee
 benchmark: setup ## Run a week with its "Going bigger" parameters (WEEK=week03_rbm)
 	@$(RUN) tools.benchmark "$(WEEK)" $(ARGS)
 
-speed: setup ## Time an RBM epoch side by side with scikit-learn's
+speed: setup ## Time training side by side with scikit-learn and PyTorch
 	@$(RUN) tools.speed $(ARGS)
 
 lock: setup ## Compile requirements.txt anew from pyproject.toml (ARGS=--upgrade: newest versions)

@@ -32,7 +32,7 @@ def run_module(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.Completed
 @pytest.fixture(scope="module")
 def week(request: pytest.FixtureRequest) -> dict[str, Any]:
     """In test_weekNN_topic.py: that week's functions and classes, without progress bars."""
-    from tools.speed import definitions
+    from tools.notebooks import definitions
 
     names = definitions(ROOT / "notebooks" / request.path.name.removeprefix("test_"))
     names["tqdm"] = lambda iterable, **_: iterable

@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
+import linecache
 import re
 import shutil
 import sys
@@ -32,6 +33,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -76,6 +78,18 @@ def find_sources(root: Path = ROOT) -> list[Source]:
         if (p := folder / f"{folder.name}.py").is_file()
     ]
     return preparation + exercises
+
+
+def definitions(path: Path) -> dict[str, Any]:
+    """The imports, functions and classes of a notebook's source, without the cells' other statements."""
+    text = path.read_text(encoding="utf-8")
+    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    body: list[ast.stmt] = [node for node in ast.parse(text).body if isinstance(node, kept)]
+    lines = text.splitlines(keepends=True)
+    linecache.cache[str(path)] = (len(text), None, lines, str(path))  # AutoGraph reads the source
+    namespace: dict[str, Any] = {"__name__": path.stem}
+    exec(compile(ast.Module(body, []), str(path), "exec"), namespace)
+    return namespace
 
 
 @cache

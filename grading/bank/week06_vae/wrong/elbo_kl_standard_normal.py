@@ -1,0 +1,15 @@
+"""The closed form for a standard normal prior.
+
+Gap: elbo_terms
+"""
+
+
+# %% solution="elbo_terms"
+def elbo_terms(encode, decode, log_prior, x, noise, n):
+
+    mu, log_s = encode(x)
+    z = mu + tf.exp(log_s) * noise  # (S, B, L)
+    logits = decode(z)  # (S, B, D)
+    log_choose = gammaln(n + 1) - gammaln(x + 1) - gammaln(n - x + 1)
+    logpx_z = tf.reduce_sum(log_choose + x * logits - n * tf.nn.softplus(logits), axis=2)
+    return tf.reduce_mean(logpx_z, axis=0), tf.reduce_sum((tf.exp(2 * log_s) + mu**2 - 1) / 2 - log_s, axis=1)

@@ -1,0 +1,10 @@
+"""Returns F(u), not its inverse.
+
+Gap: sample_kumaraswamy
+"""
+
+
+# %% solution="sample_kumaraswamy"
+def sample_kumaraswamy(log_a, log_b, u):
+    a, b = tf.exp(log_a), tf.exp(log_b)
+    return 1 - (1 - u**a) ** b

@@ -1,0 +1,10 @@
+"""a and b change places.
+
+Gap: sample_kumaraswamy
+"""
+
+
+# %% solution="sample_kumaraswamy"
+def sample_kumaraswamy(log_a, log_b, u):
+    a, b = tf.exp(log_a), tf.exp(log_b)
+    return (1 - (1 - u) ** (1 / a)) ** (1 / b)
