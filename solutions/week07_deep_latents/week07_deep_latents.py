@@ -1,0 +1,705 @@
+# %% [markdown] given="title"
+# # Week 7 · Exercise: Layers, groups and codes in other forms
+#
+# {{colab}}
+#
+# The preparation measured collapse unit by unit, built ladders, and quantised with one codebook. Here each of these
+# comes back in a form that you have not seen:
+#
+# - free bits for **groups** of units, and the KL divergence of a ladder as an **exact expectation**;
+# - active units found by their **information** about the image;
+# - quantisers **without a codebook** and with **several**, one after the other;
+# - a codebook whose **dead codes** start again, and a model of your own, judged by its own bound.
+#
+# **20 points, 2 to 3 hours.** Seven gaps are graded automatically (18 points), a question by a person (2 points).
+#
+# ## How it works
+#
+# - Write your answer where it says `raise NotImplementedError`. Keep the names and arguments of the functions.
+# - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on other
+#   inputs.
+# - Arrays arrive as NumPy `float32`. Return NumPy arrays or TensorFlow tensors, in `float32` or `float64`, as you like.
+#   Do not change the arrays that come in.
+# - Gaps 1, 4 and 5 are also **differentiated**. Compute there with TensorFlow only; the arguments may then be tensors.
+# - Each gap is tested on its own, from given values. If your answer calls your function from an earlier gap, make that
+#   one pass first.
+#
+# **Letters:** B batch (N images), D pixels, L latent units, K codes, M codebooks; rows are images. All logarithms are
+# natural, so all information is in nats. $\operatorname{sg}[\cdot]$ is `tf.stop_gradient`: the value as it is, with
+# derivative zero.
+
+# %% setup
+
+# %% given="imports"
+import numpy as np
+import tensorflow as tf
+from scipy.special import logsumexp
+from scipy.stats import norm
+
+from utils import datasets, gradients, stattests
+
+# %% [markdown] given="free_bits_task"
+# ## 1 · Layers
+#
+# ### Gap 1 · Free bits for groups of units (2 points)
+#
+# `kl[b, l]` is the KL divergence of unit $l$ for image $b$. The units fall into groups, for instance the layers of a
+# ladder. Each *group* may use $\lambda$ nats per image, averaged over the batch, at no cost; how it shares them among its
+# units and images is left to the model:
+#
+# $$\sum_{g} \max\Bigl(\lambda,\; \frac{1}{B} \sum_{b=1}^{B} \sum_{l \in g} \text{kl}_{bl}\Bigr).$$
+#
+# `groups` is a list of lists of unit numbers, such as `[[0, 2], [1]]`. Each unit is in one group.
+
+
+# %% solution="free_bits"
+def free_bits(kl, groups, lam):
+    """kl: (B, L), groups: a list of lists of int, lam: number → the penalty, a number, differentiable by kl."""
+    ### BEGIN SOLUTION
+    mean = tf.reduce_mean(kl, axis=0)  # (L,)
+    used = tf.stack([tf.reduce_sum(tf.gather(mean, group)) for group in groups])  # (G,)
+    return tf.reduce_sum(tf.maximum(used, lam))
+    ### END SOLUTION
+
+
+# %% test="free_bits" points=2
+def check_free_bits(kl, groups, lam):
+    """Compare value and derivative with sums taken one group at a time."""
+    kl = np.asarray(kl, np.float32)
+    exact, slope = 0.0, np.zeros(kl.shape)
+    for group in groups:
+        used = sum(float(kl[b, i]) for b in range(len(kl)) for i in group) / len(kl)
+        exact += max(lam, used)
+        slope[:, group] = used > lam
+    hint = "One maximum for each group, of its sum over units, averaged over the batch."
+    stattests.assert_close(
+        f"the penalty with groups {groups}", free_bits(kl.copy(), groups, lam), exact, hint=hint
+    )
+    (found,) = gradients.grad_of(free_bits, [kl.copy(), groups, lam])
+    assert found is not None, "no gradient reaches kl: was everything computed by TensorFlow?"
+    stattests.assert_close(
+        "d penalty / d kl", found, slope / len(kl), hint="1/B in groups above λ, 0 in groups below."
+    )
+
+
+check_free_bits([[0.1, 0.9, 2.0], [0.3, 0.1, 4.0]], [[0, 1], [2]], 0.5)
+check_free_bits(np.random.default_rng(0).gamma(0.5, size=(5, 6)), [[0, 3], [1, 2, 4], [5]], 0.8)
+### BEGIN HIDDEN TESTS
+# Other values, groups and λ.
+rng = stattests.grading_rng("free_bits")
+order = rng.permutation(7).tolist()
+check_free_bits(rng.gamma(0.4, size=(4, 7)), [order[:3], order[3:4], order[4:]], float(rng.uniform(0.7, 1.1)))
+check_free_bits(rng.gamma(0.4, size=(9, 3)), [[2], [0], [1]], float(rng.uniform(0.3, 0.5)))
+check_free_bits(rng.gamma(0.4, size=(6, 4)), [[0, 1, 2, 3]], 0.0)
+### END HIDDEN TESTS
+
+# %% [markdown] given="ladder_task"
+# ### Gap 2 · The KL divergence of a ladder, without sampling (3 points)
+#
+# Two layers, $z_2$ on top. All distributions are Gaussian with diagonal covariances, and the means of the lower layer are
+# linear in $z_2$:
+#
+# $$\begin{aligned} p(z_2) &= \mathcal{N}(0, I), & p(z_1 \mid z_2) &= \mathcal{N}(A z_2 + a,\; \operatorname{diag} t^2), \\
+# q(z_2 \mid x) &= \mathcal{N}(m, \operatorname{diag} s^2), & q(z_1 \mid z_2, x) &= \mathcal{N}(C z_2 + c,\;
+# \operatorname{diag} v^2). \end{aligned}$$
+#
+# In the bound stand two terms,
+#
+# $$\text{kl}_2 = \operatorname{KL}\bigl(q(z_2 \mid x) \,\|\, p(z_2)\bigr), \qquad
+# \text{kl}_1 = \mathbb{E}_{q(z_2 \mid x)} \operatorname{KL}\bigl(q(z_1 \mid z_2, x) \,\|\, p(z_1 \mid z_2)\bigr).$$
+#
+# With networks in place of $A$ and $C$ one puts a sample of $z_2$ into the second term. Here the expectation can
+# be computed exactly. Return both terms for each image: $m, s, c, v$ differ from image to image, the others do not.
+#
+# <details><summary>Hint</summary>
+#
+# Write down the divergence of $\mathcal{N}(\mu, v^2)$ from $\mathcal{N}(\mu', t^2)$ for one unit. It contains $(\mu -
+# \mu')^2$, and only this depends on $z_2$. Coordinate $i$ of $\mu - \mu' = (C - A) z_2 + c - a$ is itself Gaussian. The mean of
+# a square is the square of the mean plus the variance.
+# </details>
+
+
+# %% solution="ladder_kl"
+def ladder_kl(m, s, c, v, C, A, a, t):
+    """m, s: (B, L2), c, v: (B, L1), C, A: (L1, L2), a, t: (L1,) → kl_2 (B,) and kl_1 (B,) in nats."""
+    ### BEGIN SOLUTION
+    kl_2 = np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
+    mean = m @ (C - A).T + c - a  # (B, L1), of μ − μ'
+    variance = s**2 @ ((C - A) ** 2).T
+    kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
+    return kl_2, kl_1
+    ### END SOLUTION
+
+
+# %% test="ladder_kl" points=3
+def gaussian_kl(mean_q, cov_q, mean_p, cov_p):
+    """KL divergence of two Gaussians with full covariance matrices."""
+    away = mean_p - mean_q
+    quadratic = np.trace(np.linalg.solve(cov_p, cov_q)) + away @ np.linalg.solve(cov_p, away)
+    return (quadratic - len(away) + np.linalg.slogdet(cov_p)[1] - np.linalg.slogdet(cov_q)[1]) / 2
+
+
+def joint_gaussian(mean, deviation, matrix, shift, noise):
+    """Mean and covariance matrix of (z2, z1), where z1 = matrix z2 + shift + noise."""
+    top = np.diag(deviation**2)
+    covariance = np.block(
+        [[top, top @ matrix.T], [matrix @ top, matrix @ top @ matrix.T + np.diag(noise**2)]]
+    )
+    return np.concatenate([mean, matrix @ mean + shift]), covariance
+
+
+def check_ladder(rng, B, L1, L2, same=False):
+    """The two terms add up to the divergence of the joint distributions of (z2, z1), which has a closed form."""
+    m, c = rng.normal(size=(B, L2)), rng.normal(size=(B, L1))
+    s, v, t = (np.exp(rng.normal(-0.3, 0.4, size=n)) for n in ((B, L2), (B, L1), L1))
+    C, A, a = rng.normal(size=(L1, L2)), rng.normal(size=(L1, L2)), rng.normal(size=L1)
+    if same:
+        C, c, v = A, np.tile(a, (B, 1)), np.tile(t, (B, 1))
+    values = [z.astype(np.float32) for z in (m, s, c, v, C, A, a, t)]
+    m, s, c, v, C, A, a, t = (z.astype(float) for z in values)
+    prior = joint_gaussian(np.zeros(L2), np.ones(L2), A, a, t)
+    both = [gaussian_kl(*joint_gaussian(m[b], s[b], C, c[b], v[b]), *prior) for b in range(B)]
+    top = [gaussian_kl(m[b], np.diag(s[b] ** 2), np.zeros(L2), np.eye(L2)) for b in range(B)]
+    answer = ladder_kl(*[z.copy() for z in values])
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: kl_2 and kl_1"
+    stattests.assert_close(
+        "kl_2", answer[0], top, rtol=1e-3, atol=1e-3, hint="s and v are standard deviations."
+    )
+    stattests.assert_close(
+        "kl_1" + (", with q(z1 | z2, x) = p(z1 | z2)" if same else f" with L1 = {L1}, L2 = {L2}"),
+        answer[1],
+        np.array(both) - top,
+        rtol=1e-3,
+        atol=2e-3,
+        hint="The mean of ((C − A) z2 + c − a)² contains the variance of z2. All of it is divided by t².",
+    )
+
+
+check_ladder(np.random.default_rng(0), B=3, L1=1, L2=1)
+check_ladder(np.random.default_rng(1), B=4, L1=3, L2=2)
+check_ladder(np.random.default_rng(2), B=2, L1=2, L2=3, same=True)
+### BEGIN HIDDEN TESTS
+# Other values and sizes; a lower layer that follows the prior.
+rng = stattests.grading_rng("ladder_kl")
+check_ladder(rng, B=6, L1=4, L2=2)
+check_ladder(rng, B=1, L1=2, L2=5)
+check_ladder(rng, B=5, L1=3, L2=3, same=True)
+### END HIDDEN TESTS
+
+# %% [markdown] given="information_task"
+# ### Gap 3 · Active units by information (3 points)
+#
+# How much does unit $l$ tell about the image? Its KL divergence is no clean answer: if $q(z_l \mid x)$ is the same for all
+# images but is not the prior, the divergence is positive, and the unit tells nothing. The variance of the posterior means
+# is none either: it changes when $z_l$ is multiplied by a constant. The **mutual information** of the unit and the number
+# $n$ of the image has neither fault. With one sample $z_{nl} = \mu_{nl} + \sigma_{nl}\, \xi_{nl}$ for each image it is
+# estimated by
+#
+# $$I_l = \frac{1}{N} \sum_{n=1}^{N} \left( \log q(z_{nl} \mid x_n) - \log \bar{q}_l(z_{nl}) \right), \qquad
+# \bar{q}_l(z) = \frac{1}{N} \sum_{m=1}^{N} q(z_l = z \mid x_m), \qquad
+# q(z_l \mid x_n) = \mathcal{N}(\mu_{nl}, \sigma_{nl}^2).$$
+#
+# The noise $\xi$ is given. $I_l$ is 0 if all images have the same posterior, and never above $\log N$.
+#
+# <details><summary>Hint</summary>
+#
+# $\bar{q}_l$ needs the density of *every* sample under *every* posterior: an array (N, N, L), or a loop over the units
+# with arrays (N, N). `logsumexp(..., axis=...)` sums over the posteriors.
+# </details>
+
+
+# %% solution="unit_information"
+def unit_information(mu, sigma, noise):
+    """mu, sigma, noise: (N, L) → the information of each unit (L,) in nats."""
+    ### BEGIN SOLUTION
+    z = mu + sigma * noise
+    away = (z[:, None] - mu) / sigma  # (N samples, N posteriors, L)
+    log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+    log_own = np.einsum("nnl->nl", log_q)
+    log_mean = logsumexp(log_q, axis=1) - np.log(len(mu))
+    return np.mean(log_own - log_mean, axis=0)
+    ### END SOLUTION
+
+
+# %% test="unit_information" points=3
+def check_information(mu, sigma, noise, what):
+    """Compare with densities of scipy, one unit and one sample at a time."""
+    mu, sigma, noise = (np.asarray(z, np.float32) for z in (mu, sigma, noise))
+    wide = [z.astype(float) for z in (mu, sigma, noise)]
+    exact = []
+    for mean, deviation, xi in zip(*(z.T for z in wide)):
+        z = mean + deviation * xi
+        own = norm.logpdf(z, mean, deviation)
+        aggregate = [logsumexp(norm.logpdf(point, mean, deviation)) - np.log(len(z)) for point in z]
+        exact.append(np.mean(own - aggregate))
+    stattests.assert_close(
+        f"the information, {what}",
+        unit_information(mu.copy(), sigma.copy(), noise.copy()),
+        exact,
+        rtol=2e-3,
+        atol=2e-3,
+        hint=f"{mu.shape[0]} images, {mu.shape[1]} units. The own posterior at the own sample, minus the log of the mean "
+        "density over all posteriors at that sample; σ differs between posteriors.",
+    )
+
+
+def random_posteriors(rng, N, L):
+    return rng.normal(size=(N, L)), np.exp(rng.normal(-1, 0.5, size=(N, L))), rng.normal(size=(N, L))
+
+
+def three_units(rng, N):
+    """A unit that says something, one that is the same for all images, one that tells all images apart."""
+    mu = np.stack([rng.normal(size=N), np.full(N, 3.0), np.arange(N)], axis=1)
+    return mu, np.tile([0.5, 0.1, 0.01], (N, 1)), rng.normal(size=(N, 3))
+
+
+check_information(*random_posteriors(np.random.default_rng(0), 6, 2), "random posteriors")
+check_information(*three_units(np.random.default_rng(1), 50), "three units")
+mu, sigma, noise = (z.astype(np.float32) for z in three_units(np.random.default_rng(1), 50))
+print("unit              0      1      2")
+for name, row in {
+    "mean KL      ": np.mean((mu**2 + sigma**2 - 1) / 2 - np.log(sigma), axis=0),
+    "variance of μ": mu.var(axis=0),
+    "information  ": np.asarray(unit_information(mu.copy(), sigma.copy(), noise.copy())),
+}.items():
+    print(name, " ".join(f"{value:6.2f}" for value in row))
+print(f"log 50 = {np.log(50):.2f}")
+### BEGIN HIDDEN TESTS
+# Other posteriors and sizes; the three units, and all of them in other units of length, which changes nothing.
+rng = stattests.grading_rng("unit_information")
+check_information(*random_posteriors(rng, 9, 4), "random posteriors")
+check_information(*random_posteriors(rng, 30, 1), "one unit")
+mu, sigma, noise = three_units(rng, 40)
+check_information(mu, sigma, noise, "three units")
+check_information(1000 * mu, 1000 * sigma, noise, "three units in other units of length")
+### END HIDDEN TESTS
+
+# %% [markdown] given="fsq_task"
+# ## 2 · Codes
+#
+# ### Gap 4 · Finite scalar quantisation (2 points)
+#
+# This quantiser has no codebook, so there is nothing to learn and nothing that could die. Each unit is bounded by tanh and
+# rounded to one of $K_l$ equally spaced values from −1 to 1:
+#
+# $$u_l = (K_l - 1)\, \frac{1 + \tanh e_l}{2}, \qquad z_l = \frac{2 \operatorname{round}(u_l)}{K_l - 1} - 1.$$
+#
+# With $K = (3, 5)$ there are $3 \cdot 5 = 15$ codes. The derivative of rounding is 0 almost everywhere. Use
+# straight-through for the rounding **alone**: in the derivative the rounding counts as the identity, and everything else
+# counts as it is.
+
+
+# %% solution="fsq"
+def fsq(e, levels):
+    """e: (B, L), levels: (L,) integers, each 2 or more, as float32 → z (B, L), differentiable by e."""
+    ### BEGIN SOLUTION
+    steps = tf.cast(levels, tf.float32) - 1
+    u = steps * (1 + tf.tanh(e)) / 2
+    u = u + tf.stop_gradient(tf.round(u) - u)
+    return 2 * u / steps - 1
+    ### END SOLUTION
+
+
+# %% test="fsq" points=2
+def check_fsq(rng, B, levels):
+    """Compare with a search for the nearest of the allowed values; no input is near the middle between two."""
+    k = np.stack([rng.integers(n, size=B) for n in levels], axis=1)
+    steps = np.array(levels) - 1
+    u = np.clip(k + rng.uniform(-0.4, 0.4, size=k.shape), 0.03, steps - 0.03)
+    e = np.arctanh(2 * u / steps - 1).astype(np.float32)
+    bounded = np.tanh(e.astype(float))
+    exact = np.zeros(e.shape)
+    for i, n in enumerate(levels):
+        allowed = np.linspace(-1, 1, n)
+        exact[:, i] = allowed[np.abs(bounded[:, i : i + 1] - allowed).argmin(axis=1)]
+    counts = np.array(levels, np.float32)
+    stattests.assert_close(
+        f"z with levels {levels}",
+        fsq(e.copy(), counts.copy()),
+        exact,
+        atol=1e-4,
+        hint="Round to the nearest of K values from −1 to 1; are there K − 1 steps between them?",
+    )
+    (found,) = gradients.grad_of(fsq, [e.copy(), counts.copy()])
+    assert found is not None, "no gradient reaches e: rounding stops it, unless it is passed by"
+    stattests.assert_close(
+        f"dz/de with levels {levels}",
+        found,
+        1 - bounded**2,
+        rtol=1e-3,
+        atol=1e-3,
+        hint="The rounding counts as the identity, the tanh does not.",
+    )
+
+
+check_fsq(np.random.default_rng(0), B=4, levels=[3, 5])
+check_fsq(np.random.default_rng(1), B=5, levels=[2, 4, 7])
+### BEGIN HIDDEN TESTS
+# Other inputs and numbers of levels, even and odd.
+rng = stattests.grading_rng("fsq")
+check_fsq(rng, B=8, levels=rng.integers(2, 9, size=4).tolist())
+check_fsq(rng, B=1, levels=[6])
+check_fsq(rng, B=6, levels=rng.integers(3, 6, size=2).tolist())
+### END HIDDEN TESTS
+
+# %% [markdown] given="residual_task"
+# ### Gap 5 · Residual quantisation (3 points)
+#
+# One codebook with $K^M$ codes is soon too large to search. M small ones with $K$ codes each do it in turn: each
+# quantises what the ones before have left over. With $r_0 = e$, for $m = 1, \dots, M$,
+#
+# $$c_m = \text{the code of codebook } m \text{ nearest to } r_{m-1}, \qquad r_m = r_{m-1} - \operatorname{sg}[c_m],$$
+#
+# and the result is $\sum_m c_m$. (This is not always the best of the $K^M$ sums: the search is greedy.) Return
+#
+# - $q = \sum_m c_m$, with straight-through: the gradient of $q$ passes to $e$ unchanged, and none of it reaches the
+#   codebooks;
+# - the loss
+#
+# $$J = \frac{1}{B} \sum_{b=1}^{B} \sum_{m=1}^{M} \Bigl( \bigl\lVert \operatorname{sg}[r_{m-1}] - c_m \bigr\rVert^2 +
+# \beta\, \bigl\lVert r_{m-1} - \operatorname{sg}[c_m] \bigr\rVert^2 \Bigr),$$
+#
+# whose first part moves codes only, and whose second part moves the encoder only. (Row $b$ has its own $r_m$ and $c_m$; the
+# index is left out.)
+#
+# <details><summary>Hint</summary>
+#
+# For one codebook: squared distances (B, K), `tf.argmin`, `tf.gather`. Repeat this in a loop over the codebooks, where the
+# residual takes the place of $e$. Straight-through comes once, at the end.
+# </details>
+
+
+# %% solution="residual_quantise"
+def residual_quantise(e, codebooks, beta):
+    """e: (B, L), codebooks: (M, K, L), beta: number → q (B, L) and the loss J, both differentiable."""
+    ### BEGIN SOLUTION
+    r, total, loss = e, 0.0, 0.0
+    for m in range(len(codebooks)):
+        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)  # (B, K)
+        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))  # (B, L)
+        codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
+        commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
+        loss += tf.reduce_mean(codes + beta * commitment)
+        r = r - tf.stop_gradient(c)
+        total += c
+    return e + tf.stop_gradient(total - e), loss
+    ### END SOLUTION
+
+
+# %% test="residual_quantise" points=3
+def random_codebooks(rng, B, M, K, L):
+    """Rows and codebooks without near ties: each row's nearest code is nearer by a margin, at each stage."""
+    codebooks = (rng.normal(size=(M, K, L)) * 0.6 ** np.arange(M)[:, None, None]).astype(np.float32)
+    rows = []
+    while len(rows) < B:
+        r = row = rng.normal(size=L).astype(np.float32)
+        clear = True
+        for codebook in codebooks.astype(float):
+            distances = np.sum((r - codebook) ** 2, axis=1)
+            clear &= K == 1 or np.diff(np.sort(distances)[:2])[0] > 0.02
+            r = r - codebook[distances.argmin()]
+        if clear:
+            rows.append(row)
+    return np.array(rows), codebooks
+
+
+def check_residual(rng, B, M, K, L, beta):
+    """Compare with a search row by row, and with the derivatives in closed form."""
+    e, codebooks = random_codebooks(rng, B, M, K, L)
+    q, loss = np.zeros((B, L)), 0.0
+    d_e, d_codebooks = np.ones((B, L)), np.zeros((M, K, L))  # the ones: q passes unchanged
+    for b in range(B):
+        r = e[b].astype(float)
+        for m in range(M):
+            k = min(range(K), key=lambda k: np.sum((r - codebooks[m, k]) ** 2))
+            r = r - codebooks[m, k]
+            q[b] += codebooks[m, k]
+            loss += (1 + beta) * np.sum(r**2) / B
+            d_e[b] += 2 * beta * r / B
+            d_codebooks[m, k] -= 2 * r / B
+    answer = residual_quantise(e.copy(), codebooks.copy(), beta)
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return q and the loss"
+    what = f"with {M} codebook{'s' if M > 1 else ''} of {K} codes, beta = {beta:.2f}"
+    stattests.assert_close(
+        f"q {what}", answer[0], q, atol=1e-4, hint="Each codebook quantises what is left over."
+    )
+    stattests.assert_close(
+        f"J {what}", answer[1], loss, rtol=1e-3, hint="Sums over units and codebooks, a mean over B."
+    )
+    found = gradients.grad_of(residual_quantise, [e.copy(), codebooks.copy(), beta], wrt=[0, 1])
+    for name, gradient, exact, hint in (
+        (
+            "e",
+            found[0],
+            d_e,
+            "q must give 1 everywhere, the first part of J nothing, the second 2 beta/B Σ r_m.",
+        ),
+        (
+            "codebooks",
+            found[1],
+            d_codebooks,
+            "q and the second part of J must give nothing, the first −2/B Σ r_m.",
+        ),
+    ):
+        assert gradient is not None, f"no gradient reaches {name}"
+        where = f"the gradient of (the sum of q) + J with respect to {name}, {what}"
+        stattests.assert_close(where, gradient, exact, rtol=2e-3, atol=1e-3, hint=hint)
+
+
+check_residual(np.random.default_rng(0), B=3, M=1, K=4, L=2, beta=0.0)
+check_residual(np.random.default_rng(1), B=5, M=3, K=4, L=2, beta=0.25)
+### BEGIN HIDDEN TESTS
+# Other sizes, codebooks and values of beta.
+rng = stattests.grading_rng("residual_quantise")
+check_residual(rng, B=6, M=2, K=5, L=3, beta=0.0)
+check_residual(rng, B=4, M=4, K=3, L=2, beta=float(rng.uniform(0.2, 0.6)))
+check_residual(rng, B=1, M=3, K=6, L=1, beta=1.0)
+### END HIDDEN TESTS
+
+# %% [markdown] given="ema_task"
+# ### Gap 6 · A codebook by moving averages, with restarts (2 points)
+#
+# For each code $k$ two averages are kept, a count $n_k$ and a sum $s_k$. A batch of encoder outputs $e_b$ with code
+# numbers $k_b$ comes in. In this order:
+#
+# 1. **Update** with decay $\gamma$:
+#    $n_k \leftarrow \gamma n_k + (1 - \gamma)\, \#\{b : k_b = k\}$ and
+#    $s_k \leftarrow \gamma s_k + (1 - \gamma) \sum_{b : k_b = k} e_b$.
+# 2. **Restart:** a code with $n_k < \tau$ is dead. The first dead code (the one with the smallest $k$) starts again at the
+#    first row of `fresh`, the second at the second row, and so on: $n_k \leftarrow 1$, $s_k \leftarrow$ the row.
+# 3. **Read out** with smoothed counts, which sum to the same $n = \sum_k n_k$:
+#    $\tilde{n}_k = n\, \dfrac{n_k + \alpha}{n + K \alpha}$, and code $k$ is $s_k / \tilde{n}_k$.
+
+
+# %% solution="ema_update"
+def ema_update(n, s, e, codes, gamma, tau, alpha, fresh):
+    """n: (K,), s: (K, L), e: (B, L), codes: (B,) int, fresh: (K, L), others numbers → new n (K,), s (K, L), codebook (K, L)."""
+    ### BEGIN SOLUTION
+    chosen = np.eye(len(n))[codes]  # (B, K)
+    n = gamma * n + (1 - gamma) * chosen.sum(axis=0)
+    s = gamma * s + (1 - gamma) * chosen.T @ e
+    dead = np.flatnonzero(n < tau)
+    n[dead] = 1
+    s[dead] = fresh[: len(dead)]
+    smooth = n.sum() * (n + alpha) / (n.sum() + len(n) * alpha)
+    return n, s, s / smooth[:, None]
+    ### END SOLUTION
+
+
+# %% test="ema_update" points=2
+def check_ema(rng, B, K, L, gamma, tau, alpha, unused=()):
+    """Compare with loops over codes and rows. Counts stay away from τ; some codes may get no row at all."""
+    used = np.setdiff1d(np.arange(K), unused)
+    while True:
+        codes = rng.choice(used, size=B)
+        n = rng.uniform(0.5, 3, size=K).astype(np.float32)
+        n[list(unused)] *= 0.1
+        new_n = [gamma * float(n[k]) + (1 - gamma) * int(np.sum(codes == k)) for k in range(K)]
+        if min(abs(value - tau) for value in new_n) > 1e-3:
+            break
+    s, e, fresh = (rng.normal(size=size).astype(np.float32) for size in ((K, L), (B, L), (K, L)))
+    new_s, dead = [], 0
+    for k in range(K):
+        new_s.append(
+            gamma * s[k].astype(float)
+            + (1 - gamma) * sum((e[b] for b in range(B) if codes[b] == k), np.zeros(L))
+        )
+        if new_n[k] < tau:
+            new_n[k], new_s[k] = 1.0, fresh[dead].astype(float)
+            dead += 1
+    total = sum(new_n)
+    codebook = [new_s[k] * (total + K * alpha) / (new_n[k] + alpha) / total for k in range(K)]
+    answer = ema_update(n.copy(), s.copy(), e.copy(), codes.copy(), gamma, tau, alpha, fresh.copy())
+    assert isinstance(answer, (tuple, list)) and len(answer) == 3, (
+        "return three arrays: n, s and the codebook"
+    )
+    what = f"with gamma = {gamma:.2f}, {dead} dead of {K} codes"
+    stattests.assert_close(
+        f"n {what}", answer[0], new_n, rtol=1e-3, hint="Sums over the batch. Restarts come after the update."
+    )
+    stattests.assert_close(
+        f"s {what}", answer[1], new_s, rtol=1e-3, atol=1e-4, hint="The j-th dead code gets row j of fresh."
+    )
+    hint = f"alpha = {alpha:.2f}. The smoothed counts use n after the restarts."
+    stattests.assert_close(f"the codebook {what}", answer[2], codebook, rtol=1e-3, atol=1e-4, hint=hint)
+
+
+check_ema(np.random.default_rng(0), B=6, K=3, L=2, gamma=0.9, tau=0.0, alpha=0.0)
+check_ema(np.random.default_rng(1), B=8, K=5, L=2, gamma=0.8, tau=0.3, alpha=0.1, unused=[1, 3])
+### BEGIN HIDDEN TESTS
+# Other sizes, decays and smoothing, with and without dead codes.
+rng = stattests.grading_rng("ema_update")
+check_ema(rng, B=9, K=4, L=3, gamma=float(rng.uniform(0.5, 0.9)), tau=0.0, alpha=float(rng.uniform(0.2, 0.5)))
+check_ema(
+    rng,
+    B=7,
+    K=6,
+    L=2,
+    gamma=float(rng.uniform(0.6, 0.9)),
+    tau=0.31,
+    alpha=float(rng.uniform(0.2, 0.5)),
+    unused=[0, 4, 5],
+)
+check_ema(rng, B=5, K=4, L=1, gamma=0.0, tau=0.5, alpha=0.01, unused=[2])
+### END HIDDEN TESTS
+
+# %% [markdown] given="train_task"
+# ## 3 · A model with codes
+#
+# ### Gap 7 · Train a model with scalar codes, and its prior (3 points)
+#
+# The data are the scans with a lower threshold: ink is a grey level of 4 or more. The networks below are given. The encoder
+# maps an image to $e$ with four units; gap 4 with four levels each makes it one of $4^4 = 256$ codes; the decoder maps
+# $z$ to the logits of 64 independent pixels. Train both, then make a **prior** over the codes, a table of shape
+# (4, 4, 4, 4) that sums to 1. `prior[k1, k2, k3, k4]` belongs to the code $k_l = \operatorname{round}(u_l)$ of gap 4. You hand
+# over the weights and the prior. The test computes, for images $x$ with code $c(x)$, the bound
+#
+# $$\log p(x) = \log \sum_c p(c)\, p(x \mid c) \;\ge\; \log p(c(x)) + \log p(x \mid c(x)).$$
+#
+# You pass with a mean of at least **THRESHOLD nats per image** on the validation part; the threshold leaves room for bad
+# luck. For comparison: independent pixels reach −25.6. Only `seed=0` is judged. Training takes a few seconds: 1,500
+# steps of Adam (learning rate 0.005, falling to 0) with batches of 100 images suffice. The prior comes at the end: count the
+# codes of the training images, and remember that validation images may have others.
+#
+# <details><summary>Hint</summary>
+#
+# The loss of a step is $-\log p(x \mid c(x))$, the sum over the pixels of `tf.nn.sigmoid_cross_entropy_with_logits`.
+# `tf.Variable`s for the eight weights: matrices start at random with entries of about $1/\sqrt{\text{number of inputs}}$,
+# the rest at zero. Put the step, or better the loop over all steps (`tf.range`), into a `tf.function`;
+# `tf.keras.optimizers.schedules.CosineDecay(0.005, steps)` lets the rate fall. If gap 4 passes, you may use your `fsq`.
+# `np.add.at(counts, tuple(k.T), 1)` counts rows `k` (N, 4).
+# </details>
+
+# %% given="ink"
+grey = datasets.digits("grey")
+ink_train, ink_validation = (
+    (part >= 4).astype(np.float32) for part in (grey.train, grey.validation)
+)  # (N, 64)
+LEVELS = (4, 4, 4, 4)
+SHAPES = [(64, 64), (64,), (64, 4), (4,), (4, 64), (64,), (64, 64), (64,)]
+
+
+def encode(x, weights):
+    """x: (B, 64), weights: eight arrays or variables of x's dtype → e (B, 4)."""
+    W1, b1, W2, b2 = weights[:4]
+    return tf.matmul(tf.nn.relu(tf.matmul(x, W1) + b1), W2) + b2
+
+
+def decode(z, weights):
+    """z: (B, 4), weights: as above → logits of the pixels (B, 64)."""
+    W3, b3, W4, b4 = weights[4:]
+    return tf.matmul(tf.nn.relu(tf.matmul(z, W3) + b3), W4) + b4
+
+
+def two_parts(x, weights, prior):
+    """x: (B, 64) → log p(c(x)), log p(x | c(x)) and, summed over all 256 codes, log p(x): each (B,) in nats."""
+    weights = [np.asarray(w, float) for w in weights]
+    log_prior = np.log(np.asarray(prior, float)).ravel() - np.log(np.sum(prior, dtype=float))
+    all_codes = np.stack(np.unravel_index(np.arange(256), LEVELS), axis=1)  # (256, 4)
+    logits = decode(2 * all_codes / 3 - 1, weights).numpy()  # (256, 64)
+    logpx_c = x @ logits.T - np.logaddexp(0, logits).sum(axis=1)  # (B, 256)
+    k = np.rint(3 * (1 + np.tanh(encode(x.astype(float), weights))) / 2).astype(int)  # (B, 4)
+    number = np.ravel_multi_index(k.T, LEVELS)  # (B,)
+    return log_prior[number], logpx_c[np.arange(len(x)), number], logsumexp(log_prior + logpx_c, axis=1)
+
+
+# %% solution="train_codes"
+def train_codes(x_train, seed):
+    """x_train: (N, 64) binary → a list of eight arrays with the shapes SHAPES, and the prior (4, 4, 4, 4)."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(seed)
+    steps, B = 1500, 100
+    start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
+    weights = [tf.Variable(w.astype(np.float32)) for w in start]
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.005, steps))
+    optimizer.build(weights)
+    data, rows = tf.constant(x_train), tf.constant(rng.integers(len(x_train), size=(steps, B)))
+
+    @tf.function
+    def run():  # all steps in one graph
+        for t in tf.range(steps):
+            x = tf.gather(data, rows[t])
+            with tf.GradientTape() as tape:
+                u = 3 * (1 + tf.tanh(encode(x, weights))) / 2
+                u = u + tf.stop_gradient(tf.round(u) - u)
+                logits = decode(2 * u / 3 - 1, weights)
+                minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
+                loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1))
+            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+
+    run()
+    k = np.rint(3 * (1 + np.tanh(encode(data, weights))) / 2).astype(int)
+    counts = np.full(LEVELS, 0.5)
+    np.add.at(counts, tuple(k.T), 1)
+    return [w.numpy() for w in weights], counts / counts.sum()
+    ### END SOLUTION
+
+
+# %% test="train_codes" points=3
+answer = train_codes(ink_train.copy(), 0)
+assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two things: the weights and the prior"
+assert isinstance(answer[0], (tuple, list)) and len(answer[0]) == 8, "the weights are a list of eight arrays"
+code_weights = [
+    stattests.assert_array(f"weight {i}", value, shape)
+    for i, (value, shape) in enumerate(zip(answer[0], SHAPES))
+]
+code_prior = stattests.assert_array("the prior", answer[1], LEVELS).astype(float)
+assert abs(code_prior.sum() - 1) < 1e-3, f"the prior sums to {code_prior.sum():.4f}, 1 expected"
+assert code_prior.min() > 0, (
+    f"{np.sum(code_prior <= 0)} of 256 codes have probability 0 (or less): an image with such a code is impossible, its log p −∞"
+)
+rate, logpx, exact = two_parts(ink_validation, code_weights, code_prior)
+reached = float(np.mean(rate + logpx))
+print(
+    f"validation part: log p(c) {rate.mean():.2f}, log p(x | c) {logpx.mean():.2f}, the bound {reached:.2f}, "
+    f"log p(x), summed over all codes, {exact.mean():.2f} nats per image"
+)
+assert reached >= -19.7, (
+    f"the bound is {reached:.2f} nats per image, at least −19.70 expected. Is the decoder trained on rounded z, does the gradient "
+    "reach the encoder, is the prior counted on the training images and smoothed?"
+)
+### BEGIN HIDDEN TESTS
+# The bound on the test images.
+# The threshold is empirical: TO BE MEASURED.
+rate, logpx, _ = two_parts((grey.test >= 4).astype(np.float32), code_weights, code_prior)
+held_out = float(np.mean(rate + logpx))
+assert held_out >= -19.7, f"only {held_out:.2f} nats per image on unseen images, at least −19.70 expected"
+### END HIDDEN TESTS
+
+# %% [markdown] given="argue_task"
+# ## 4 · A question to argue (2 points)
+#
+# A VQ-VAE for binary digits has 4 positions with K = 64 codes each. On the validation part it has $\log p(x \mid
+# c(x)) = -6.0$ nats per image. "A VAE has an ELBO of −17.4, a mixture −17.3. Ours is better by 11 nats."
+#
+# 1. What is missing? Give the bound with a uniform prior over the codes. ($\log 64 \approx 4.16$.)
+# 2. At each position the perplexity of the codes is 20. What does the bound become with a prior that knows the
+#    frequencies at each position, and nothing more? ($\log 20 \approx 3.00$; take the frequencies of training and
+#    validation part as equal.) What can a prior with memory, $p(c_1)\, p(c_2 \mid c_1) \cdots$, change, and in which direction?
+# 3. "Then K = 4096 codes: reconstructions become nearly perfect, the problem is solved." What happens to the two terms?
+#    Name the extreme case in which $\log p(x \mid c(x))$ is 0 for all training images, and its bound on new ones.
+#
+# Answer in about 150 words.
+
+# %% [markdown] argue="argue_rate" points=2
+# ### BEGIN SOLUTION
+# 1. The cost of the code, $\log p(c(x))$. The ELBO contains its counterpart, the KL term. Uniform: $-6.0 - 4 \cdot 4.16 =
+#    -22.6$ nats, worse than the mixture.
+# 2. With the right frequencies a position costs its entropy on average, the log of the perplexity: $-6.0 - 4 \cdot 3.00 =
+#    -18.0$. The code positions of an image depend on each other, and a prior with memory can use this: the joint entropy is at
+#    most the sum of the four. So the bound can rise above −18.0, in principle; it cannot fall, if the conditional
+#    probabilities are right. In practice they are estimated: 64 · 64 pairs from 1,197 images need smoothing, and a prior
+#    that overfits costs nats on validation images. Whether the model beats the mixture must be measured.
+# 3. The second term rises towards 0 and the first falls; only their sum counts. In the extreme each training image has a
+#    combination of codes of its own. Then the code says which training image it is: $\log p(c(x)) = -\log 1197 \approx
+#    -7.1$, which looks wonderful on the training part. A new image gets a code that the prior has never seen, or a
+#    wrong image: its bound is poor without limit. The model has learned by heart.
+#
+# **Rubric.** ½ for the missing rate and −22.6; ½ for −18.0; ½ for "dependence can only lower the cost, but must be
+# learned from few data"; ½ for the trade between the terms with the extreme case.
+# ### END SOLUTION
+
+# %% [markdown] given="end"
+# ---
+# Before you hand in: *Kernel → Restart Kernel and Run All Cells*, then the **Validate** button. It runs the
+# visible tests.
