@@ -24,7 +24,7 @@
 # - Each gap is tested on its own, from given values. If your answer calls your function from an earlier gap, make that
 #   one pass first.
 #
-# **Letters:** B batch (N images), D pixels, L latent units, K codes, M codebooks; rows are images. All logarithms are
+# **Letters:** B batch (N images), D pixels, L latent units, K codes of C numbers each, M codebooks; rows are images. All logarithms are
 # natural, so all information is in nats. $\operatorname{sg}[\cdot]$ is `tf.stop_gradient`: the value as it is, with
 # derivative zero.
 
@@ -100,7 +100,7 @@ check_free_bits(rng.gamma(0.4, size=(6, 4)), [[0, 1, 2, 3]], 0.0)
 # linear in $z_2$:
 #
 # $$\begin{aligned} p(z_2) &= \mathcal{N}(0, I), & p(z_1 \mid z_2) &= \mathcal{N}(A z_2 + a,\; \operatorname{diag} t^2), \\
-# q(z_2 \mid x) &= \mathcal{N}(m, \operatorname{diag} s^2), & q(z_1 \mid z_2, x) &= \mathcal{N}(C z_2 + c,\;
+# q(z_2 \mid x) &= \mathcal{N}(m, \operatorname{diag} s^2), & q(z_1 \mid z_2, x) &= \mathcal{N}(G z_2 + g,\;
 # \operatorname{diag} v^2). \end{aligned}$$
 #
 # In the bound stand two terms,
@@ -108,24 +108,24 @@ check_free_bits(rng.gamma(0.4, size=(6, 4)), [[0, 1, 2, 3]], 0.0)
 # $$\text{kl}_2 = \operatorname{KL}\bigl(q(z_2 \mid x) \,\|\, p(z_2)\bigr), \qquad
 # \text{kl}_1 = \mathbb{E}_{q(z_2 \mid x)} \operatorname{KL}\bigl(q(z_1 \mid z_2, x) \,\|\, p(z_1 \mid z_2)\bigr).$$
 #
-# With networks in place of $A$ and $C$ one puts a sample of $z_2$ into the second term. Here the expectation can
-# be computed exactly. Return both terms for each image: $m, s, c, v$ differ from image to image, the others do not.
+# With networks in place of $A$ and $G$ one puts a sample of $z_2$ into the second term. Here the expectation can
+# be computed exactly. Return both terms for each image: $m, s, g, v$ differ from image to image, the others do not.
 #
 # <details><summary>Hint</summary>
 #
 # Write down the divergence of $\mathcal{N}(\mu, v^2)$ from $\mathcal{N}(\mu', t^2)$ for one unit. It contains $(\mu -
-# \mu')^2$, and only this depends on $z_2$. Coordinate $i$ of $\mu - \mu' = (C - A) z_2 + c - a$ is itself Gaussian. The mean of
+# \mu')^2$, and only this depends on $z_2$. Coordinate $i$ of $\mu - \mu' = (G - A) z_2 + g - a$ is itself Gaussian. The mean of
 # a square is the square of the mean plus the variance.
 # </details>
 
 
 # %% solution="ladder_kl"
-def ladder_kl(m, s, c, v, C, A, a, t):
-    """m, s: (B, L2), c, v: (B, L1), C, A: (L1, L2), a, t: (L1,) → kl_2 (B,) and kl_1 (B,) in nats."""
+def ladder_kl(m, s, g, v, G, A, a, t):
+    """m, s: (B, L2), g, v: (B, L1), G, A: (L1, L2), a, t: (L1,) → kl_2 (B,) and kl_1 (B,) in nats."""
     ### BEGIN SOLUTION
     kl_2 = np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
-    mean = m @ (C - A).T + c - a  # (B, L1), of μ − μ'
-    variance = s**2 @ ((C - A) ** 2).T
+    mean = m @ (G - A).T + g - a  # (B, L1), of μ − μ'
+    variance = s**2 @ ((G - A) ** 2).T
     kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
     return kl_2, kl_1
     ### END SOLUTION
@@ -150,15 +150,15 @@ def joint_gaussian(mean, deviation, matrix, shift, noise):
 
 def check_ladder(rng, B, L1, L2, same=False):
     """The two terms add up to the divergence of the joint distributions of (z2, z1), which has a closed form."""
-    m, c = rng.normal(size=(B, L2)), rng.normal(size=(B, L1))
+    m, g = rng.normal(size=(B, L2)), rng.normal(size=(B, L1))
     s, v, t = (np.exp(rng.normal(-0.3, 0.4, size=n)) for n in ((B, L2), (B, L1), L1))
-    C, A, a = rng.normal(size=(L1, L2)), rng.normal(size=(L1, L2)), rng.normal(size=L1)
+    G, A, a = rng.normal(size=(L1, L2)), rng.normal(size=(L1, L2)), rng.normal(size=L1)
     if same:
-        C, c, v = A, np.tile(a, (B, 1)), np.tile(t, (B, 1))
-    values = [z.astype(np.float32) for z in (m, s, c, v, C, A, a, t)]
-    m, s, c, v, C, A, a, t = (z.astype(float) for z in values)
+        G, g, v = A, np.tile(a, (B, 1)), np.tile(t, (B, 1))
+    values = [z.astype(np.float32) for z in (m, s, g, v, G, A, a, t)]
+    m, s, g, v, G, A, a, t = (z.astype(float) for z in values)
     prior = joint_gaussian(np.zeros(L2), np.ones(L2), A, a, t)
-    both = [gaussian_kl(*joint_gaussian(m[b], s[b], C, c[b], v[b]), *prior) for b in range(B)]
+    both = [gaussian_kl(*joint_gaussian(m[b], s[b], G, g[b], v[b]), *prior) for b in range(B)]
     top = [gaussian_kl(m[b], np.diag(s[b] ** 2), np.zeros(L2), np.eye(L2)) for b in range(B)]
     answer = ladder_kl(*[z.copy() for z in values])
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: kl_2 and kl_1"
@@ -171,7 +171,7 @@ def check_ladder(rng, B, L1, L2, same=False):
         np.array(both) - top,
         rtol=1e-3,
         atol=2e-3,
-        hint="The mean of ((C − A) z2 + c − a)² contains the variance of z2. All of it is divided by t².",
+        hint="The mean of ((G − A) z2 + g − a)² contains the variance of z2. All of it is divided by t².",
     )
 
 
@@ -371,12 +371,12 @@ check_fsq(rng, B=6, levels=rng.integers(3, 6, size=2).tolist())
 
 # %% solution="residual_quantise"
 def residual_quantise(e, codebooks, beta):
-    """e: (B, L), codebooks: (M, K, L), beta: number → q (B, L) and the loss J, both differentiable."""
+    """e: (B, C), codebooks: (M, K, C), beta: number → q (B, C) and the loss J, both differentiable."""
     ### BEGIN SOLUTION
     r, total, loss = e, 0.0, 0.0
     for m in range(len(codebooks)):
         distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)  # (B, K)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))  # (B, L)
+        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))  # (B, C)
         codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
         commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
         loss += tf.reduce_mean(codes + beta * commitment)
@@ -387,12 +387,12 @@ def residual_quantise(e, codebooks, beta):
 
 
 # %% test="residual_quantise" points=3
-def random_codebooks(rng, B, M, K, L):
+def random_codebooks(rng, B, M, K, C):
     """Rows and codebooks without near ties: each row's nearest code is nearer by a margin, at each stage."""
-    codebooks = (rng.normal(size=(M, K, L)) * 0.6 ** np.arange(M)[:, None, None]).astype(np.float32)
+    codebooks = (rng.normal(size=(M, K, C)) * 0.6 ** np.arange(M)[:, None, None]).astype(np.float32)
     rows = []
     while len(rows) < B:
-        r = row = rng.normal(size=L).astype(np.float32)
+        r = row = rng.normal(size=C).astype(np.float32)
         clear = True
         for codebook in codebooks.astype(float):
             distances = np.sum((r - codebook) ** 2, axis=1)
@@ -403,11 +403,11 @@ def random_codebooks(rng, B, M, K, L):
     return np.array(rows), codebooks
 
 
-def check_residual(rng, B, M, K, L, beta):
+def check_residual(rng, B, M, K, C, beta):
     """Compare with a search row by row, and with the derivatives in closed form."""
-    e, codebooks = random_codebooks(rng, B, M, K, L)
-    q, loss = np.zeros((B, L)), 0.0
-    d_e, d_codebooks = np.ones((B, L)), np.zeros((M, K, L))  # the ones: q passes unchanged
+    e, codebooks = random_codebooks(rng, B, M, K, C)
+    q, loss = np.zeros((B, C)), 0.0
+    d_e, d_codebooks = np.ones((B, C)), np.zeros((M, K, C))  # the ones: q passes unchanged
     for b in range(B):
         r = e[b].astype(float)
         for m in range(M):
@@ -446,14 +446,14 @@ def check_residual(rng, B, M, K, L, beta):
         stattests.assert_close(where, gradient, exact, rtol=2e-3, atol=1e-3, hint=hint)
 
 
-check_residual(np.random.default_rng(0), B=3, M=1, K=4, L=2, beta=0.0)
-check_residual(np.random.default_rng(1), B=5, M=3, K=4, L=2, beta=0.25)
+check_residual(np.random.default_rng(0), B=3, M=1, K=4, C=2, beta=0.0)
+check_residual(np.random.default_rng(1), B=5, M=3, K=4, C=2, beta=0.25)
 ### BEGIN HIDDEN TESTS
 # Other sizes, codebooks and values of beta.
 rng = stattests.grading_rng("residual_quantise")
-check_residual(rng, B=6, M=2, K=5, L=3, beta=0.0)
-check_residual(rng, B=4, M=4, K=3, L=2, beta=float(rng.uniform(0.2, 0.6)))
-check_residual(rng, B=1, M=3, K=6, L=1, beta=1.0)
+check_residual(rng, B=6, M=2, K=5, C=3, beta=0.0)
+check_residual(rng, B=4, M=4, K=3, C=2, beta=float(rng.uniform(0.2, 0.6)))
+check_residual(rng, B=1, M=3, K=6, C=1, beta=1.0)
 ### END HIDDEN TESTS
 
 # %% [markdown] given="ema_task"
@@ -473,7 +473,7 @@ check_residual(rng, B=1, M=3, K=6, L=1, beta=1.0)
 
 # %% solution="ema_update"
 def ema_update(n, s, e, codes, gamma, tau, alpha, fresh):
-    """n: (K,), s: (K, L), e: (B, L), codes: (B,) int, fresh: (K, L), others numbers → new n (K,), s (K, L), codebook (K, L)."""
+    """n: (K,), s: (K, C), e: (B, C), codes: (B,) int, fresh: (K, C), others numbers → new n (K,), s (K, C), codebook (K, C)."""
     ### BEGIN SOLUTION
     chosen = np.eye(len(n))[codes]  # (B, K)
     n = gamma * n + (1 - gamma) * chosen.sum(axis=0)
@@ -487,22 +487,23 @@ def ema_update(n, s, e, codes, gamma, tau, alpha, fresh):
 
 
 # %% test="ema_update" points=2
-def check_ema(rng, B, K, L, gamma, tau, alpha, unused=()):
-    """Compare with loops over codes and rows. Counts stay away from τ; some codes may get no row at all."""
+def check_ema(rng, B, K, C, gamma, tau, alpha, unused=()):
+    """Compare with loops over codes and rows. Some codes may get no row at all."""
     used = np.setdiff1d(np.arange(K), unused)
-    while True:
-        codes = rng.choice(used, size=B)
-        n = rng.uniform(0.5, 3, size=K).astype(np.float32)
-        n[list(unused)] *= 0.1
-        new_n = [gamma * float(n[k]) + (1 - gamma) * int(np.sum(codes == k)) for k in range(K)]
-        if min(abs(value - tau) for value in new_n) > 1e-3:
-            break
-    s, e, fresh = (rng.normal(size=size).astype(np.float32) for size in ((K, L), (B, L), (K, L)))
+    n = rng.uniform(0.6, 3, size=K).astype(np.float32)
+    if tau > 0:
+        n[list(unused)] = tau * rng.uniform(
+            1.02, 1.1, size=len(unused)
+        )  # alive before the update, dead after it
+        n[used[0]] = 0.9 * tau  # dead before, alive after
+    codes = rng.permutation([*used, *rng.choice(used, size=B - len(used))])
+    new_n = [gamma * float(n[k]) + (1 - gamma) * int(np.sum(codes == k)) for k in range(K)]
+    s, e, fresh = (rng.normal(size=size).astype(np.float32) for size in ((K, C), (B, C), (K, C)))
     new_s, dead = [], 0
     for k in range(K):
         new_s.append(
             gamma * s[k].astype(float)
-            + (1 - gamma) * sum((e[b] for b in range(B) if codes[b] == k), np.zeros(L))
+            + (1 - gamma) * sum((e[b] for b in range(B) if codes[b] == k), np.zeros(C))
         )
         if new_n[k] < tau:
             new_n[k], new_s[k] = 1.0, fresh[dead].astype(float)
@@ -524,23 +525,23 @@ def check_ema(rng, B, K, L, gamma, tau, alpha, unused=()):
     stattests.assert_close(f"the codebook {what}", answer[2], codebook, rtol=1e-3, atol=1e-4, hint=hint)
 
 
-check_ema(np.random.default_rng(0), B=6, K=3, L=2, gamma=0.9, tau=0.0, alpha=0.0)
-check_ema(np.random.default_rng(1), B=8, K=5, L=2, gamma=0.8, tau=0.3, alpha=0.1, unused=[1, 3])
+check_ema(np.random.default_rng(0), B=6, K=3, C=2, gamma=0.9, tau=0.0, alpha=0.0)
+check_ema(np.random.default_rng(1), B=8, K=5, C=2, gamma=0.8, tau=0.3, alpha=0.1, unused=[1, 3])
 ### BEGIN HIDDEN TESTS
 # Other sizes, decays and smoothing, with and without dead codes.
 rng = stattests.grading_rng("ema_update")
-check_ema(rng, B=9, K=4, L=3, gamma=float(rng.uniform(0.5, 0.9)), tau=0.0, alpha=float(rng.uniform(0.2, 0.5)))
+check_ema(rng, B=9, K=4, C=3, gamma=float(rng.uniform(0.5, 0.9)), tau=0.0, alpha=float(rng.uniform(0.2, 0.5)))
 check_ema(
     rng,
     B=7,
     K=6,
-    L=2,
+    C=2,
     gamma=float(rng.uniform(0.6, 0.9)),
     tau=0.31,
     alpha=float(rng.uniform(0.2, 0.5)),
     unused=[0, 4, 5],
 )
-check_ema(rng, B=5, K=4, L=1, gamma=0.0, tau=0.5, alpha=0.01, unused=[2])
+check_ema(rng, B=5, K=4, C=1, gamma=0.0, tau=0.5, alpha=0.01, unused=[2])
 ### END HIDDEN TESTS
 
 # %% [markdown] given="train_task"
@@ -566,7 +567,7 @@ check_ema(rng, B=5, K=4, L=1, gamma=0.0, tau=0.5, alpha=0.01, unused=[2])
 # The loss of a step is $-\log p(x \mid c(x))$, the sum over the pixels of `tf.nn.sigmoid_cross_entropy_with_logits`.
 # `tf.Variable`s for the eight weights: matrices start at random with entries of about $1/\sqrt{\text{number of inputs}}$,
 # the rest at zero. Put the step, or better the loop over all steps (`tf.range`), into a `tf.function`;
-# `tf.keras.optimizers.schedules.CosineDecay(0.005, steps)` lets the rate fall. If gap 4 passes, you may use your `fsq`.
+# `tf.keras.optimizers.schedules.CosineDecay(0.01, steps)` lets the rate fall. If gap 4 passes, you may use your `fsq`.
 # `np.add.at(counts, tuple(k.T), 1)` counts rows `k` (N, 4).
 # </details>
 
@@ -611,7 +612,7 @@ def train_codes(x_train, seed):
     steps, B = 1500, 100
     start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
     weights = [tf.Variable(w.astype(np.float32)) for w in start]
-    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.005, steps))
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.01, steps))
     optimizer.build(weights)
     data, rows = tf.constant(x_train), tf.constant(rng.integers(len(x_train), size=(steps, B)))
 
@@ -620,11 +621,13 @@ def train_codes(x_train, seed):
         for t in tf.range(steps):
             x = tf.gather(data, rows[t])
             with tf.GradientTape() as tape:
-                u = 3 * (1 + tf.tanh(encode(x, weights))) / 2
+                e = encode(x, weights)
+                u = 3 * (1 + tf.tanh(e)) / 2
                 u = u + tf.stop_gradient(tf.round(u) - u)
                 logits = decode(2 * u / 3 - 1, weights)
                 minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
-                loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1))
+                penalty = 0.2 * tf.reduce_sum(e**2, axis=1)  # keeps tanh away from its flat ends
+                loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
             optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
 
     run()

@@ -1,0 +1,16 @@
+"""Read out with the plain counts.
+
+Gap: ema_update
+"""
+
+
+# %% solution="ema_update"
+def ema_update(n, s, e, codes, gamma, tau, alpha, fresh):
+    chosen = np.eye(len(n))[codes]
+    n = gamma * n + (1 - gamma) * chosen.sum(axis=0)
+    s = gamma * s + (1 - gamma) * chosen.T @ e
+    dead = np.flatnonzero(n < tau)
+    n[dead] = 1
+    s[dead] = fresh[: len(dead)]
+    smooth = n
+    return n, s, s / smooth[:, None]
