@@ -85,17 +85,16 @@ def train_codes(x_train, seed):
     optimizer = tf.keras.optimizers.Adam(0.006)
     optimizer.build(weights)
 
-    def codes(x):
-        return 1.5 * (1 + tf.tanh(encode(x, weights)))
-
     @tf.function(input_signature=[tf.TensorSpec((None, B, 64))])
     def epoch(images):
         for x in images:
-            seen = tf.where(tf.random.uniform((B, 64)) < 0.03, 1 - x, x)
+            seen = tf.where(tf.random.uniform((B, 64)) < 0.02, 1 - x, x)
             with tf.GradientTape() as tape:
-                u = codes(seen)
+                e = encode(seen, weights)
+                u = 1.5 * (1 + tf.tanh(e))
                 logits = decode((u + tf.stop_gradient(tf.round(u) - u)) / 1.5 - 1, weights)
                 loss = 64 * tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(x, logits))
+                loss += tf.reduce_mean(e**2)
             optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
 
     tf.random.set_seed(seed)
@@ -104,6 +103,6 @@ def train_codes(x_train, seed):
             optimizer.learning_rate = 0.001
         order = rng.permutation(len(x_train))[: len(x_train) // B * B]
         epoch(tf.constant(x_train[order].reshape(-1, B, 64)))
-    k = np.round(codes(tf.constant(x_train)).numpy()).astype(int)
+    k = levels_of(x_train, weights)
     counts = np.bincount(np.ravel_multi_index(k.T, LEVELS), minlength=256).reshape(LEVELS) + 0.7
     return [w.numpy() for w in weights], (counts / counts.sum()).astype(np.float32)
