@@ -561,8 +561,8 @@ check_ema(rng, B=5, K=4, C=1, gamma=0.0, tau=0.5, alpha=0.01, unused=[2])
 #
 # - a mean bound of at least **−20.0 nats per image** (independent pixels reach −25.6; the threshold leaves room for bad
 #   luck),
-# - and a prior that gains, against a uniform one, at least half of what smoothed frequencies of the training codes gain. Note
-#   that validation images may have codes that no training image has.
+# - and a prior that gains, against a uniform one, at least a third of what smoothed frequencies of the training codes gain.
+#   Validation images may have codes that no training image has.
 #
 # Only `seed=0` is judged. Training takes seconds: 1,500 steps of Adam with batches of 100 images suffice. The loss of
 # a step is the mean over the batch of
@@ -683,16 +683,18 @@ def check_codes(x, part):
         f"{part}: the bound is {bound:.2f} nats per image, at least −20.00 expected. Is the decoder trained on rounded z, does "
         "the gradient reach the encoder, is the prior that of the codes of the training images?"
     )
-    assert gain >= simple / 2, (
+    assert gain >= simple / 3, (
         f"{part}: the prior gains {gain:.2f} nats per image against a uniform one, smoothed frequencies {simple:.2f}; at least "
-        "half of that expected. Is the prior counted with these weights, its axes in the order of the units, and smoothed?"
+        "a third of that expected. Is the prior counted with these weights, its axes in the order of the units, and smoothed?"
     )
 
 
 check_codes(ink_validation, "validation part")
 ### BEGIN HIDDEN TESTS
 # The same on the test images.
-# The threshold is empirical: TO BE MEASURED.
+# The threshold is empirical: over 60 seeds the reference reaches −18.79 to −17.97 on the validation part and −18.83 to −18.14
+# on the test images. The worst minus the range is −19.60 and −19.52; −20.0 leaves more room, for other ways to train. Smoothed
+# frequencies gain 0.19 to 0.42 nats, with 0.1 to 2.5 added to the counts always half of that or more.
 check_codes(ink_test, "unseen images")
 ### END HIDDEN TESTS
 
