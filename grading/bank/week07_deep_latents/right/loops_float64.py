@@ -72,18 +72,21 @@ def residual_quantise(e, codebooks, beta):
     return tf.stack(rows), loss
 
 
-# %% solution="ema_update"
-def ema_update(n, s, e, codes, gamma, tau, alpha, fresh):
-    n, s = [gamma * float(x) for x in n], [gamma * x.astype(float) for x in s]
-    for row, k in zip(e, codes, strict=True):
-        n[k] += 1 - gamma
-        s[k] = s[k] + (1 - gamma) * row
-    waiting = list(fresh)
-    for k in range(len(n)):
-        if n[k] < tau:
-            n[k], s[k] = 1.0, waiting.pop(0)
-    total, K = sum(n), len(n)
-    return n, s, [s[k] * (total + K * alpha) / (total * (n[k] + alpha)) for k in range(K)]
+# %% solution="soft_update"
+def soft_update(N, m, z, tau, gamma):
+    N, m, z = N.astype(float), m.astype(float), z.astype(float)
+    shares = []
+    counts, sums = [gamma * n for n in N], [gamma * row for row in m]
+    for row in z:
+        log_w = [
+            np.log(n) - np.linalg.norm(row - total / n) ** 2 / 2 / tau for n, total in zip(N, m, strict=True)
+        ]
+        share = np.exp(log_w - logsumexp(log_w))
+        for k, part in enumerate(share):
+            counts[k] += (1 - gamma) * part
+            sums[k] = sums[k] + (1 - gamma) * part * row
+        shares.append(list(share))
+    return shares, counts, sums
 
 
 # %% solution="train_codes"

@@ -61,18 +61,18 @@ def residual_quantise(e, codebooks, beta):
     return total + (e - fixed), tf.reduce_mean(loss)
 
 
-# %% solution="ema_update"
-def ema_update(n, s, e, codes, gamma, tau, alpha, fresh):
-    n, s = n.copy(), s.copy()
-    n += (1 - gamma) * (np.bincount(codes, minlength=len(n)) - n)
-    batch = np.zeros_like(s)
-    np.add.at(batch, codes, e)
-    s += (1 - gamma) * (batch - s)
-    for j, k in enumerate(np.nonzero(n < tau)[0]):
-        n[k] = 1
-        s[k] = fresh[j]
-    smooth = (n + alpha) / (n.sum() + alpha * len(n)) * n.sum()
-    return n, s, (s.T / smooth).T
+# %% solution="soft_update"
+def soft_update(N, m, z, tau, gamma):
+    N, m, z = N.astype(np.float64), m.astype(np.float64), z.astype(np.float64)
+    log_w = norm.logpdf(z[:, :, None], (m / N[:, None]).T, np.sqrt(tau)).sum(axis=1) + np.log(N / N.sum())
+    # a share is one over the sum of the ratios of all weights to its own
+    with np.errstate(over="ignore"):
+        r = 1 / np.exp(log_w[:, None, :] - log_w[:, :, None]).sum(axis=2)
+    everything = np.concatenate([np.ones((len(z), 1)), z], axis=1)  # counts and sums at once
+    new = gamma * np.concatenate([N[:, None], m], axis=1) + (1 - gamma) * np.einsum(
+        "bk,bc->kc", r, everything
+    )
+    return r, new[:, 0], new[:, 1:]
 
 
 # %% solution="train_codes"

@@ -60,17 +60,15 @@ def residual_quantise(e, codebooks, beta):
     return q, (codes + beta * commitment) / tf.cast(tf.shape(e)[0], tf.float32)
 
 
-# %% solution="ema_update"
-def ema_update(n, s, e, codes, gamma, tau, alpha, fresh):
-    K = len(n)
-    n = gamma * n + (1 - gamma) * tf.math.unsorted_segment_sum(tf.ones(len(e)), codes, K)
-    s = gamma * s + (1 - gamma) * tf.math.unsorted_segment_sum(tf.constant(e), codes, K)
-    dead = n < tau
-    row = tf.maximum(tf.cumsum(tf.cast(dead, tf.int32)) - 1, 0)
-    s = tf.where(dead[:, None], tf.gather(fresh, row), s)
-    n = tf.where(dead, 1.0, n)
-    share = (n + alpha) / tf.reduce_sum(n + alpha)
-    return n, s, s / (share * tf.reduce_sum(n))[:, None]
+# %% solution="soft_update"
+def soft_update(N, m, z, tau, gamma):
+    N, m, z = tf.constant(N), tf.constant(m), tf.constant(z)
+    e = m / N[:, None]
+    # |z|² is the same for all codes and leaves the softmax as it is
+    logits = tf.math.log(N) + (tf.matmul(z, e, transpose_b=True) - tf.reduce_sum(e**2, axis=1) / 2) / tau
+    r = tf.nn.softmax(logits)
+    new_m = tf.matmul(r, z, transpose_a=True)
+    return [r, N + (1 - gamma) * (tf.reduce_sum(r, 0) - N), m + (1 - gamma) * (new_m - m)]
 
 
 # %% solution="train_codes"

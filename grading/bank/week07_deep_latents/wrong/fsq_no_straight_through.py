@@ -5,6 +5,6 @@ Gap: fsq
 
 
 # %% solution="fsq"
-def fsq(e, levels):
+def fsq(z_e, levels):
     steps = levels - 1
-    return 2 * tf.round(steps * (1 + tf.tanh(e)) / 2) / steps - 1
+    return 2 * tf.round(steps * (1 + tf.tanh(z_e)) / 2) / steps - 1

@@ -5,8 +5,8 @@ Gap: fsq
 
 
 # %% solution="fsq"
-def fsq(e, levels):
+def fsq(z_e, levels):
     steps = levels - 1
-    u = steps * (1 + tf.tanh(e)) / 2
+    u = steps * (1 + tf.tanh(z_e)) / 2
     u = tf.round(u) + tf.stop_gradient(u - tf.round(u))
     return 2 * u / steps - 1

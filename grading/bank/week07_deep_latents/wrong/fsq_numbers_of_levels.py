@@ -5,6 +5,6 @@ Gap: fsq
 
 
 # %% solution="fsq"
-def fsq(e, levels):
-    u = (levels - 1) * (1 + tf.tanh(e)) / 2
+def fsq(z_e, levels):
+    u = (levels - 1) * (1 + tf.tanh(z_e)) / 2
     return u + tf.stop_gradient(tf.round(u) - u)

@@ -5,7 +5,7 @@ Gap: fsq
 
 
 # %% solution="fsq"
-def fsq(e, levels):
+def fsq(z_e, levels):
     steps = levels - 1
-    z = 2 * tf.round(steps * (1 + tf.tanh(e)) / 2) / steps - 1
-    return e + tf.stop_gradient(z - e)
+    z = 2 * tf.round(steps * (1 + tf.tanh(z_e)) / 2) / steps - 1
+    return z_e + tf.stop_gradient(z - z_e)
