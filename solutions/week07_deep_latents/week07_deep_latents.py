@@ -460,8 +460,8 @@ check_residual(rng, B=1, M=3, K=6, C=1, beta=1.0)
 # %% [markdown] given="soft_task"
 # ### Gap 6 · A moving average with soft codes (2 points)
 #
-# The preparation's codes follow the vectors that chose them. Here a vector belongs to *every* code in part. Counts $N_k$ and sums $m_k$ are kept as before, and code $k$ is $m_k / N_k$. For the vectors
-# $z_b$ of a batch:
+# The preparation's codes follow the vectors that chose them. Here a vector belongs to *every* code in part. Counts $N_k$ and
+# sums $m_k$ are kept as before, and code $k$ is $m_k / N_k$. For the vectors $z_b$ of a batch:
 #
 # 1. **Shares:** $\displaystyle r_{bk} = \frac{w_{bk}}{\sum_{j=1}^{K} w_{bj}}$ with $\displaystyle w_{bk} = N_k
 #    \exp\left(-\frac{\lVert z_b - m_k / N_k \rVert^2}{2 \tau}\right)$.
