@@ -430,22 +430,15 @@ class Trainable(keras.Model):
         return {"bound": self.bound.result()}
 
 
-# %% deep_vae
-class DeepVAE(Trainable):
-    """p(x, z) = p(z_n) p(z_{n−1} | z_n) … p(z_1 | z_2) p(x | z_1); L = [L_1, …, L_n], from the bottom.
+# %% hierarchy
+class Hierarchy(Trainable):
+    """p(x, z) = p(z_n) p(z_{n−1} | z_n) … p(z_1 | z_2) p(x | z_1); L = [L_1, …, L_n], sizes from the bottom."""
 
-    q(z | x) is a ladder, q(z_n | x) Π q(z_i | z_{i+1}, x), or a chain, q(z_1 | x) Π q(z_{i+1} | z_i).
-    """
-
-    def __init__(self, D, H, L, ladder=True, free=0.0, outputs=1):
+    def __init__(self, D, H, L, outputs=1):
         super().__init__()
-        self.L, self.ladder, self.free = tuple(L), ladder, free
-        inputs = [D] + [H if ladder else size for size in L[:-1]]
-        self.up = [MLP(n, H) for n in inputs]  # x → d_1 → d_2 …, or in a chain x → d_1, z_1 → d_2 …
-        self.head = [MLP(H, 2 * size) for size in L]  # tanh(d_i) → mean and raw scale
+        self.L = tuple(L)
         self.down = [MLP(above, H, 2 * size) for size, above in zip(L, L[1:])]  # z_{i+1} → p(z_i | z_{i+1})
         self.decoder = MLP(L[0], H, outputs * D)
-        self.beta = tf.Variable(1.0, trainable=False)  # the weight of the KL, for a warm-up
 
     def p_z(self, i, above=None):
         """z_{i+1} = above: (B, L_{i+1}) → p(z_i | z_{i+1}); for the top layer N(0, 1). Layers count from 0."""
@@ -456,6 +449,26 @@ class DeepVAE(Trainable):
     def p_x_z(self, z):
         """z_1: (B, L_1) → independent pixels."""
         return tfd.Independent(tfd.Bernoulli(logits=self.decoder(z)), 1)
+
+    def sample(self, n):
+        """n ancestral samples: z_n, …, z_1, then the pixels → z_1 (n, L_1), x (n, D)."""
+        z = self.p_z(len(self.L) - 1).sample(n)
+        for i in reversed(range(len(self.L) - 1)):
+            z = self.p_z(i, z).sample()
+        return z, self.p_x_z(z).sample()
+
+
+# %% encoders
+class Encoded(Hierarchy):
+    """With q(z | x) as a ladder, q(z_n | x) Π q(z_i | z_{i+1}, x), or as a chain, q(z_1 | x) Π q(z_{i+1} | z_i)."""
+
+    def __init__(self, D, H, L, ladder=True, free=0.0, outputs=1):
+        super().__init__(D, H, L, outputs)
+        self.ladder, self.free = ladder, free
+        inputs = [D] + [H if ladder else size for size in L[:-1]]
+        self.up = [MLP(n, H) for n in inputs]  # x → d_1 → d_2 …, or in a chain x → d_1, z_1 → d_2 …
+        self.head = [MLP(H, 2 * size) for size in L]  # d_i → mean and raw scale
+        self.beta = tf.Variable(1.0, trainable=False)  # the weight of the KL, for a warm-up
 
     def q_z_x(self, x):
         """x: (B, D) → lists from the bottom: draws z_i (B, L_i), their q, and their p(z_i | z_{i+1})."""
@@ -476,14 +489,19 @@ class DeepVAE(Trainable):
     def terms(self, x):
         """x: (B, D) → log p(x | z_1): (B,), and the KL of each layer and coordinate, a list of (B, L_i)."""
         z, q, p = self.q_z_x(x)
-        logpx_z = self.p_x_z(z[0]).log_prob(x)
-        kl = [
-            kl_normal(q[i], p[i])
-            if self.ladder or i == len(z) - 1
-            else q[i].log_prob(z[i]) - p[i].log_prob(z[i])
-            for i in range(len(z))
-        ]
-        return logpx_z, kl
+        closed = [self.ladder or i == len(z) - 1 for i in range(len(z))]  # in a chain log q − log p elsewhere
+        ratios = [a.log_prob(v) - b.log_prob(v) for v, a, b in zip(z, q, p)]
+        kl = [kl_normal(a, b) if c else ratio for a, b, c, ratio in zip(q, p, closed, ratios)]
+        return self.p_x_z(z[0]).log_prob(x), kl
+
+
+# %% [markdown] bounds_text
+# The bound, the objective of the training with $\beta$ and $\delta$, and the importance weights of week 6 follow from these.
+
+
+# %% deep_vae
+class DeepVAE(Encoded):
+    """A hierarchy with its encoder, ready to be trained."""
 
     def elbo(self, x):
         """x: (B, D) → (B,) nats, from one draw of z."""
@@ -491,17 +509,10 @@ class DeepVAE(Trainable):
         return logpx_z - sum(tf.reduce_sum(layer, axis=1) for layer in kl)
 
     def objective(self, x):
-        """What training maximises: with a warm-up β, and with free bits, which are per coordinate and batch."""
+        """What training maximises: β is the warm-up, δ = free is for each coordinate, on average over the batch."""
         logpx_z, kl = self.terms(x)
         mean_kl = tf.concat([tf.reduce_mean(layer, axis=0) for layer in kl], axis=0)  # (L_1 + … + L_n,)
         return tf.reduce_mean(logpx_z) - self.beta * tf.reduce_sum(tf.maximum(self.free, mean_kl))
-
-    def sample(self, n):
-        """n ancestral samples: z_n, …, z_1, then the pixels → z_1 (n, L_1), x (n, D)."""
-        z = self.p_z(len(self.L) - 1).sample(n)
-        for i in reversed(range(len(self.L) - 1)):
-            z = self.p_z(i, z).sample()
-        return z, self.p_x_z(z).sample()
 
     @tf.function
     def log_weights(self, x, K):
@@ -509,8 +520,8 @@ class DeepVAE(Trainable):
         x = tf.tile(x, [K, 1])
         z, q, p = self.q_z_x(x)
         log_w = self.p_x_z(z[0]).log_prob(x)
-        for i in range(len(z)):
-            log_w += tf.reduce_sum(p[i].log_prob(z[i]) - q[i].log_prob(z[i]), axis=1)
+        for v, a, b in zip(z, q, p):
+            log_w += tf.reduce_sum(b.log_prob(v) - a.log_prob(v), axis=1)
         return tf.reshape(log_w, [K, -1])
 
 
@@ -545,7 +556,7 @@ def train(model, data, epochs, rate, warm_up=0, xla=False):
 
 
 # %% measure
-def importance_bound(model, x, K, rows=100_000):
+def importance_bound(model, x, K, rows=50_000):
     """x: (N, D) → log of the mean of K importance weights, and the mean log weight (the ELBO): (N,) nats each."""
     x, B = tf.constant(x), max(1, rows // K)
     log_w = [model.log_weights(x[i : i + B], K).numpy().astype(float) for i in range(0, len(x), B)]
@@ -984,18 +995,17 @@ class CodePrior(Trainable):
     def __init__(self, T, K, H):
         super().__init__()
         self.T, self.K, self.net = T, K, MLP(T * K + T, H, K)
-        self.before = tf.constant(np.tri(T, k=-1), tf.float32)  # row t: 1 for the positions before t
 
-    def log_p(self, c):
-        """c: (B, T) → log p(c_t = k | codes before t): (B, T, K)."""
-        seen = self.before[:, :, None] * tf.one_hot(c, self.K)[:, None]  # (B, T, T, K)
-        seen = tf.reshape(seen, [-1, self.T, self.T * self.K])
-        position = tf.tile(tf.eye(self.T)[None], [tf.shape(seen)[0], 1, 1])
-        return tf.nn.log_softmax(self.net(tf.concat([seen, position], axis=-1)))
+    def log_p(self, c, t):
+        """c: (B, T) → log p(c_t = k | c_1 … c_{t−1}): (B, K); what stands at t and later is masked."""
+        before = tf.cast(tf.range(self.T) < t, tf.float32)[:, None]
+        seen = tf.reshape(before * tf.one_hot(c, self.K), [-1, self.T * self.K])
+        position = tf.tile(tf.one_hot([t], self.T), [tf.shape(seen)[0], 1])
+        return tf.nn.log_softmax(self.net(tf.concat([seen, position], axis=1)))
 
     def log_prob(self, c):
         """c: (B, T) → (B,) nats."""
-        return tf.reduce_sum(tf.gather(self.log_p(c), c, axis=-1, batch_dims=2), axis=1)
+        return sum(tf.gather(self.log_p(c, t), c[:, t], batch_dims=1) for t in range(self.T))
 
     def objective(self, c):
         return self.log_prob(c)
@@ -1004,7 +1014,7 @@ class CodePrior(Trainable):
         """n codes (n, T), one position after the other."""
         c = tf.zeros([n, self.T], tf.int32)
         for t in range(self.T):
-            drawn = tf.random.categorical(self.log_p(c)[:, t], 1, dtype=tf.int32)
+            drawn = tf.random.categorical(self.log_p(c, t), 1, dtype=tf.int32)
             c = tf.concat([c[:, :t], drawn, c[:, t + 1 :]], axis=1)
         return c
 
@@ -1242,7 +1252,7 @@ for name, represent in inputs.items():
 # larger codes, and the exact value over all codes. All differences are paired with week 1's mixture.
 
 
-# %% board
+# %% rows
 def quality_of(sample):
     """n → images: kernel distance and two-sample test of 400 samples, and milliseconds a sample."""
     sample(400)  # the first call may compile
@@ -1276,6 +1286,7 @@ def record(name, data, values, kind, parts=(), unit="nats per image", family="VA
     )
 
 
+# %% board
 test_bounds = {}
 for name, layers in [("ladder 2", 2), ("ladder 3", 3)]:
     test_bounds[name], elbo = importance_bound(models[name], test, importance_samples)
@@ -1352,8 +1363,8 @@ quiz.show("week07_deep_latents")
 # dataset = "mnist"
 # hidden = 200
 # latent = [50, 20, 10]
-# epochs = 24
-# warm_up = 10
+# epochs = 40
+# warm_up = 15
 # batch_size = 200
 # learning_rate = 0.002
 # xla = True
