@@ -62,7 +62,7 @@ def test_importance_weights_average_to_probabilities_that_sum_to_one(week, ladde
     keras.utils.set_random_seed(3)
     model = week["DeepVAE"](4, 5, L, ladder=ladder)
     for head in model.head:  # a broad q: the weights are bounded, or nearly so
-        head.last.bias.assign_add(tf.repeat([0.4, 1.5], len(head.last.bias) // 2))
+        head.last.bias.assign_add(tf.repeat([0.4, 1.5], head.last.bias.shape[0] // 2))
     x = tf.constant(states(4), tf.float32)
     w = np.exp(model.log_weights(x, 20_000).numpy().astype(float)).sum(axis=1)  # (K,)
     error = w.std(ddof=1) / np.sqrt(len(w))
