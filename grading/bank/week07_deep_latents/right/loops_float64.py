@@ -2,7 +2,7 @@
 
 
 # %% solution="free_bits"
-def free_bits(kl, groups, lam):
+def free_bits(kl, groups, delta):
     kl = tf.cast(kl, tf.float64)
     total = tf.constant(0.0, tf.float64)
     for group in groups:
@@ -10,7 +10,7 @@ def free_bits(kl, groups, lam):
         for b in range(kl.shape[0]):
             for unit in group:
                 used += kl[b, unit] / kl.shape[0]
-        total += used if used > lam else tf.constant(lam, tf.float64)
+        total += used if used > delta else tf.constant(delta, tf.float64)
     return total
 
 

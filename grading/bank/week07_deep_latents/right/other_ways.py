@@ -2,13 +2,13 @@
 
 
 # %% solution="free_bits"
-def free_bits(kl, groups, lam):
+def free_bits(kl, groups, delta):
     member = np.zeros((kl.shape[1], len(groups)), np.float32)
     for g, group in enumerate(groups):
         member[group, g] = 1
     used = tf.reduce_mean(tf.matmul(kl, member), axis=0)  # (G,)
-    above = tf.cast(used > lam, tf.float32)
-    return tf.tensordot(above, used, 1) + lam * tf.reduce_sum(1 - above)
+    above = tf.cast(used > delta, tf.float32)
+    return tf.tensordot(above, used, 1) + delta * tf.reduce_sum(1 - above)
 
 
 # %% solution="ladder_kl"

@@ -3,11 +3,11 @@
 
 # %% solution="free_bits"
 @tf.function
-def free_bits(kl, groups, lam):
+def free_bits(kl, groups, delta):
     number = {unit: g for g, group in enumerate(groups) for unit in group}
     units = tf.constant([number[unit] for unit in range(len(number))])
     used = tf.math.unsorted_segment_sum(tf.transpose(kl), units, len(groups))  # (G, B)
-    return tf.reduce_sum(tf.nn.relu(tf.reduce_mean(used, axis=1) - lam) + lam)
+    return tf.reduce_sum(tf.nn.relu(tf.reduce_mean(used, axis=1) - delta) + delta)
 
 
 # %% solution="ladder_kl"

@@ -5,6 +5,6 @@ Gap: free_bits
 
 
 # %% solution="free_bits"
-def free_bits(kl, groups, lam):
+def free_bits(kl, groups, delta):
     mean = np.mean(np.asarray(kl), axis=0)
-    return tf.constant(sum(max(lam, float(mean[group].sum())) for group in groups))
+    return tf.constant(sum(max(delta, float(mean[group].sum())) for group in groups))

@@ -5,5 +5,5 @@ Gap: free_bits
 
 
 # %% solution="free_bits"
-def free_bits(kl, groups, lam):
-    return tf.reduce_sum(tf.maximum(tf.reduce_mean(kl, axis=0), lam))
+def free_bits(kl, groups, delta):
+    return tf.reduce_sum(tf.maximum(tf.reduce_mean(kl, axis=0), delta))

@@ -7,7 +7,7 @@ Gap: train_codes
 # %% solution="train_codes"
 def train_codes(x_train, seed):
     rng = np.random.default_rng(seed)
-    steps, B = 1500, 100
+    steps, B = 500, 100
     start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
     weights = [tf.Variable(w.astype(np.float32)) for w in start]
     optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.01, steps))
