@@ -95,7 +95,7 @@ def test_free_bits_and_warm_up_change_the_objective_as_stated(week):
     means = np.concatenate([layer.numpy().mean(axis=0) for layer in kl])
     for beta, free in [(1.0, 0.0), (0.3, 0.0), (1.0, 0.2)]:
         model.beta.assign(beta)
-        model.free = free
+        model.free.assign(free)
         assert float(model.objective(x)) == pytest.approx(-beta * np.maximum(free, means).sum(), rel=1e-5)
 
 
