@@ -240,8 +240,9 @@ for i, each in enumerate(-np.sort(-kl.numpy(), axis=1)):
 # %% [markdown] free_says
 # All four dimensions are active now, the reconstruction is better, and the model is worse: both the ELBO and the exact
 # log-likelihood fall. (Look also at the second dimension, which needs 0.49 nats: with $\delta = 0.3$ it spends less,
-# since idle units, whose nats are paid for anyway, take over a part of its work.) Free bits are a tool for *training*, a way around a bad start; where collapse is the
-# optimum they enforce a worse model. Never report $\mathcal{F}_\delta$, and never count active units as a success.
+# since idle units, whose nats are paid for anyway, take over a part of its work.) Free bits are a tool for *training*,
+# a way around a bad start; where collapse is the optimum they enforce a worse model. Never report $\mathcal{F}_\delta$,
+# and never count active units as a success.
 
 # %% [markdown] hierarchy_text
 # ## 2 · Two latent layers: what the posterior looks like
@@ -276,8 +277,8 @@ for i, each in enumerate(-np.sort(-kl.numpy(), axis=1)):
 # - \mathbb{E}_{q(z_2 \mid x)}\, \mathrm{KL}(q(z_1 \mid z_2, x) \,\|\, p(z_1 \mid z_2)),$$
 #
 # one KL for each layer, none of them negative, all in closed form once $z_2$ is drawn. The chain's bound has the terms
-# $\mathbb{E}_{q(z_1 \mid x)}\, \mathrm{KL}(q(z_2 \mid z_1) \,\|\, p(z_2))$ and $\mathbb{E}_q[\log q(z_1 \mid x) - \log p(z_1 \mid z_2)]$. In the
-# latter $z_2$ is drawn *from* $z_1$: it is no KL divergence, and it can be negative.
+# $\mathbb{E}_{q(z_1 \mid x)}\, \mathrm{KL}(q(z_2 \mid z_1) \,\|\, p(z_2))$ and $\mathbb{E}_q[\log q(z_1 \mid x) - \log
+# p(z_1 \mid z_2)]$. In the latter $z_2$ is drawn *from* $z_1$: it is no KL divergence, and it can be negative.
 #
 # **A hierarchy that can be solved.** One number each for $z_2$ and $z_1$, three for $x$, everything linear and Gaussian:
 # $z_2 \sim \mathcal{N}(0, 1)$, $z_1 = 0.8\, z_2 + 0.6\, \epsilon$, $x = w z_1 + \sigma \epsilon'$. The evidence is
@@ -356,9 +357,9 @@ for sigma in [0.7, 100.0]:
 #
 # And see the case where $x$ says nothing. The ladder's two KLs are 0. The chain reports about half a nat in the top
 # layer, and minus half a nat in the lower one: its $z_2$ knows all about the noise in $z_1$ and nothing about $x$. In a
-# chain the KL of an upper layer is no measure of information about the image. The activity says
-# more: $\mathrm{Var}_x(\mathbb{E}_q[z_2 \mid x])$ averages over $z_1$ first, and is 0 here. (In a ladder it is the activity that
-# misleads, as section 3 will show.)
+# chain the KL of an upper layer is no measure of information about the image. The activity says more:
+# $\mathrm{Var}_x(\mathbb{E}_q[z_2 \mid x])$ averages over $z_1$ first, and is 0 here. (In a ladder it is the activity
+# that misleads, as section 3 will show.)
 
 # %% [markdown] deep_text
 # ## 3 · Two and three layers for the digits
@@ -374,9 +375,9 @@ for sigma in [0.7, 100.0]:
 # \delta = 0 \text{ in the end,}$$
 #
 # but $\beta$ may grow from near 0 to 1 over the first epochs. At the start the decoder is useless, so the gradient of
-# $\log p(x \mid z)$ says little about $z$, while the gradient of the KL is clear from the first step. With $\beta = 1$ at once the posterior can
-# be pushed onto the prior before the decoder has learned to use it, and a decoder that gets only noise will never
-# learn to. Section 1's collapse was an optimum of the likelihood; this one is a bad start.
+# $\log p(x \mid z)$ says little about $z$, while the gradient of the KL is clear from the first step. With $\beta = 1$
+# at once the posterior can be pushed onto the prior before the decoder has learned to use it, and a decoder that gets
+# only noise will never learn to. Section 1's collapse was an optimum of the likelihood; this one is a bad start.
 #
 # **Predict:** three layers trained without warm-up. Which layer will be lost: the top one or the bottom one? (Look at
 # the generative model: which layer could it do without?)
@@ -621,35 +622,35 @@ plotting.image_grid(
 )
 
 # %% [markdown] layers_say
-# **A bad start.** Without warm-up the two lower layers add nothing: their KL is practically 0, so every $z_1$ is a draw from
-# $p(z_1 \mid z_2)$, and all that is known about the image goes through a few numbers at the top. The same model trained with a
-# warm-up is better by more than a nat: this collapse is no optimum. (With other draws layer 1 came to life in the end, and layer 2
-# did not.) The model could do without any of its layers; which one goes is decided by the training. In chains it is usually the
-# upper ones.
+# **A bad start.** Without warm-up the two lower layers add nothing: their KL is practically 0, so every $z_1$ is a draw
+# from $p(z_1 \mid z_2)$, and all that is known about the image goes through a few numbers at the top. The same model
+# trained with a warm-up is better by more than a nat: this collapse is no optimum. (With other draws layer 1 came to
+# life in the end, and layer 2 did not.) The model could do without any one of its layers; which one goes is decided by
+# the training. In chains it is usually the upper ones.
 #
-# **See how the measures differ.** The lower layers look *active*, because their means follow the layer above; what a layer of a
-# ladder *adds* is in its KL. In the chain of section 2 it was the other way round: there an upper layer can have a KL and know
-# nothing. Look at both.
+# **See how the measures differ.** The lower layers look *active*, because their means follow the layer above; what a
+# layer of a ladder *adds* is in its KL. In the chain of section 2 it was the other way round: there an upper layer can
+# have a KL and know nothing. Look at both.
 #
-# **Two cures, and what they cost.** With 0.1 free bits all three layers are used from the start, without a warm-up. The price is
-# section 1's: coordinates that are not needed spend their 0.1 nats all the same, and the bound (the plain one, without $\delta$)
-# stays behind that of the warm-up. A warm-up costs time: for nearly half of the epochs $\beta$ is below 1, what is
-# maximised is not a bound, and the posterior is made sharper than the final model wants it.
+# **Two cures, and what they cost.** With 0.1 free bits all three layers are used from the start, without a warm-up. The
+# price is section 1's: coordinates that are not needed spend their 0.1 nats all the same, and the bound (the plain one,
+# without $\delta$) stays behind that of the warm-up. A warm-up costs time: for nearly half of the epochs $\beta$ is
+# below 1, and what is maximised is neither a bound nor what will be reported.
 #
-# **More layers.** With warm-up, two layers are clearly better than one with about as many parameters. That is a statement about
-# this short training with this learning rate. Week 6's VAE has the same sizes as the one layer here, is trained with larger
-# steps and for longer, and has a better test bound than both ladders (section 8). A third layer brings no gain: in this run it
-# loses 0.2 nats on validation images, more than their scatter explains, and nothing on test images; in others it gained as
-# much. For the error printed knows nothing of the training. A difference of 0.2 nats between two single trainings is
-# not a finding. Nor is it stable how the nats are shared among the layers: with other draws the middle layer of three stayed at its prior
-# even with warm-up. On larger images and with five layers Sønderby et al. (2016) find that the ladder uses its upper layers
-# more than a chain does, with a better bound.
+# **More layers.** With warm-up, two layers are clearly better than one with about as many parameters. That is a
+# statement about this short training with this learning rate. Week 6's VAE has the same sizes as the one layer here, is
+# trained with larger steps and for longer, and has a better test bound than both ladders (section 8). A third layer
+# brings no gain: in this run it loses 0.2 nats on validation images, more than their scatter explains, and nothing on
+# test images; in others it gained as much. For the error printed knows nothing of the training. A difference of 0.2
+# nats between two single trainings is not a finding. Nor is it stable how the nats are shared among the layers: with
+# other draws the middle layer of three stayed at its prior even with warm-up. On larger images and with five layers
+# Sønderby et al. (2016) find that the ladder uses its upper layers more than a chain does, with a better bound.
 #
-# **What the layers say.** Neighbours that share $z_2$ often differ in the digit: the top layer gives a coarse layout, and much of
-# the identity is still decided by $z_1$.
+# **What the layers say.** Neighbours that share $z_2$ often differ in the digit: the top layer gives a coarse layout,
+# and much of the identity is still decided by $z_1$.
 #
-# *Settings.* Learning rate, epochs, warm-up and free bits were chosen on the validation part, among 0.005 to 0.02, 50 to 200, 0
-# to 120, and 0.05 and 0.1. That is a coarse search, and 200 images cannot tell neighbours in it apart.
+# *Settings.* Learning rate, epochs, warm-up and free bits were chosen on the validation part, among 0.005 to 0.02, 50
+# to 200, 0 to 120, and 0.05 and 0.1. That is a coarse search, and 200 images cannot tell neighbours in it apart.
 
 # %% [markdown] ladder_check_text
 # **Check on the trained model.** The closed-form KLs of the ladder against TFP, coordinate by coordinate, and against
@@ -793,11 +794,11 @@ plotting.image_grid(
 )
 
 # %% [markdown] grey_says
-# The ladder needs nearly two tenths of a bit per dimension less than the mixture: that is eight nats an image. Two things
-# differ, and this comparison does not separate them: the likelihood of a pixel, and the mixing. The mixture pays for
-# its generality: each component has 17 numbers for every pixel, to be learned from a hundred images or so. The discretised
-# logistic knows that neighbouring levels are alike, has two numbers a pixel, and the ladder shares one network among all of them.
-# (Learning rate and epochs of the ladder were chosen on the validation part, too.)
+# The ladder needs nearly two tenths of a bit per dimension less than the mixture: that is eight nats an image. Two
+# things differ, and this comparison does not separate them: the likelihood of a pixel, and the mixing. The mixture pays
+# for its generality: each component has 17 numbers for every pixel, to be learned from a hundred images or so. The
+# discretised logistic knows that neighbouring levels are alike, has two numbers a pixel, and the ladder shares one
+# network among all of them. (Learning rate and epochs of the ladder were chosen on the validation part, too.)
 
 # %% [markdown] vq_text
 # ## 5 · VQ-VAE: codes that are whole numbers
@@ -820,16 +821,16 @@ plotting.image_grid(
 #   $N_k \leftarrow \gamma N_k + (1 - \gamma)\, n_k$, $m_k \leftarrow \gamma m_k + (1 - \gamma) \sum z_e$ (over those
 #   vectors), $e_k = m_k / N_k$. With $\gamma = 0$ this is one step of **k-means**.
 #
-# The **perplexity** $\exp(-\sum_k u_k \log u_k)$ of the shares $u_k = N_k / \sum_j N_j$ says how many codes are in use: $K$ if
-# all alike, 1 if it is always the same.
+# The **perplexity** $\exp(-\sum_k u_k \log u_k)$ of the shares $u_k = N_k / \sum_j N_j$ says how many codes are in use:
+# $K$ if all alike, 1 if it is always the same.
 #
-# **A bound.** With any prior $p(c)$, which we learn afterwards, $p(x) = \sum_c p(c)\, p(x \mid c)$. All terms are positive, so
-# a single one is a lower bound:
+# **A bound.** With any prior $p(c)$, which we learn afterwards, $p(x) = \sum_c p(c)\, p(x \mid c)$. All terms are
+# positive, so a single one is a lower bound:
 #
 # $$\log p(x) \ge \log p(c(x)) + \log p(x \mid c(x)).$$
 #
-# It is the ELBO of a $q$ that puts everything on $c(x)$. The entropy of such a $q$ is 0: all doubt about the code is paid for
-# in full. With 65,536 codes we shall see how much that is.
+# It is the ELBO of a $q$ that puts everything on $c(x)$. The entropy of such a $q$ is 0: all doubt about the code is
+# paid for in full. With 65,536 codes we shall see how much that is.
 
 
 # %% vq
@@ -983,22 +984,23 @@ plotting.image_grid(
 )
 
 # %% [markdown] dead_says
-# Whatever codes happen to be near the encoder's outputs at the start remain, three with this seed, one or two with others.
-# With three, the decoder has $3^4 = 81$ pictures to offer, and the reconstruction is worse by several nats; with one, the model
-# is a product of independent pixels. More training does not help: a dead code has no gradient and no vectors. The start at the
-# data puts every code where vectors are, and the restarts deal with those that fall behind later. (A smaller $\gamma$ would
-# not help, and a codebook learned by gradients has the same problem.)
+# Whatever codes happen to be near the encoder's outputs at the start remain, three with this seed, one or two with
+# others. With three, the decoder has $3^4 = 81$ pictures to offer, and the reconstruction is worse by several nats;
+# with one, the model is a product of independent pixels. More training does not help: a dead code has no gradient and
+# no vectors. The start at the data puts every code where vectors are, and the restarts deal with those that fall behind
+# later. (A smaller $\gamma$ would not help, and a codebook learned by gradients has the same problem.)
 
 # %% [markdown] prior_text
 # ## 6 · A prior over the codes
 #
-# In training the prior is uniform, its $-T \log K$ a constant that falls out of the gradient (van den Oord et al.). To make a
-# good generative model, learn the distribution of the codes that the training images get, by the **chain rule**
+# In training the prior is uniform, its $-T \log K$ a constant that falls out of the gradient (van den Oord et al.). To
+# make a good generative model, learn the distribution of the codes that the training images get, by the **chain rule**
 #
 # $$p(c) = \prod_{t=1}^{T} p(c_t \mid c_1, \dots, c_{t-1}).$$
 #
-# Here a small network serves all positions: it sees the codes before $t$ (the others are masked) and the number $t$, and
-# gives $K$ logits. For comparison, *independent* positions: the share of each code at each position, by counting. Such *autoregressive models* are the subject of week 10; here they are only a tool.
+# Here a small network serves all positions: it sees the codes before $t$ (the others are masked) and the number $t$,
+# and gives $K$ logits. For comparison, *independent* positions: the share of each code at each position, by counting.
+# Such *autoregressive models* are the subject of week 10; here they are only a tool.
 #
 # **Predict:** with a uniform prior the bound has $\log p(c) = -4 \log 16 = -11.09$ nats. How much can a prior gain? And
 # what will samples from the uniform prior look like?
@@ -1068,10 +1070,10 @@ plotting.image_grid(
 )
 
 # %% [markdown] prior_says
-# The prior gains about a nat over the uniform one, and the samples profit more than the number suggests: the kernel distance falls
-# to a small part. Most of the gain is in single positions: the codebook as a whole is used evenly (that is what the restarts are
-# for), but each position has its favourites. The combinations give the rest. (The shares of the two change a lot from training to
-# training.) With longer codes the combinations may well count for more.
+# The prior gains about a nat over the uniform one, and the samples profit more than the number suggests: the kernel
+# distance falls to a small part. Most of the gain is in single positions: the codebook as a whole is used evenly (that
+# is what the restarts are for), but each position has its favourites. The combinations give the rest. (The shares of
+# the two change a lot from training to training.) With longer codes the combinations may well count for more.
 
 # %% [markdown] exact_text
 # **All codes, exactly.** With every code summed, the VQ-VAE and its prior are *a mixture of $K^T$ Bernoullis* in the
@@ -1120,9 +1122,9 @@ if enumerable:
     assert np.all(exact >= bound - 1e-3)
 
 # %% [markdown] exact_says
-# Nearly three nats. The posterior over the codes is as wide, on average, as a dozen equally probable ones; the bound pays for the
-# one that the encoder picked. This also says what the training of a VQ-VAE leaves aside: it
-# maximises $\log p(x \mid c(x))$, as if the other codes did not exist.
+# Nearly three nats. The posterior over the codes is as wide, on average, as a dozen equally probable ones; the bound
+# pays for the one that the encoder picked. This also says what the training of a VQ-VAE leaves aside: it maximises
+# $\log p(x \mid c(x))$, as if the other codes did not exist.
 
 # %% [markdown] use_text
 # ## 7 · Put to work: imputing, repairing, anomalies; representations
@@ -1187,22 +1189,23 @@ plotting.image_grid(
     "completed and repaired by the ladder and by the VQ-VAE: probabilities of ink, grey where the model is unsure.",
     "Seven rows of ten digits: original, upper half, noisy, and four rows of restored digits.",
     row_titles=["original", "upper half", "noisy"]
-    + [f"{name}: {use}" for name in ("ladder", "VQ-VAE") for use in ("completed", "repaired")],
+    + [f"{name},\n{use}" for name in ("ladder", "VQ-VAE") for use in ("completed", "repaired")],
     limits=(0, 1),
 )
 
 # %% [markdown] applications_say
-# Neither model beats week 1's mixture (section 8 has the numbers side by side): in repairing and as detectors they are level with it within
-# the errors, in completing a little worse. For the VQ-VAE the posterior is exact. For the ladder the *effective number* of draws
-# is a hundred or so out of 16,384: the prior is just good enough as a proposal. On larger images it will not do.
+# Neither model beats week 1's mixture (section 8 has the numbers side by side): in repairing and as detectors they are
+# level with it within the errors, in completing a little worse. For the VQ-VAE the posterior is exact. For the ladder
+# the *effective number* of draws is a hundred or so out of 16,384: the prior is just good enough as a proposal. On
+# larger images it will not do.
 
 # %% [markdown] representations_text
 # **Are the latent variables good features?** Labels have played no part so far; they are used now, for the evaluation
-# only. A **linear probe** is a linear classifier (logistic regression) on the posterior means: it asks whether the classes
-# can be told apart by a plane. **Clustering** uses no label even for training: k-means with ten clusters on the training
-# images; each test image goes to the nearest centre; the **adjusted Rand index** compares the clusters with the classes by
-# counting pairs (0 on average for random clusters, 1 for the same partition). The baseline is the pixels themselves. The
-# error of the index is the jackknife over test images.
+# only. A **linear probe** is a linear classifier (logistic regression) on the posterior means: it asks whether the
+# classes can be told apart by a plane. **Clustering** uses no label even for training: k-means with ten clusters on the
+# training images; each test image goes to the nearest centre; the **adjusted Rand index** compares the clusters with
+# the classes by counting pairs (0 on average for random clusters, 1 for the same partition). The baseline is the pixels
+# themselves. The error of the index is the jackknife over test images.
 #
 # **Predict:** which is better for a probe with 100 labels, pixels or latent means? And for k-means?
 
@@ -1246,23 +1249,24 @@ for name, represent in inputs.items():
     print(f"{line}     {rand_index(test_labels, clusters)}")
 
 # %% [markdown] representations_say
-# None is better than the pixels, in a probe or in clustering; only the single layer is level with them, with 100 labels and in clustering.
-# On $8 \times 8$ scans a linear classifier is good already, and a code of 16 or 8 numbers has been chosen for its use in
-# redrawing the image, not in naming it: with all labels the bottom layers lose 3 to 8 percent, the codes of the VQ-VAE about 10, the
-# top layer nearly 20. The top layer has eight numbers, not all of them much used; the code has been rounded to 16 bits. A good density is no promise
-# of good features. On larger images, where pixels are poor features, the comparison may well turn out otherwise; it has to be
-# measured.
+# None is better than the pixels, in a probe or in clustering; only the single layer is level with them, with 100 labels
+# and in clustering. On $8 \times 8$ scans a linear classifier is good already, and a code of 16 or 8 numbers has been
+# chosen for its use in redrawing the image, not in naming it: with all labels the bottom layers lose 3 to 8 percent,
+# the codes of the VQ-VAE about 10, the top layer nearly 20. The top layer has eight numbers, not all of them much used;
+# the code has been rounded to 16 bits. A good density is no promise of good features. On larger images, where pixels
+# are poor features, the comparison may well turn out otherwise; it has to be measured.
 
 # %% [markdown] wrong_text
-# **What went wrong this week, on purpose:** a ladder without warm-up lost two of its three layers (section 3), and a codebook lost most of its
-# codes (section 5). The two have the same cause. What is not used gets no signal, and what gets no signal cannot become useful.
-# The cures give it a chance to become useful before it is judged: warm-up and free bits the one, restarts at the data the other.
+# **What went wrong this week, on purpose:** a ladder without warm-up lost two of its three layers (section 3), and a
+# codebook lost most of its codes (section 5). The two have the same cause. What is not used gets no signal, and what
+# gets no signal cannot become useful. The cures give it a chance to become useful before it is judged: warm-up and free
+# bits the one, restarts at the data the other.
 
 # %% [markdown] scoreboard_text
 # ## 8 · The scoreboard
 #
-# The ladders' values are lower bounds with $K$ importance samples. The VQ-VAE has two rows: its bound, which is all one has for
-# larger codes, and the exact value over all codes. All differences are paired with week 1's mixture.
+# The ladders' values are lower bounds with $K$ importance samples. The VQ-VAE has two rows: its bound, which is all one
+# has for larger codes, and the exact value over all codes. All differences are paired with week 1's mixture.
 
 
 # %% rows
@@ -1314,16 +1318,17 @@ for row in scoreboard.reference():
 scoreboard.table(compare_with="Mixture of 160 Bernoullis" if dataset == "digits" else None)
 
 # %% [markdown] board_says
-# The ladders are at the level of the mixture: read the paired differences with their errors, and take 0.2 nats for the noise of
-# training, which the errors do not contain. They need three to five times as many parameters. The ELBO, in the notes, is a nat
-# lower than the bound with importance samples: a comparison by ELBO would have put the ladders below the mixture, and wrongly so.
-# Week 6's VAE, one layer trained for longer, is ahead of both ladders. On 64 pixels a second layer is no substitute for
-# training; nothing here shows that a hierarchy is needed.
+# The ladders are at the level of the mixture: read the paired differences with their errors, and take 0.2 nats for the
+# noise of training, which the errors do not contain. They need three to five times as many parameters. The ELBO, in the
+# notes, is a nat lower than the bound with importance samples: a comparison by ELBO would have put the ladders below
+# the mixture, and wrongly so. Week 6's VAE, one layer trained for longer, is ahead of both ladders. On 64 pixels a
+# second layer is no substitute for training; nothing here shows that a hierarchy is needed.
 #
-# The VQ-VAE does not win. By its bound it loses three nats, by the exact value only a few tenths. Three possible causes of what remains,
-# which we have not separated: the training looks at one code an image and with a uniform prior; four codes of 16 carry 11 nats at most,
-# and the pixels have to pay for the rest independently; and the prior is learned from 1,197 sequences. Its strength is elsewhere,
-# in images, sound and video, where a long sequence of codes is much easier to model than pixels (weeks 10 and 14).
+# The VQ-VAE does not win. By its bound it loses three nats, by the exact value only a few tenths. Three possible causes
+# of what remains, which we have not separated: the training looks at one code an image and with a uniform prior; four
+# codes of 16 carry 11 nats at most, and the pixels have to pay for the rest independently; and the prior is learned
+# from 1,197 sequences. Its strength is elsewhere, in images, sound and video, where a long sequence of codes is much
+# easier to model than pixels (weeks 10 and 14).
 
 # %% [markdown] check_text
 # ## Self-check
@@ -1369,16 +1374,16 @@ quiz.show("week07_deep_latents")
 # prior_epochs = 10
 # ```
 #
-# Here the codes are too many to be summed ($64^{16} = 2^{96}$), so the VQ-VAE has its bound only, and for imputing codes
-# are drawn from its prior. With 392 pixels seen, the *effective number* of these draws is near 1, so do not trust that part;
-# it would need a proposal that looks at the image. The grey digits of section 4 stay as they are. Measured on two CPU cores: **TO BE MEASURED**
-# minutes of training, **TO BE MEASURED** for the whole notebook (aim: 30 minutes), **TO BE MEASURED** GB of memory. Test
-# log-likelihood, ladder with two layers: ≥ **TO BE MEASURED** nats, with three: ≥ **TO BE MEASURED** nats (500 importance
-# samples); VQ-VAE with prior: ≥ **TO BE MEASURED** nats. For comparison, Burda et al. (2016) report −86.76 nats
-# for a VAE with one layer and 5,000 importance samples, and a clearly better value for two layers trained as IWAE with 50
-# samples; Sønderby et al. (2016) report −81.74 with five layers, batch normalisation, a warm-up and fine-tuning with
-# importance samples. Both train for far longer. On a GPU
-# it has not been measured.
+# Here the codes are too many to be summed ($64^{16} = 2^{96}$), so the VQ-VAE has its bound only, and for imputing
+# codes are drawn from its prior. With 392 pixels seen, the *effective number* of these draws is near 1, so do not trust
+# that part; it would need a proposal that looks at the image. The grey digits of section 4 stay as they are. Measured
+# on two CPU cores: **TO BE MEASURED** minutes of training, **TO BE MEASURED** for the whole notebook (aim: 30 minutes),
+# **TO BE MEASURED** GB of memory. Test log-likelihood, ladder with two layers: ≥ **TO BE MEASURED** nats, with three: ≥
+# **TO BE MEASURED** nats (500 importance samples); VQ-VAE with prior: ≥ **TO BE MEASURED** nats. For comparison, Burda
+# et al. (2016) report −86.76 nats for a VAE with one layer and 5,000 importance samples, and a clearly better value for
+# two layers trained as IWAE with 50 samples; Sønderby et al. (2016) report −81.74 with five layers, batch
+# normalisation, a warm-up and fine-tuning with importance samples. Both train for far longer. On a GPU it has not been
+# measured.
 
 # %% [markdown] summary
 # ## Summary
