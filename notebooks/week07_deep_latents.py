@@ -966,7 +966,7 @@ for name, (style, colour) in styles.items():
     )
     print(f"{line}, log p(x | c(x)) {reconstruction} nats (validation)")
 left.axhline(codes, color="k", linestyle=":", linewidth=1)
-left.set(xlabel="time (epochs)", ylabel="perplexity", ylim=(0, None))
+left.set(xlabel="time (epochs)", ylabel="perplexity", yticks=np.linspace(0, codes, 5), ylim=(0, 1.05 * codes))
 right.set(xlabel="codes, the most frequent first", ylabel="share of all positions")
 left.legend()
 plotting.show(
