@@ -1,0 +1,11 @@
+"""Means over the batch in place of sums.
+
+Gap: soft_update
+"""
+
+
+# %% solution="soft_update"
+def soft_update(N, m, z, tau, gamma):
+    distances = np.sum((z[:, None] - m / N[:, None]) ** 2, axis=2)
+    r = softmax(np.log(N) - distances / (2 * tau), axis=1)
+    return r, gamma * N + (1 - gamma) * r.mean(axis=0), gamma * m + (1 - gamma) * r.T @ z / len(z)

@@ -1,0 +1,11 @@
+"""The shares sum to 1 over the batch, not over the codes.
+
+Gap: soft_update
+"""
+
+
+# %% solution="soft_update"
+def soft_update(N, m, z, tau, gamma):
+    distances = np.sum((z[:, None] - m / N[:, None]) ** 2, axis=2)
+    r = softmax(np.log(N) - distances / (2 * tau), axis=0)
+    return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * r.T @ z

@@ -1,0 +1,759 @@
+# %% [markdown] given="title"
+# # Week 7 · Exercise: Layers, groups and codes in other forms
+#
+# {{colab}}
+#
+# The preparation measured collapse unit by unit, built ladders, and quantised with one codebook. Here each of these
+# comes back in a form that you have not seen:
+#
+# - free bits for **groups** of units, and the KL divergence of a ladder as an **exact expectation**;
+# - active units found by their **information** about the image;
+# - quantisers **without a codebook** and with **several**, one after the other;
+# - a moving average to which every vector belongs **in part**, and a model of your own, judged by its bound.
+#
+# **20 points, about 3 hours.** Seven gaps are graded automatically (18 points), a question by a person (2 points).
+#
+# ## How it works
+#
+# - Write your answer where it says `raise NotImplementedError`. Keep the names and arguments of the functions.
+# - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on other
+#   inputs.
+# - Arrays arrive as NumPy `float32`. Return NumPy arrays or TensorFlow tensors, in `float32` or `float64`, as you like.
+#   Do not change the arrays that come in.
+# - Gaps 1, 4 and 5 are also **differentiated**. Compute there with TensorFlow only. An argument that is differentiated
+#   by is then a tensor; the others stay as they are.
+# - Each gap is tested on its own, from given values. If your answer calls your function from an earlier gap, make that
+#   one pass first.
+#
+# **Letters:** B images of a batch, N of a data set (in gap 6, $N_k$ counts), L latent units, K codes of C numbers each,
+# M codebooks; rows are images. All logarithms are natural, so all information is in nats. $\operatorname{sg}[\cdot]$ is
+# `tf.stop_gradient`: the value as it is, with derivative zero.
+
+# %% setup
+
+# %% given="imports"
+import numpy as np
+import tensorflow as tf
+from scipy.special import logsumexp, softmax
+from scipy.stats import norm
+
+from utils import datasets, gradients, stattests
+
+# %% [markdown] given="free_bits_task"
+# ## 1 · Layers
+#
+# ### Gap 1 · Free bits for groups of units (2 points)
+#
+# `kl[b, l]` is the KL divergence of unit $l$ for image $b$. The units fall into groups, for instance the layers of a
+# ladder. Each *group* may use $\delta$ nats per image, averaged over the batch, at no extra cost: it costs at least
+# $\delta$, whether it uses them or not. How it shares them among its units and images is left to the model:
+#
+# $$\sum_{g} \max\Bigl(\delta,\; \frac{1}{B} \sum_{b=1}^{B} \sum_{l \in g} \text{kl}_{bl}\Bigr).$$
+#
+# `groups` is a list of lists of unit numbers, such as `[[0, 2], [1]]`. Each unit is in one group. A tensor takes no list
+# as an index, so `kl[:, group]` fails; `tf.gather(kl, group, axis=1)` does it.
+
+
+# %% solution="free_bits"
+def free_bits(kl, groups, delta):
+    """kl: (B, L), groups: a list of lists of int, delta: number → the penalty, a number, differentiable by kl."""
+    ### BEGIN SOLUTION
+    mean = tf.reduce_mean(kl, axis=0)  # (L,)
+    used = tf.stack([tf.reduce_sum(tf.gather(mean, group)) for group in groups])  # (G,)
+    return tf.reduce_sum(tf.maximum(used, delta))
+    ### END SOLUTION
+
+
+# %% test="free_bits" points=2
+def check_free_bits(kl, groups, delta):
+    """Compare value and derivative with sums taken one group at a time."""
+    kl = np.asarray(kl, np.float32)
+    exact, slope = 0.0, np.zeros(kl.shape)
+    for group in groups:
+        used = sum(float(kl[b, i]) for b in range(len(kl)) for i in group) / len(kl)
+        exact += max(delta, used)
+        slope[:, group] = used > delta
+    hint = (
+        "First average over the batch and sum over the units of the group, then one maximum for each group (not for each "
+        "image)."
+    )
+    stattests.assert_close(
+        f"the penalty with groups {groups}", free_bits(kl.copy(), groups, delta), exact, hint=hint
+    )
+    (found,) = gradients.grad_of(free_bits, [kl.copy(), groups, delta])
+    if found is None and not slope.any():
+        return  # all groups below δ: a constant, which may well have no gradient
+    assert found is not None, "no gradient reaches kl: was everything computed by TensorFlow?"
+    stattests.assert_close(
+        "d penalty / d kl", found, slope / len(kl), hint="1/B in groups above δ, 0 in groups below."
+    )
+
+
+check_free_bits([[0.1, 0.9, 2.0], [0.3, 0.1, 4.0]], [[0, 1], [2]], 0.5)
+check_free_bits(np.random.default_rng(0).gamma(0.5, size=(5, 6)), [[0, 3], [1, 2, 4], [5]], 0.8)
+### BEGIN HIDDEN TESTS
+# Other values, groups and δ.
+rng = stattests.grading_rng("free_bits")
+order = rng.permutation(7).tolist()
+check_free_bits(rng.gamma(0.4, size=(4, 7)), [order[:3], order[3:4], order[4:]], float(rng.uniform(0.7, 1.1)))
+check_free_bits(rng.gamma(0.4, size=(9, 3)), [[2], [0], [1]], float(rng.uniform(0.3, 0.5)))
+check_free_bits(rng.gamma(0.4, size=(6, 4)), [[0, 1, 2, 3]], 0.0)
+### END HIDDEN TESTS
+
+# %% [markdown] given="ladder_task"
+# ### Gap 2 · The KL divergence of a ladder, without sampling (3 points)
+#
+# Two layers, $z_2$ on top. All distributions are Gaussian with diagonal covariances, and the means of the lower layer are
+# linear in $z_2$:
+#
+# $$\begin{aligned} p(z_2) &= \mathcal{N}(0, I), & p(z_1 \mid z_2) &= \mathcal{N}(A z_2 + a,\; \operatorname{diag} t^2), \\
+# q(z_2 \mid x) &= \mathcal{N}(m, \operatorname{diag} s^2), & q(z_1 \mid z_2, x) &= \mathcal{N}(G z_2 + g,\;
+# \operatorname{diag} v^2). \end{aligned}$$
+#
+# In the bound stand two terms,
+#
+# $$\text{kl}_2 = \operatorname{KL}\bigl(q(z_2 \mid x) \,\|\, p(z_2)\bigr), \qquad
+# \text{kl}_1 = \mathbb{E}_{q(z_2 \mid x)} \operatorname{KL}\bigl(q(z_1 \mid z_2, x) \,\|\, p(z_1 \mid z_2)\bigr).$$
+#
+# With networks in place of $A$ and $G$ one puts a sample of $z_2$ into the second term. Here the expectation can
+# be computed exactly. Return both terms for each image: $m, s, g, v$ differ from image to image, the others do not.
+#
+# <details><summary>Hint</summary>
+#
+# Write down the divergence of $\mathcal{N}(\mu, v^2)$ from $\mathcal{N}(\mu', t^2)$ for one unit. It contains $(\mu -
+# \mu')^2$, and only this depends on $z_2$. Coordinate $i$ of $\mu - \mu' = (G - A) z_2 + g - a$ is itself Gaussian. The
+# mean of a square is the square of the mean plus the variance.
+# </details>
+
+
+# %% solution="ladder_kl"
+def ladder_kl(m, s, g, v, G, A, a, t):
+    """m, s: (B, L2), g, v: (B, L1), G, A: (L1, L2), a, t: (L1,) → kl_2 (B,) and kl_1 (B,) in nats.
+
+    s, v and t are standard deviations.
+    """
+    ### BEGIN SOLUTION
+    kl_2 = np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
+    mean = m @ (G - A).T + g - a  # (B, L1), of μ − μ'
+    variance = s**2 @ ((G - A) ** 2).T
+    kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
+    return kl_2, kl_1
+    ### END SOLUTION
+
+
+# %% test="ladder_kl" points=3
+def gaussian_kl(mean_q, cov_q, mean_p, cov_p):
+    """KL divergence of two Gaussians with full covariance matrices."""
+    away = mean_p - mean_q
+    quadratic = np.trace(np.linalg.solve(cov_p, cov_q)) + away @ np.linalg.solve(cov_p, away)
+    return (quadratic - len(away) + np.linalg.slogdet(cov_p)[1] - np.linalg.slogdet(cov_q)[1]) / 2
+
+
+def joint_gaussian(mean, deviation, matrix, shift, noise):
+    """Mean and covariance matrix of (z2, z1), where z1 = matrix z2 + shift + noise."""
+    top = np.diag(deviation**2)
+    covariance = np.block(
+        [[top, top @ matrix.T], [matrix @ top, matrix @ top @ matrix.T + np.diag(noise**2)]]
+    )
+    return np.concatenate([mean, matrix @ mean + shift]), covariance
+
+
+def check_ladder(rng, B, L1, L2, same=False):
+    """The two terms add up to the divergence of the joint distributions of (z2, z1), which has a closed form."""
+    m, g = rng.normal(size=(B, L2)), rng.normal(size=(B, L1))
+    s, v, t = (np.exp(rng.normal(-0.3, 0.4, size=n)) for n in ((B, L2), (B, L1), L1))
+    G, A, a = rng.normal(size=(L1, L2)), rng.normal(size=(L1, L2)), rng.normal(size=L1)
+    if same:
+        G, g, v = A, np.tile(a, (B, 1)), np.tile(t, (B, 1))
+    values = [z.astype(np.float32) for z in (m, s, g, v, G, A, a, t)]
+    m, s, g, v, G, A, a, t = (z.astype(float) for z in values)
+    prior = joint_gaussian(np.zeros(L2), np.ones(L2), A, a, t)
+    both = [gaussian_kl(*joint_gaussian(m[b], s[b], G, g[b], v[b]), *prior) for b in range(B)]
+    top = [gaussian_kl(m[b], np.diag(s[b] ** 2), np.zeros(L2), np.eye(L2)) for b in range(B)]
+    answer = ladder_kl(*[z.copy() for z in values])
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: kl_2 and kl_1"
+    stattests.assert_close(
+        "kl_2",
+        answer[0],
+        top,
+        rtol=1e-3,
+        atol=1e-3,
+        hint="kl_2 belongs to the upper layer and comes first; s, v and t are standard deviations.",
+    )
+    stattests.assert_close(
+        "kl_1" + (", with q(z1 | z2, x) = p(z1 | z2)" if same else f" with L1 = {L1}, L2 = {L2}"),
+        answer[1],
+        np.array(both) - top,
+        rtol=1e-3,
+        atol=2e-3,
+        hint="The mean of ((G − A) z2 + g − a)² contains the variance of z2. All of it is divided by t². Check also "
+        "log(t/v) and −½.",
+    )
+
+
+check_ladder(np.random.default_rng(0), B=3, L1=1, L2=1)
+check_ladder(np.random.default_rng(1), B=4, L1=3, L2=2)
+check_ladder(np.random.default_rng(2), B=2, L1=2, L2=3, same=True)
+### BEGIN HIDDEN TESTS
+# Other values and sizes; a lower layer that follows the prior.
+rng = stattests.grading_rng("ladder_kl")
+check_ladder(rng, B=6, L1=4, L2=2)
+check_ladder(rng, B=1, L1=2, L2=5)
+check_ladder(rng, B=5, L1=3, L2=3, same=True)
+### END HIDDEN TESTS
+
+# %% [markdown] given="information_task"
+# ### Gap 3 · Active units by information (3 points)
+#
+# How much does unit $l$ tell about the image? Its KL divergence is no clean answer: if $q(z_l \mid x)$ is the same for
+# all images but is not the prior, the divergence is positive, and the unit tells nothing. The variance of the posterior
+# means is no better: it changes when $z_l$ is multiplied by a constant. The **mutual information** of the unit and the
+# index $n$ of the image (drawn uniformly) has neither fault. With one sample $z_{nl} = \mu_{nl} + \sigma_{nl}\,
+# \xi_{nl}$ for each image it is estimated by
+#
+# $$I_l = \frac{1}{N} \sum_{n=1}^{N} \left( \log q(z_{nl} \mid x_n) - \log \bar{q}_l(z_{nl}) \right), \qquad
+# \bar{q}_l(z) = \frac{1}{N} \sum_{m=1}^{N} q(z_l = z \mid x_m), \qquad
+# q(z_l \mid x_n) = \mathcal{N}(\mu_{nl}, \sigma_{nl}^2).$$
+#
+# The noise $\xi$ is given. $I_l$ is 0 if all images have the same posterior (the unit is inactive), and never above
+# $\log N$ (it tells all images apart). As it is an estimate, it can also be slightly negative.
+#
+# <details><summary>Hint</summary>
+#
+# $\bar{q}_l$ needs the density of *every* sample under *every* posterior: an array (N, N, L), or a loop over the units
+# with arrays (N, N). `logsumexp(..., axis=...)` sums over the posteriors. Compute $(z - \mu) / \sigma$ before you
+# square: in `float32` the expanded square loses its digits where $\sigma$ is small.
+# </details>
+
+
+# %% solution="unit_information"
+def unit_information(mu, sigma, noise):
+    """mu, sigma, noise: (N, L) → the information of each unit (L,) in nats."""
+    ### BEGIN SOLUTION
+    z = mu + sigma * noise
+    away = (z[:, None] - mu) / sigma  # (N samples, N posteriors, L)
+    log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+    log_own = np.einsum("nnl->nl", log_q)
+    log_mean = logsumexp(log_q, axis=1) - np.log(len(mu))
+    return np.mean(log_own - log_mean, axis=0)
+    ### END SOLUTION
+
+
+# %% test="unit_information" points=3
+def check_information(mu, sigma, noise, what):
+    """Compare with densities of scipy, one unit and one sample at a time."""
+    mu, sigma, noise = (np.asarray(z, np.float32) for z in (mu, sigma, noise))
+    wide = [z.astype(float) for z in (mu, sigma, noise)]
+    exact = []
+    for mean, deviation, xi in zip(*(z.T for z in wide)):
+        z = mean + deviation * xi
+        own = norm.logpdf(z, mean, deviation)
+        aggregate = [logsumexp(norm.logpdf(point, mean, deviation)) - np.log(len(z)) for point in z]
+        exact.append(np.mean(own - aggregate))
+    stattests.assert_close(
+        f"the information, {what}",
+        unit_information(mu.copy(), sigma.copy(), noise.copy()),
+        exact,
+        rtol=2e-3,
+        atol=2e-3,
+        hint=f"{mu.shape[0]} images, {mu.shape[1]} units. The own posterior at the own sample, minus the log of the mean "
+        "density over all posteriors at that sample; σ differs between posteriors.",
+    )
+
+
+def random_posteriors(rng, N, L):
+    return rng.normal(size=(N, L)), np.exp(rng.normal(-1, 0.5, size=(N, L))), rng.normal(size=(N, L))
+
+
+def three_units(rng, N):
+    """A unit that says something, one that is the same for all images, one that tells all images apart."""
+    mu = np.stack([rng.normal(size=N), np.full(N, 3.0), np.arange(N)], axis=1)
+    return mu, np.tile([0.5, 0.1, 0.01], (N, 1)), rng.normal(size=(N, 3))
+
+
+check_information(*random_posteriors(np.random.default_rng(0), 6, 2), "random posteriors")
+check_information(*three_units(np.random.default_rng(1), 50), "three units")
+mu, sigma, noise = (z.astype(np.float32) for z in three_units(np.random.default_rng(1), 50))
+print("unit              0      1      2")
+for name, row in {
+    "mean KL      ": np.mean((mu**2 + sigma**2 - 1) / 2 - np.log(sigma), axis=0),
+    "variance of μ": mu.var(axis=0),
+    "information  ": np.asarray(unit_information(mu.copy(), sigma.copy(), noise.copy())),
+}.items():
+    print(name, " ".join(f"{value:6.2f}" for value in row))
+print(f"log 50 = {np.log(50):.2f}")
+### BEGIN HIDDEN TESTS
+# Other posteriors and sizes; the three units, and all of them in other units of length, which changes nothing.
+rng = stattests.grading_rng("unit_information")
+check_information(*random_posteriors(rng, 9, 4), "random posteriors")
+check_information(*random_posteriors(rng, 30, 1), "one unit")
+mu, sigma, noise = three_units(rng, 40)
+check_information(mu, sigma, noise, "three units")
+check_information(1000 * mu, 1000 * sigma, noise, "three units in other units of length")
+### END HIDDEN TESTS
+
+# %% [markdown] given="fsq_task"
+# ## 2 · Codes
+#
+# ### Gap 4 · Finite scalar quantisation (2 points)
+#
+# As in the preparation, $z_e$ is what the encoder gives and $z_q$ what the decoder gets. This quantiser has no
+# codebook, so there is nothing to learn and nothing that could die. Each unit is bounded by tanh and rounded to one of
+# $K_l$ equally spaced values from −1 to 1:
+#
+# $$u_l = (K_l - 1)\, \frac{1 + \tanh z_{e,l}}{2}, \qquad z_{q,l} = \frac{2 \operatorname{round}(u_l)}{K_l - 1} - 1.$$
+#
+# With $K = (3, 5)$ there are $3 \cdot 5 = 15$ codes. The derivative of rounding is 0 almost everywhere. Use
+# straight-through for the rounding **alone**: in the derivative the rounding counts as the identity, and everything else
+# counts as it is. (Round with `tf.round`: `np.round` takes no tensor inside a `tf.function`, where gap 7 may use this.)
+
+
+# %% solution="fsq"
+def fsq(z_e, levels):
+    """z_e: (B, L), levels: (L,) integers, each 2 or more, as float32 → z_q (B, L), differentiable by z_e."""
+    ### BEGIN SOLUTION
+    steps = tf.cast(levels, tf.float32) - 1
+    u = steps * (1 + tf.tanh(z_e)) / 2
+    u = u + tf.stop_gradient(tf.round(u) - u)
+    return 2 * u / steps - 1
+    ### END SOLUTION
+
+
+# %% test="fsq" points=2
+def check_fsq(rng, B, levels):
+    """Compare with a search for the nearest of the allowed values; no input is near the middle between two."""
+    k = np.stack([rng.integers(n, size=B) for n in levels], axis=1)
+    steps = np.array(levels) - 1
+    u = np.clip(k + rng.uniform(-0.4, 0.4, size=k.shape), 0.03, steps - 0.03)
+    e = np.arctanh(2 * u / steps - 1).astype(np.float32)
+    bounded = np.tanh(e.astype(float))
+    exact = np.zeros(e.shape)
+    for i, n in enumerate(levels):
+        allowed = np.linspace(-1, 1, n)
+        exact[:, i] = allowed[np.abs(bounded[:, i : i + 1] - allowed).argmin(axis=1)]
+    counts = np.array(levels, np.float32)
+    stattests.assert_close(
+        f"z_q with levels {levels}",
+        fsq(e.copy(), counts.copy()),
+        exact,
+        atol=1e-4,
+        hint="Round to the nearest of K values from −1 to 1; are there K − 1 steps between them?",
+    )
+    (found,) = gradients.grad_of(fsq, [e.copy(), counts.copy()])
+    assert found is not None, "no gradient reaches z_e: rounding stops it, unless it is passed by"
+    stattests.assert_close(
+        f"the derivative of z_q with levels {levels}",
+        found,
+        1 - bounded**2,
+        rtol=1e-3,
+        atol=1e-3,
+        hint="The rounding counts as the identity, the tanh does not.",
+    )
+
+
+check_fsq(np.random.default_rng(0), B=4, levels=[3, 5])
+check_fsq(np.random.default_rng(1), B=5, levels=[2, 4, 7])
+### BEGIN HIDDEN TESTS
+# Other inputs and numbers of levels, even and odd.
+rng = stattests.grading_rng("fsq")
+check_fsq(rng, B=8, levels=rng.integers(2, 9, size=4).tolist())
+check_fsq(rng, B=1, levels=[6])
+check_fsq(rng, B=6, levels=rng.integers(3, 6, size=2).tolist())
+### END HIDDEN TESTS
+
+# %% [markdown] given="residual_task"
+# ### Gap 5 · Residual quantisation (3 points)
+#
+# One codebook with $K^M$ codes is soon too large to search. M small ones with $K$ codes each do it in turn: each
+# quantises what the ones before have left over. With $r_0 = z_e$, for $m = 1, \dots, M$,
+#
+# $$e_m = \text{the code of codebook } m \text{ nearest to } r_{m-1}, \qquad r_m = r_{m-1} - \operatorname{sg}[e_m],$$
+#
+# and the result is $\sum_m e_m$. (This is not always the best of the $K^M$ sums: the search is greedy.) Return
+#
+# - $z_q = \sum_m e_m$, with straight-through: the gradient of $z_q$ passes to $z_e$ unchanged, and none of it reaches the
+#   codebooks;
+# - the loss
+#
+# $$J = \frac{1}{B} \sum_{b=1}^{B} \sum_{m=1}^{M} \Bigl( \bigl\lVert \operatorname{sg}[r_{m-1}] - e_m \bigr\rVert^2 +
+# \beta\, \bigl\lVert r_{m-1} - \operatorname{sg}[e_m] \bigr\rVert^2 \Bigr),$$
+#
+# whose first part moves codes only, and whose second part moves the encoder only. (Row $b$ has its own $r_m$ and $e_m$;
+# the index is left out.)
+#
+# <details><summary>Hint</summary>
+#
+# For one codebook: squared distances (B, K), `tf.argmin`, `tf.gather`. Repeat this in a loop over the codebooks, where
+# the residual takes the place of $z_e$. Straight-through comes once, at the end.
+# </details>
+
+
+# %% solution="residual_quantise"
+def residual_quantise(z_e, codebooks, beta):
+    """z_e: (B, C), codebooks: (M, K, C), beta: number → z_q (B, C) and the loss J, both differentiable."""
+    ### BEGIN SOLUTION
+    r, z_q, loss = z_e, 0.0, 0.0
+    for m in range(len(codebooks)):
+        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)  # (B, K)
+        e = tf.gather(codebooks[m], tf.argmin(distances, axis=1))  # (B, C)
+        codes = tf.reduce_sum((tf.stop_gradient(r) - e) ** 2, axis=1)
+        commitment = tf.reduce_sum((r - tf.stop_gradient(e)) ** 2, axis=1)
+        loss += tf.reduce_mean(codes + beta * commitment)
+        r = r - tf.stop_gradient(e)
+        z_q += e
+    return z_e + tf.stop_gradient(z_q - z_e), loss
+    ### END SOLUTION
+
+
+# %% test="residual_quantise" points=3
+def random_codebooks(rng, B, M, K, C):
+    """Rows and codebooks without near ties: each row's nearest code is nearer by a margin, at each stage."""
+    codebooks = (rng.normal(size=(M, K, C)) * 0.6 ** np.arange(M)[:, None, None]).astype(np.float32)
+    rows = []
+    while len(rows) < B:
+        r = row = rng.normal(size=C).astype(np.float32)
+        clear = True
+        for codebook in codebooks.astype(float):
+            distances = np.sum((r - codebook) ** 2, axis=1)
+            clear &= K == 1 or np.diff(np.sort(distances)[:2])[0] > 0.02
+            r = r - codebook[distances.argmin()]
+        if clear:
+            rows.append(row)
+    return np.array(rows), codebooks
+
+
+def check_residual(rng, B, M, K, C, beta):
+    """Compare with a search row by row, and with the derivatives in closed form."""
+    z_e, codebooks = random_codebooks(rng, B, M, K, C)
+    q, loss = np.zeros((B, C)), 0.0
+    d_e, d_codebooks = np.ones((B, C)), np.zeros((M, K, C))  # the ones: z_q passes unchanged
+    for b in range(B):
+        r = z_e[b].astype(float)
+        for m in range(M):
+            k = min(range(K), key=lambda k: np.sum((r - codebooks[m, k]) ** 2))
+            r = r - codebooks[m, k]
+            q[b] += codebooks[m, k]
+            loss += (1 + beta) * np.sum(r**2) / B
+            d_e[b] += 2 * beta * r / B
+            d_codebooks[m, k] -= 2 * r / B
+    answer = residual_quantise(z_e.copy(), codebooks.copy(), beta)
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return z_q and the loss"
+    what = f"with {M} codebook{'s' if M > 1 else ''} of {K} codes, beta = {beta:.2f}"
+    stattests.assert_close(
+        f"z_q {what}", answer[0], q, atol=1e-4, hint="Each codebook quantises what is left over."
+    )
+    stattests.assert_close(
+        f"J {what}", answer[1], loss, rtol=1e-3, hint="Sums over units and codebooks, a mean over B."
+    )
+    found = gradients.grad_of(residual_quantise, [z_e.copy(), codebooks.copy(), beta], wrt=[0, 1])
+    for name, gradient, exact, hint in (
+        (
+            "z_e",
+            found[0],
+            d_e,
+            "z_q must give 1 everywhere, the first part of J nothing, the second 2 beta/B Σ r_m.",
+        ),
+        (
+            "codebooks",
+            found[1],
+            d_codebooks,
+            "z_q and the second part of J must give nothing, the first −2/B Σ r_m.",
+        ),
+    ):
+        assert gradient is not None, f"no gradient reaches {name}"
+        where = f"the gradient of (the sum of z_q) + J with respect to {name}, {what}"
+        stattests.assert_close(where, gradient, exact, rtol=2e-3, atol=1e-3, hint=hint)
+
+
+check_residual(np.random.default_rng(0), B=3, M=1, K=4, C=2, beta=0.0)
+check_residual(np.random.default_rng(1), B=5, M=3, K=4, C=2, beta=0.25)
+### BEGIN HIDDEN TESTS
+# Other sizes, codebooks and values of beta.
+rng = stattests.grading_rng("residual_quantise")
+check_residual(rng, B=6, M=2, K=5, C=3, beta=0.0)
+check_residual(rng, B=4, M=4, K=3, C=2, beta=float(rng.uniform(0.2, 0.6)))
+check_residual(rng, B=1, M=3, K=6, C=1, beta=1.0)
+### END HIDDEN TESTS
+
+# %% [markdown] given="soft_task"
+# ### Gap 6 · A moving average with soft codes (2 points)
+#
+# The preparation's codes follow the vectors that chose them. Here a vector belongs to *every* code in part. Counts
+# $N_k > 0$ and sums $m_k$ are kept as before, and code $k$ is $m_k / N_k$. For the vectors $z_b$ of a batch:
+#
+# 1. **Shares:** $\displaystyle r_{bk} = \frac{w_{bk}}{\sum_{j=1}^{K} w_{bj}}$ with $\displaystyle w_{bk} = N_k
+#    \exp\left(-\frac{\lVert z_b - m_k / N_k \rVert^2}{2 \tau}\right)$.
+# 2. **Update** with decay $\gamma$: $N_k \leftarrow \gamma N_k + (1 - \gamma) \sum_b r_{bk}$ and
+#    $m_k \leftarrow \gamma m_k + (1 - \gamma) \sum_b r_{bk}\, z_b$.
+#
+# With $\tau \to 0$ this is the preparation's update. With $\gamma = 0$ it is one step of EM (week 1) for a mixture of
+# Gaussians with covariance $\tau I$, held fixed. For a vector far from all codes the exponentials may *all* be 0 in the
+# computer, and the shares must still be right.
+#
+# <details><summary>Hint</summary>
+#
+# The shares are the softmax of $\log w_{bk}$ over the codes: `scipy.special.softmax` or `tf.nn.softmax`.
+# </details>
+
+
+# %% solution="soft_update"
+def soft_update(N, m, z, tau, gamma):
+    """N: (K,), m: (K, C), z: (B, C), tau and gamma: numbers → the shares r (B, K), the new N (K,) and m (K, C)."""
+    ### BEGIN SOLUTION
+    distances = np.sum((z[:, None] - m / N[:, None]) ** 2, axis=2)  # (B, K)
+    r = softmax(np.log(N) - distances / (2 * tau), axis=1)
+    return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * r.T @ z
+    ### END SOLUTION
+
+
+# %% test="soft_update" points=2
+def check_soft(rng, B, K, C, tau, gamma, far=0.0):
+    """Compare with loops, in which the weights of a row are divided by the largest; far: added to the vectors."""
+    N, codes, z = rng.uniform(0.3, 3, size=K), rng.normal(size=(K, C)), far + 1.5 * rng.normal(size=(B, C))
+    values = [x.astype(np.float32) for x in (N, N[:, None] * codes, z)]
+    N, m, z = (x.astype(float) for x in values)
+    r, new_N, new_m = np.zeros((B, K)), gamma * N, gamma * m
+    for b in range(B):
+        log_w = [np.log(N[k]) - sum((z[b] - m[k] / N[k]) ** 2) / (2 * tau) for k in range(K)]
+        w = [np.exp(value - max(log_w)) for value in log_w]
+        for k in range(K):
+            r[b, k] = w[k] / sum(w)
+            new_N[k] += (1 - gamma) * r[b, k]
+            new_m[k] += (1 - gamma) * r[b, k] * z[b]
+    answer = soft_update(*[x.copy() for x in values], tau, gamma)
+    assert isinstance(answer, (tuple, list)) and len(answer) == 3, "return three arrays: the shares, N and m"
+    what = f"with {K} codes, tau = {tau:.3g}, gamma = {gamma:.2f}" + (", vectors far away" if far else "")
+    for name, value, exact, hint in (
+        (
+            "the shares",
+            answer[0],
+            r,
+            "Each row sums to 1, N weighs the codes, the squared distance is divided by 2 tau.",
+        ),
+        ("N", answer[1], new_N, "Old counts times gamma, sums over the batch times 1 − gamma."),
+        ("m", answer[2], new_m, "A sum of vectors, each times its share; no division by counts."),
+    ):
+        stattests.assert_close(f"{name} {what}", value, exact, rtol=3e-3, atol=2e-3, hint=hint)
+
+
+check_soft(np.random.default_rng(0), B=4, K=3, C=2, tau=0.5, gamma=0.9)
+check_soft(np.random.default_rng(1), B=6, K=4, C=3, tau=2.0, gamma=0.0)
+check_soft(np.random.default_rng(2), B=5, K=3, C=2, tau=1.0, gamma=0.5, far=40.0)
+### BEGIN HIDDEN TESTS
+# Other sizes, values of τ and decays; vectors so far away that all exponentials of a row are 0.
+rng = stattests.grading_rng("soft_update")
+check_soft(rng, B=7, K=5, C=2, tau=float(rng.uniform(0.3, 1)), gamma=float(rng.uniform(0.6, 0.9)))
+check_soft(rng, B=3, K=6, C=1, tau=float(rng.uniform(1, 3)), gamma=0.0)
+check_soft(rng, B=8, K=2, C=4, tau=float(rng.uniform(0.8, 1.2)), gamma=0.5, far=-30.0)
+### END HIDDEN TESTS
+
+# %% [markdown] given="train_task"
+# ## 3 · A model with codes
+#
+# ### Gap 7 · Train a model with scalar codes, and its prior (3 points)
+#
+# The data are the scans with a lower threshold: ink is a grey level of 4 or more. The networks below are given;
+# `start_weights(np.random.default_rng(seed))` makes their variables. The encoder maps an image to $z_e$ with four
+# units; gap 4 with four levels for each makes it one of $4^4 = 256$ codes; the decoder maps $z_q$ to the logits of 64
+# independent pixels. Train both, then make a **prior** over the codes: a table of shape (4, 4, 4, 4) that sums to 1,
+# with `prior[k1, k2, k3, k4]` for the code $k_l = \operatorname{round}(u_l)$ of gap 4. You hand over weights and prior;
+# the test computes, for images $x$ with code $c(x)$, the bound
+#
+# $$\log p(x) = \log \sum_c p(c)\, p(x \mid c) \;\ge\; \log p(c(x)) + \log p(x \mid c(x)).$$
+#
+# You pass on the validation part with
+#
+# - a mean bound of at least **−20.0 nats per image** (independent pixels reach −25.6; the threshold leaves room for bad
+#   luck),
+# - and a prior that gains, against a uniform one, at least a third of what smoothed frequencies of the training codes
+#   gain. All of it is a few tenths of a nat: the codes are used almost evenly. Validation images may have codes that no
+#   training image has.
+#
+# Only `seed=0` is judged. 1,500 steps of Adam with batches of 100 images suffice. It should take less than 20 seconds;
+# 120 are the limit. A loop without `tf.function` takes minutes; a `tf.function` for one step, called in a Python loop,
+# is fine too. The loss of a step is the mean over the batch of
+#
+# $$-\log p(x \mid c(x)) + 0.2\, \lVert z_e \rVert^2 .$$
+#
+# The second term keeps tanh away from its flat ends, where a unit gets stuck.
+#
+# <details><summary>Hint</summary>
+#
+# - **The loss:** $-\log p(x \mid c)$ is the *sum* over the pixels of `tf.nn.sigmoid_cross_entropy_with_logits`. If gap 4
+#   passes, you may use your `fsq(z_e, np.array(LEVELS, np.float32))`.
+# - **The optimiser:** `tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.01, steps))`, whose rate
+#   falls to 0. Call `optimizer.build(weights)` before the `tf.function`.
+# - **The batches:** put the loop over all steps (`for t in tf.range(steps)`) into a `tf.function`. Draw the rows in the
+#   loop with `tf.random.uniform([100], maxval=len(x_train), dtype=tf.int32)` (`tf.random.set_seed(seed)` makes it
+#   repeatable), or beforehand as a table (steps, 100), a tensor of which step $t$ takes row $t$. NumPy inside a
+#   `tf.function` runs only once, so every step would see the same batch. `tf.gather(x_train, rows)` picks the images.
+# - **The prior:** with the rows `k = levels_of(x_train, weights)`, `np.add.at(counts, tuple(k.T), 1)` counts the codes.
+# </details>
+
+# %% given="ink"
+grey = datasets.digits("grey")
+ink_train, ink_validation = (
+    (part >= 4).astype(np.float32) for part in (grey.train, grey.validation)
+)  # (N, 64)
+LEVELS = (4, 4, 4, 4)
+SHAPES = [(64, 64), (64,), (64, 4), (4,), (4, 64), (64,), (64, 64), (64,)]
+
+
+def start_weights(rng):
+    """Matrices at random, of entries about 1/√(number of inputs), the rest 0: a list of eight variables, float32."""
+    start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
+    return [tf.Variable(w.astype(np.float32)) for w in start]
+
+
+def encode(x, weights):
+    """x: (B, 64), weights: eight arrays or variables of x's dtype → z_e (B, 4)."""
+    W1, b1, W2, b2 = weights[:4]
+    return tf.matmul(tf.nn.relu(tf.matmul(x, W1) + b1), W2) + b2
+
+
+def decode(z_q, weights):
+    """z_q: (B, 4), weights: as above → logits of the pixels (B, 64)."""
+    W3, b3, W4, b4 = weights[4:]
+    return tf.matmul(tf.nn.relu(tf.matmul(z_q, W3) + b3), W4) + b4
+
+
+def levels_of(x, weights):
+    """x: (B, 64) → the code of each image as four level numbers k from 0 to 3, (B, 4) int."""
+    z_e = encode(x.astype(float), [np.asarray(w, float) for w in weights])
+    return np.rint(3 * (1 + np.tanh(z_e)) / 2).astype(int)
+
+
+def two_parts(x, weights, prior):
+    """x: (B, 64) → log p(c(x)), log p(x | c(x)) and, summed over all 256 codes, log p(x): each (B,) in nats."""
+    weights = [np.asarray(w, float) for w in weights]
+    log_prior = np.log(np.ravel(prior) / np.sum(prior))
+    all_codes = np.stack(np.unravel_index(np.arange(256), LEVELS), axis=1)  # (256, 4)
+    logits = decode(2 * all_codes / 3 - 1, weights).numpy()  # (256, 64)
+    logpx_c = x @ logits.T - np.logaddexp(0, logits).sum(axis=1)  # (B, 256)
+    number = np.ravel_multi_index(levels_of(x, weights).T, LEVELS)  # (B,)
+    return log_prior[number], logpx_c[np.arange(len(x)), number], logsumexp(log_prior + logpx_c, axis=1)
+
+
+# %% solution="train_codes"
+def train_codes(x_train, seed):
+    """x_train: (N, 64) binary → a list of eight arrays with the shapes SHAPES, and the prior (4, 4, 4, 4)."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(seed)
+    steps, B = 1500, 100
+    weights = start_weights(rng)
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.01, steps))
+    optimizer.build(weights)
+    data, rows = tf.constant(x_train), tf.constant(rng.integers(len(x_train), size=(steps, B)))
+
+    @tf.function
+    def run():  # all steps in one graph
+        for t in tf.range(steps):
+            x = tf.gather(data, rows[t])
+            with tf.GradientTape() as tape:
+                z_e = encode(x, weights)
+                u = 3 * (1 + tf.tanh(z_e)) / 2
+                u = u + tf.stop_gradient(tf.round(u) - u)
+                logits = decode(2 * u / 3 - 1, weights)
+                minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
+                penalty = 0.2 * tf.reduce_sum(z_e**2, axis=1)  # keeps tanh away from its flat ends
+                loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
+            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+
+    run()
+    k = levels_of(x_train, weights)  # (N, 4)
+    counts = np.full(LEVELS, 0.5)
+    np.add.at(counts, tuple(k.T), 1)
+    return [w.numpy() for w in weights], counts / counts.sum()
+    ### END SOLUTION
+
+
+# %% test="train_codes" points=3
+answer = train_codes(ink_train.copy(), 0)
+assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two things: the weights and the prior"
+assert isinstance(answer[0], (tuple, list)) and len(answer[0]) == 8, "the weights are a list of eight arrays"
+code_weights = [
+    stattests.assert_array(f"weight {i}", value, shape)
+    for i, (value, shape) in enumerate(zip(answer[0], SHAPES))
+]
+code_prior = stattests.assert_array("the prior", answer[1], LEVELS).astype(float)
+assert abs(code_prior.sum() - 1) < 1e-3, f"the prior sums to {code_prior.sum():.4f}, 1 expected"
+assert code_prior.min() > 0, (
+    f"{np.sum(code_prior <= 0)} of 256 codes have probability 0 (or less): an image with such a code is impossible, its log p −∞"
+)
+
+
+def check_codes(x, part):
+    """The bound of images x, and what the prior gains, both from weights and prior alone."""
+    frequencies = np.full(LEVELS, 0.5)
+    np.add.at(frequencies, tuple(levels_of(ink_train, code_weights).T), 1)
+    simple = np.mean(two_parts(x, code_weights, frequencies)[0]) + np.log(256)
+    needed = max(simple, 0.1) / 3  # a uniform prior gains 0, and must not pass where frequencies gain nothing
+    logp_c, logpx_c, exact = (float(np.mean(v)) for v in two_parts(x, code_weights, code_prior))
+    gain, bound = logp_c + np.log(256), logp_c + logpx_c
+    print(
+        f"{part}: log p(c) {logp_c:.2f}, log p(x | c) {logpx_c:.2f}, the bound {bound:.2f}, "
+        f"log p(x), summed over all codes, {exact:.2f} nats per image"
+    )
+    assert bound >= -20.0, (
+        f"{part}: the bound is {bound:.2f} nats per image, at least −20.00 expected. Are the "
+        "batches different in each step? Is the loss summed over pixels, not averaged? Is the decoder trained on z_q, does the "
+        "gradient reach the encoder, is the prior that of the codes of the training images?"
+    )
+    assert gain >= needed, (
+        f"{part}: the prior gains {gain:.3f} nats per image against a uniform one, smoothed frequencies {simple:.2f}; at least "
+        f"{needed:.3f} expected. Is the prior counted with these weights, its axes in the order of the units, smoothed, "
+        "and joint over the four units, not a product?"
+    )
+
+
+check_codes(ink_validation, "validation part")
+### BEGIN HIDDEN TESTS
+# The same on the test images.
+# The threshold is empirical: over 60 seeds the reference reaches −18.79 to −17.97 on the validation part and −18.83 to −18.14
+# on the test images. The worst minus the range is −19.60 and −19.52; −20.0 leaves more room, for other ways to train. Smoothed
+# frequencies gain 0.19 to 0.42 nats, with 0.1 to 2.5 added to the counts always half of that or more.
+check_codes((grey.test >= 4).astype(np.float32), "unseen images")
+### END HIDDEN TESTS
+
+# %% [markdown] given="argue_task"
+# ## 4 · A question to argue (2 points)
+#
+# A VQ-VAE for binary digits has 4 positions with K = 64 codes each; it was trained on N = 1,197 images. On the
+# validation part it has $\log p(x \mid c(x)) = -6.0$ nats per image. "A VAE has an ELBO of −17.4, a mixture −17.3. Ours
+# is better by 11 nats."
+#
+# 1. What is missing? Give the bound with a uniform prior over the codes. ($\log 64 \approx 4.16$.)
+# 2. At each position the perplexity of the codes is 20. What does the bound become with a prior that knows the
+#    frequencies at each position, and nothing more? ($\log 20 \approx 3.00$; take the frequencies of training and
+#    validation part as equal.) What can a prior with memory, $p(c_1)\, p(c_2 \mid c_1) \cdots$, change, in which
+#    direction, and what limits this in practice?
+# 3. "Then K = 4096 codes: reconstructions become nearly perfect, the problem is solved." What happens to the two terms?
+#    Name the extreme case in which $\log p(x \mid c(x))$ is 0 for all training images. What is its bound on these, with a
+#    uniform prior and with one fitted to the training codes, and what on new images? ($\log 4096 \approx 8.32$.)
+#
+# Answer in 150 to 200 words.
+
+# %% [markdown] argue="argue_rate" points=2
+# ### BEGIN SOLUTION
+# 1. The cost of the code, $\log p(c(x))$. The ELBO contains its counterpart, the KL term. Uniform: $-6.0 - 4 \cdot 4.16 =
+#    -22.6$ nats. The bound is 5 nats below the mixture; only an exact value could decide.
+# 2. With the right frequencies a position costs its entropy on average, the log of the perplexity: $-6.0 - 4 \cdot 3.00
+#    = -18.0$. The code positions of an image depend on each other, and a prior with memory can use this: the joint
+#    entropy is at most the sum of the four. So the bound can rise above −18.0, in principle; it cannot fall, if the
+#    conditional probabilities are right. In practice they are estimated: 64 · 64 pairs from 1,197 images need
+#    smoothing, and a prior that overfits costs nats on validation images. Whether the model beats the mixture must be
+#    measured.
+# 3. $\log p(x \mid c(x))$ rises towards 0 and $\log p(c(x))$ falls; only their sum counts. In the extreme each training
+#    image has a combination of codes of its own, which says which image it is. With a uniform prior the bound is then
+#    $-4 \cdot 8.32 = -33.3$. With a prior fitted to the training codes it is never below $-\log 1197 \approx -7.1$ on
+#    training images, which looks wonderful; but it falls on new images. Each gets a code that the prior has never seen,
+#    or the code of another image: nothing bounds its value from below. The model has learned by heart.
+#
+# **Rubric.** ½ for the missing rate and −22.6; ½ for −18.0; ½ for "dependence can only lower the cost, but must be
+# learned from few data"; ½ for the trade between the terms with the extreme case (its numbers are not needed for it).
+# ### END SOLUTION
+
+# %% [markdown] given="end"
+# ---
+# Before you hand in: *Kernel → Restart Kernel and Run All Cells*, then the **Validate** button. It runs the
+# visible tests.

@@ -1,0 +1,233 @@
+"""The functions of the week 7 notebook against closed forms and enumeration, beyond its own checks."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from utils import stattests
+
+tf = pytest.importorskip("tensorflow")
+keras = pytest.importorskip("keras")
+
+
+def states(n, values=2):
+    return np.array(list(itertools.product(range(values), repeat=n)))
+
+
+def test_the_linear_vae_is_tight_at_the_posterior_and_a_bound_elsewhere(week):
+    eigenvalues, noise = np.array([5.0, 2.0, 0.7]), 1.2
+    U, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    S = tf.constant(U * eigenvalues @ U.T)
+    scale = np.sqrt(np.maximum(eigenvalues - noise, 0))
+    W = U * scale
+    V = (U * (scale / np.maximum(eigenvalues, noise))).T
+    log_s = np.log(noise / np.maximum(eigenvalues, noise)) / 2
+    noises = tf.constant([noise], tf.float64)
+    logpx_z, kl, activity = week["linear_vae"](*(tf.constant(a[None]) for a in (W, V, log_s)), noises, S)
+    theory = np.maximum(0, np.log(eigenvalues / noise) / 2)
+    np.testing.assert_allclose(kl[0], theory, atol=1e-12)
+    np.testing.assert_allclose(activity[0], np.maximum(0, 1 - noise / eigenvalues), atol=1e-12)
+    exact = week["exact_log_likelihood"](tf.constant(W[None]), noises, S)
+    c = np.maximum(eigenvalues, noise)
+    assert float(exact[0]) == pytest.approx(-0.5 * (np.log(2 * np.pi * c) + eigenvalues / c).sum())
+    assert float(logpx_z[0] - tf.reduce_sum(kl)) == pytest.approx(float(exact[0]))
+
+    rng = np.random.default_rng(1)
+    W, V, log_s = (tf.constant(rng.normal(0, 0.5, s)) for s in [(50, 3, 2), (50, 2, 3), (50, 2)])
+    noises = tf.fill([50], tf.constant(0.8, tf.float64))
+    logpx_z, kl, _ = week["linear_vae"](W, V, log_s, noises, S)
+    gap = week["exact_log_likelihood"](W, noises, S) - (logpx_z - tf.reduce_sum(kl, axis=1))
+    assert np.min(gap) > 0
+
+
+@pytest.mark.parametrize("encoder", ["ladder", "chain"])
+def test_the_linear_hierarchy_is_tight_draw_by_draw(week, encoder):
+    w, sigma = tf.constant([0.4, 1.5, -0.3], tf.float64), tf.constant(0.9, tf.float64)
+    x = np.random.default_rng(2).normal(size=(30, 3)) * 2
+    C = np.outer(w, w) + 0.81 * np.eye(3)
+    exact = -0.5 * (
+        3 * np.log(2 * np.pi) + np.linalg.slogdet(C)[1] + (x * np.linalg.solve(C, x.T).T).sum(axis=1)
+    )
+    log_w, terms = week["toy_bound"](tf.constant(x), w, sigma, encoder, 50)
+    np.testing.assert_allclose(log_w, np.tile(exact, (50, 1)), rtol=1e-9)
+    assert all(term.shape == (30,) for term in terms)
+
+
+@pytest.mark.parametrize("L", [[3], [3, 2], [2, 2, 1]])
+def test_importance_weights_average_to_probabilities_that_sum_to_one(week, L):
+    """Σ_x E[w(x)] = Σ_x p(x) = 1: fails if a prior, a q or a layer's order is wrong in the weights."""
+    keras.utils.set_random_seed(3)
+    model = week["LadderVAE"](4, 5, L)
+    for head in model.head:  # a broad q: the weights are bounded, or nearly so
+        head.last.bias.assign_add(tf.repeat([0.4, 1.5], head.last.bias.shape[0] // 2))
+    x = tf.constant(states(4), tf.float32)
+    w = np.exp(model.log_weights(x, 20_000).numpy().astype(float)).sum(axis=1)  # (K,)
+    error = w.std(ddof=1) / np.sqrt(len(w))
+    assert error < 0.05
+    assert abs(w.mean() - 1) < 6 * error
+
+
+def test_the_terms_are_the_bound(week):
+    keras.utils.set_random_seed(4)
+    model = week["LadderVAE"](4, 5, [3, 2])
+    x = tf.constant(np.repeat(states(4)[[3, 9]], 20_000, axis=0), tf.float32)
+    logpx_z, kl = model.terms(x)
+    by_terms = (logpx_z - sum(tf.reduce_sum(layer, axis=1) for layer in kl)).numpy()
+    by_weights = model.log_weights(x, 1).numpy()[0]
+    difference = (by_terms - by_weights).reshape(2, -1)  # closed forms against log ratios
+    error = difference.std(axis=1) / np.sqrt(20_000)
+    assert (abs(difference.mean(axis=1)) < 6 * error).all()
+    assert all(np.min(layer) > -1e-5 for layer in kl)
+
+
+def test_free_bits_and_warm_up_change_the_objective_as_stated(week):
+    keras.utils.set_random_seed(5)
+    model = week["LadderVAE"](4, 5, [3, 2])
+    x = tf.constant(states(4), tf.float32)
+    logpx_z = tf.zeros(16)
+    kl = [
+        tf.constant(np.random.default_rng(i).uniform(0, 0.4, (16, n)), tf.float32)
+        for i, n in [(0, 3), (1, 2)]
+    ]
+    model.terms = lambda _: (logpx_z, kl)
+    means = np.concatenate([layer.numpy().mean(axis=0) for layer in kl])
+    for beta, free in [(1.0, 0.0), (0.3, 0.0), (1.0, 0.2)]:
+        model.beta.assign(beta)
+        model.free.assign(free)
+        assert float(model.objective(x)) == pytest.approx(-beta * np.maximum(free, means).sum(), rel=1e-5)
+
+
+def test_activity_of_one_layer_is_the_variance_of_the_posterior_mean(week):
+    model = week["LadderVAE"](4, 5, [3])
+    x = states(4).astype(np.float32)
+    ((kl, activity),) = week["use_of_layers"](model, x)
+    q = model.q_z_x(tf.constant(x))[1][0]
+    np.testing.assert_allclose(activity, q.loc.numpy().var(axis=0, ddof=1), rtol=1e-4)
+    exact = 0.5 * (q.scale**2 + q.loc**2 - 1) - np.log(q.scale)
+    np.testing.assert_allclose(kl, exact.numpy().mean(axis=0), rtol=1e-4)
+
+
+def test_levels_have_probabilities_that_sum_to_one_and_samples_follow_them(week):
+    mu, s = (
+        np.array([[-3.0, 0.0, 7.6, 15.9, 30.0]], np.float32),
+        np.array([[0.11, 2.0, 0.3, 1.0, 4.0]], np.float32),
+    )
+    p = np.exp(week["DiscretisedLogistic"](mu, s).log_prob_pixels(np.arange(17.0, dtype=np.float32)[:, None]))
+    np.testing.assert_allclose(p.sum(axis=0), 1, rtol=1e-5)
+    N = 20_000
+    tf.random.set_seed(0)
+    x = week["DiscretisedLogistic"](np.repeat(mu, N, axis=0), np.repeat(s, N, axis=0)).sample().numpy()
+    for k in range(17):
+        for d in range(5):
+            tolerance = stattests.bernstein_tolerance(N, p[k, d] * (1 - p[k, d]) + 1e-9, 1.0, comparisons=85)
+            assert abs(np.mean(x[:, d] == k) - p[k, d]) <= tolerance
+
+
+def test_the_moving_average_by_hand(week):
+    rng = np.random.default_rng(6)
+    N, m = np.ones(3), rng.normal(size=(3, 2))
+    tf_N, tf_m = tf.constant(N), tf.constant(m)
+    for _ in range(4):
+        z, c = rng.normal(size=(7, 2)), rng.integers(3, size=7).astype(np.int32)
+        for k in range(3):
+            N[k] = 0.9 * N[k] + 0.1 * (c == k).sum()
+            m[k] = 0.9 * m[k] + 0.1 * z[c == k].sum(axis=0)
+        tf_N, tf_m = week["moving_average"](tf_N, tf_m, tf.constant(z), c, 0.9)
+    np.testing.assert_allclose(tf_N, N, rtol=1e-12)
+    np.testing.assert_allclose(tf_m, m, rtol=1e-12)
+
+
+def test_perplexity(week):
+    assert float(week["perplexity"](tf.ones(8))) == pytest.approx(8)
+    assert float(week["perplexity"](tf.constant([5.0, 0.0, 0.0]))) == pytest.approx(1)
+
+
+def test_only_dead_codes_restart_and_at_vectors_of_the_batch(week):
+    vq = week["VQVAE"](4, 5, 2, 3, 4)
+    vq.codebook.assign(np.random.default_rng(7).normal(size=(4, 3)))
+    vq.N.assign([5.0, 0.5, 4.0, 0.2])
+    vq.m.assign(vq.codebook * vq.N[:, None])
+    z, c = (
+        tf.constant(np.random.default_rng(8).normal(size=(10, 3)), tf.float32),
+        tf.constant([0] * 5 + [2] * 5),
+    )
+    N, m = week["moving_average"](vq.N, vq.m, z, c, vq.decay)
+    vq.update(z, c)
+    for k in (0, 2):
+        np.testing.assert_allclose(vq.codebook[k], m[k] / N[k], rtol=1e-5)
+    for k in (1, 3):
+        assert min(np.abs(z - vq.codebook[k]).max(axis=1)) < 1e-6
+
+
+def test_training_moves_encoder_and_decoder_and_not_the_codebook_by_gradient(week):
+    vq = week["VQVAE"](4, 5, 2, 3, 4, revive=False)
+    vq.codebook.assign(tf.random.stateless_normal([4, 3], [1, 2]))
+    before = vq.codebook.numpy()
+    x = tf.constant(states(4), tf.float32)
+    vq.update = lambda z, c: None
+    with tf.GradientTape() as tape:
+        tape.watch(vq.codebook)
+        loss = tf.reduce_mean(vq.objective(x))
+    gradients = tape.gradient(loss, [*vq.trainable_variables, vq.codebook])
+    assert gradients[-1] is None
+    assert all(g is not None and np.abs(g).max() > 0 for g in gradients[:-1])
+    np.testing.assert_array_equal(before, vq.codebook)
+
+
+def test_the_prior_is_normalised_causal_and_sampled_rightly(week):
+    keras.utils.set_random_seed(9)
+    prior = week["CodePrior"](3, 3, 6)
+    for v in prior.trainable_variables:
+        v.assign(v * 3)
+    c = states(3, 3).astype(np.int32)
+    p = np.exp(prior.log_prob(c))
+    assert p.sum() == pytest.approx(1, rel=1e-5)
+    for t in range(3):  # what stands at t and later changes nothing
+        for first in {tuple(row[:t]) for row in c}:
+            rows = prior.log_p(c, t).numpy()[[tuple(row[:t]) == first for row in c]]
+            np.testing.assert_allclose(rows, np.tile(rows[0], (len(rows), 1)), rtol=1e-5)
+    N = 20_000
+    drawn = prior.sample(N).numpy() @ [9, 3, 1]
+    for value, exact in enumerate(p):
+        tolerance = stattests.bernstein_tolerance(N, exact * (1 - exact), 1.0, comparisons=27)
+        assert abs(np.mean(drawn == value) - exact) <= tolerance
+
+
+def test_mixture_and_restore_against_all_images(week):
+    rng = np.random.default_rng(11)
+    logits = tf.constant(rng.normal(size=(6, 4)), tf.float32)
+    log_pi = tf.nn.log_softmax(tf.constant(rng.normal(size=6), tf.float32))
+    x = states(4).astype(np.float32)
+    mu, pi = 1 / (1 + np.exp(-logits.numpy())), np.exp(log_pi)
+    p = (np.where(x[:, None] == 1, mu, 1 - mu).prod(axis=2) * pi).sum(axis=1)
+    np.testing.assert_allclose(week["mixture_log_prob"](logits, log_pi, x, B=5), np.log(p), rtol=1e-5)
+    seen = np.array([True, True, False, True])
+    for flip in (0.0, 0.1):
+        same = np.where(x[:, None] == x, 1 - flip, flip)[:, :, seen].prod(axis=2)  # (observed, true)
+        posterior = same * p / (same @ p)[:, None]
+        ours, effective = week["restore"](logits, log_pi, x, seen, flip, B=5)
+        np.testing.assert_allclose(ours, posterior @ x, atol=1e-5)
+        assert ((effective >= 1 - 1e-4) & (effective <= 6 + 1e-4)).all()
+
+
+def test_the_histogram_mixture_is_normalised(week):
+    x = np.random.default_rng(12).integers(17, size=(30, 2)).astype(np.float32)
+    mixture = week["fit_levels"](x, 3, 1.0, seed=0)
+    assert logsumexp(week["level_mixture"](states(2, 17).astype(np.float32), mixture)) == pytest.approx(
+        0, abs=1e-4
+    )
+
+
+def test_one_seed_gives_the_same_training(week):
+    x = (np.random.default_rng(13).random((40, 6)) < 0.4).astype(np.float32)
+
+    def weights():
+        keras.utils.set_random_seed(14)
+        model = week["LadderVAE"](6, 5, [3, 2])
+        week["train"](model, week["batches"](x, 10, 1), 2, 0.01, warm_up=2)
+        return model.get_weights()
+
+    for a, b in zip(weights(), weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
