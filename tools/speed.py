@@ -4,7 +4,7 @@
   contrastive divergence with one Gibbs step (scikit-learn knows neither centring nor averaging).
 - `vae`: one epoch of the week 6 notebook's VAE by `fit` and of the same model in PyTorch, with its images in
   memory and the usual loop: Adam, images binarised afresh. PyTorch is nothing that the course depends on;
-  `.venv/bin/python -m pip install -e .[speed]` installs it.
+  `.venv/bin/python -m pip install -e '.[speed]'` installs it.
 
 The functions are the notebook's own, taken from its source. float32, batches of one size, two threads. Runs
 alternate, the first, which compiles, does not count; what does is the median of the ratios of neighbours.
@@ -84,7 +84,7 @@ def torch_vae(data: Any, H: int, L: int, B: int, epochs: int) -> Run:
     except ModuleNotFoundError:
         raise SpeedError(
             "PyTorch is not installed, which this comparison needs: "
-            f"{sys.executable} -m pip install -e .[speed], or leave it out by ARGS=rbm"
+            f"{sys.executable} -m pip install -e '.[speed]', or leave it out by ARGS=rbm"
         ) from None
     from torch import nn
 
