@@ -457,11 +457,11 @@ def train(model, data, epochs, rate, xla=False, chunk=100):
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(keras.optimizers.Adam(schedule), steps_per_execution=chunk, jit_compile=xla)
     model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
+    calls = math.ceil(
+        steps / chunk
+    )  # to Keras a call is an epoch; what is left of the last one has the rate 0
+    bar = TqdmCallback(verbose=0)
     began = time.perf_counter()
-    bar = TqdmCallback(
-        verbose=0
-    )  # to Keras an epoch is now a call; what is left of the last one has the rate 0
-    calls = math.ceil(steps / chunk)
     model.fit(data.repeat(), epochs=calls, steps_per_epoch=chunk, shuffle=False, verbose=0, callbacks=[bar])
     return time.perf_counter() - began
 

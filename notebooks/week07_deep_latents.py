@@ -500,7 +500,7 @@ class LadderVAE(Hierarchy):
 # %% train
 def bernoulli(p):
     """0/1 draws with probabilities p (any shape). Images of 0 and 1 stay as they are."""
-    return tf.math.ceil(p - tf.random.uniform(tf.shape(p)))
+    return tf.cast(tf.random.uniform(tf.shape(p)) < p, tf.float32)
 
 
 def batches(x, B, seed, draw=bernoulli):

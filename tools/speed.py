@@ -75,7 +75,8 @@ def course_vae(data: Any, H: int, L: int, B: int, epochs: int) -> Run:
     model = week["VAE"](data.shape[1], [H], L)
     batches = week["batches"](data, B=B)
     week["train"](model, batches, 1, 1e-3, xla=True)
-    return lambda: model.fit(batches, epochs=epochs, shuffle=False, verbose=0)
+    steps, repeated = len(batches), batches.repeat()  # as `train` calls it
+    return lambda: model.fit(repeated, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0)
 
 
 def torch_vae(data: Any, H: int, L: int, B: int, epochs: int) -> Run:
