@@ -1335,14 +1335,14 @@ scoreboard.table(compare_with="Mixture of 160 Bernoullis" if dataset == "digits"
 # %% [markdown] board_says
 # On these 400 images all three are ahead of the mixture, and since theirs are lower bounds and its value is exact,
 # there the true lead can only be larger (but for the ± of the importance sampling). For the IWAE and the conditional
-# VAE it is five standard errors and more, for the VAE about two: other test images might turn it round. The IWAE is
-# ahead of the VAE with the same networks and epochs. Not all of that is the tighter objective: it also draws five $z$
-# for an image and step. In another run a VAE trained with the mean of five one-draw bounds made up nearly half of the
-# lead (0.15 of 0.35 nats on validation images). The conditional VAE is ahead of both, and its samples are the hardest
-# to tell from digits; but it has been told 1,197 labels, which no other model in the table has. As a detector and for
-# repairs a VAE is as good as the mixture, at completing it is not: a better likelihood does not make conditioning
-# easy. And a classifier tells the samples of VAE and IWAE from digits more easily than the mixture's, against the
-# order of the likelihoods: the two measure different things.
+# VAE it is five standard errors and more, for the VAE less than two: other test images might turn it round. The IWAE
+# is ahead of the VAE with the same networks and epochs. Not all of that is the tighter objective: it also draws five
+# $z$ for an image and step. In another run a VAE trained with the mean of five one-draw bounds made up nearly half of
+# the lead (0.15 of 0.35 nats on validation images). The conditional VAE is ahead of both, and its samples are the
+# hardest to tell from digits; but it has been told 1,197 labels, which no other model in the table has. As a detector
+# and for repairs a VAE is as good as the mixture, at completing it is not: a better likelihood does not make
+# conditioning easy. And a classifier tells the samples of VAE and IWAE from digits more easily than the mixture's,
+# against the order of the likelihoods: the two measure different things.
 
 # %% [markdown] check_text
 # ## Self-check
