@@ -47,14 +47,16 @@
 dataset = "digits"  # "mnist" for the published comparison: see "Going bigger"
 hidden = [200]  # units in each hidden layer of the encoder; the decoder has them in reverse order
 latent = 16  # L
-epochs = 120  # passes over the training images, for the VAE
-iwae_epochs = 120  # for the IWAE
+epochs = 100  # passes over the training images, for the VAE
+iwae_epochs = 100  # for the IWAE
+iwae_rate = 0.025  # its learning rate
 train_samples = 5  # K in the objective of the IWAE
 warm_start = False  # let the IWAE start from the trained VAE?
-conditional_epochs = 120  # for the conditional VAE
+conditional_epochs = 100  # for the conditional VAE
 study_epochs = 30  # for the VAEs with L = 2 and with other β
 batch_size = 100  # images a gradient step
-learning_rate = 0.02  # of Adam; falls to 0 along a cosine
+learning_rate = 0.025  # of Adam; falls to 0 along a cosine
+warm_up = 0.0  # the share of the training until the KL has its full weight, for all but the IWAE
 test_samples = 1000  # K in the bounds on test images
 class_samples = 100  # K for each class of the conditional VAE
 study_images = 64  # images for the bounds with K up to 5,000 and for the search of the best q
@@ -254,12 +256,17 @@ for name, model, a, A, tight in [
 
 
 # %% estimators
+def gaussian(mean, scale):
+    """N(mean, diag scale²), the coordinates independent: (..., L) each."""
+    return tfd.Independent(tfd.Normal(mean, scale), 1)
+
+
 def log_ratio(model, x, z, mu, log_s):
     """f(z) = log p(z) + log p(x | z) − log q(z). x: (D,), z, mu, log_s: (N, L) → (N,) nats."""
-    logpz = tfd.MultivariateNormalDiag(tf.zeros_like(z), tf.ones_like(z)).log_prob(z)
+    logpz = gaussian(tf.zeros_like(z), tf.ones_like(z)).log_prob(z)
     mean = tf.matmul(z, model.W, transpose_b=True) + model.m
-    logpx_z = tfd.Independent(tfd.Normal(mean, tf.sqrt(model.sigma2)), 1).log_prob(x)
-    logqz = tfd.MultivariateNormalDiag(mu, tf.exp(log_s)).log_prob(z)
+    logpx_z = gaussian(mean, tf.sqrt(model.sigma2)).log_prob(x)
+    logqz = gaussian(mu, tf.exp(log_s)).log_prob(z)
     return logpx_z + logpz - logqz
 
 
@@ -277,7 +284,7 @@ def gradients(model, x, mu, log_s, N, rng):
     for name, weight in [("score function", f), ("score function, baseline", f - others)]:
         with tf.GradientTape() as tape:
             tape.watch([mu, log_s])
-            weighted = weight * tfd.MultivariateNormalDiag(mu, tf.exp(log_s)).log_prob(z)
+            weighted = weight * gaussian(mu, tf.exp(log_s)).log_prob(z)
         estimates[name] = tf.concat(tape.gradient(weighted, [mu, log_s]), axis=1)
     return estimates
 
@@ -291,7 +298,7 @@ def exact_gradient(model, x, mu, log_s):
 
 
 # %% variance
-N, sizes = 4000, np.array([1, 2, 4, 8, 16, 32])
+N, sizes = 2000, np.array([1, 2, 4, 8, 16, 32])
 variance, worst = {}, 0.0
 for L in sizes:
     draw = np.random.default_rng(int(L))
@@ -353,11 +360,11 @@ plotting.learning_curves(
 
 # %% mlp
 class MLP(keras.layers.Layer):
-    """Dense layers with tanh between them: (..., sizes[0]) → (..., sizes[-1])."""
+    """Dense layers with SiLU, u σ(u), between them: (..., sizes[0]) → (..., sizes[-1])."""
 
     def __init__(self, *sizes):
         super().__init__()
-        self.hidden = [keras.layers.Dense(n, "tanh") for n in sizes[1:-1]]
+        self.hidden = [keras.layers.Dense(n, "silu") for n in sizes[1:-1]]
         self.last = keras.layers.Dense(sizes[-1])
         for n, layer in zip(sizes, [*self.hidden, self.last]):
             layer.build((None, n))  # the weights exist before the first call
@@ -369,22 +376,32 @@ class MLP(keras.layers.Layer):
 
 
 # %% vae
+def gaussian_of(parameters):
+    """(..., 2L), the mean and the log of the scale → the Gaussian."""
+    mean, log_scale = tf.split(parameters, 2, axis=-1)
+    return gaussian(mean, tf.exp(log_scale))
+
+
 class VAE(keras.Model):
     """p(z) = N(0, I), p(x | z) = Π_d Bernoulli(x_d), q(z | x) = N(μ(x), diag s(x)²); x: (B, D), z: (..., B, L)."""
 
-    def __init__(self, D, hidden, L):
+    beta, warm_up = (
+        1.0,
+        0.0,
+    )  # the weight of the KL in training; the steps until it is reached, set by `train`
+
+    def __init__(self, D, hidden, L, centre=0.0):
         super().__init__()
-        self.L = L
+        self.L, self.centre = L, centre
         self.encoder = MLP(D, *hidden, 2 * L)
         self.decoder = MLP(L, *reversed(hidden), D)
         self.value = keras.metrics.Mean("objective")
 
     def p_z(self):
-        return tfd.MultivariateNormalDiag(tf.zeros(self.L), tf.ones(self.L))
+        return gaussian(tf.zeros(self.L), tf.ones(self.L))
 
     def q_z_x(self, x):
-        mean, log_scale = tf.split(self.encoder(x), 2, axis=-1)
-        return tfd.MultivariateNormalDiag(mean, tf.exp(log_scale))
+        return gaussian_of(self.encoder(x - self.centre))
 
     def p_x_z(self, z):
         return tfd.Independent(tfd.Bernoulli(logits=self.decoder(z)), 1)
@@ -398,17 +415,27 @@ class VAE(keras.Model):
 
     def rates(self, x):
         """x: (B, D) → KL(q(z_l | x) ‖ p(z_l)) of each latent variable: (B, L) nats."""
-        q = self.q_z_x(x)
-        return tfd.Normal(q.mean(), q.stddev()).kl_divergence(tfd.Normal(0.0, 1.0))
+        return tfd.kl_divergence(self.q_z_x(x).distribution, self.p_z().distribution)
 
     def elbo(self, x):
         """x: (B, D) → (B,) nats, unbiased for the ELBO."""
         logpx_z, kl = self.terms(x)
         return logpx_z - kl
 
+    def kl_weight(self):
+        """β, 1 for the ELBO; with a warm-up it is approached from 0 over the first steps of the training."""
+        if self.warm_up == 0:
+            return self.beta
+        return self.beta * tf.minimum(1.0, tf.cast(self.optimizer.iterations, tf.float32) / self.warm_up)
+
+    def mean_terms(self, x, n=10):
+        """x: (N, D) → both terms averaged over n draws of z: two arrays (N,), nats."""
+        return [np.mean(np.reshape(t, [len(x), n]), axis=1) for t in self.terms(tf.repeat(x, n, axis=0))]
+
     def objective(self, x):
-        """What training maximises."""
-        return self.elbo(x)
+        """What training maximises: (B,) nats."""
+        logpx_z, kl = self.terms(x)
+        return logpx_z - self.kl_weight() * kl
 
     def train_step(self, x):
         with tf.GradientTape() as tape:
@@ -417,10 +444,6 @@ class VAE(keras.Model):
         variables = self.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         self.value.update_state(objective)
-        return {"objective": self.value.result()}
-
-    def test_step(self, x):
-        self.value.update_state(self.objective(x))
         return {"objective": self.value.result()}
 
     def log_weights(self, x, K):
@@ -448,19 +471,23 @@ def batches(x, y=None, B=50, seed=0):
         first = bernoulli(first) if first.dtype == tf.float32 else first
         return (first, *rest) if rest else first
 
-    return tf.data.Dataset.range(len(x)).shuffle(len(x), seed).batch(B, drop_remainder=True).map(pick)
+    order = tf.data.Dataset.range(len(x)).shuffle(len(x), seed).batch(B, drop_remainder=True)
+    return order.map(pick).prefetch(2)  # the next batch is made while the step runs
 
 
-def train(model, data, epochs, rate, xla=False, chunk=100):
-    """Adam with a rate that falls to 0 along a cosine; a graph call takes `chunk` steps. Returns the seconds."""
+def train(model, data, epochs, rate, warm_up=0.0, xla=False, chunk=100):
+    """Adam with a rate that falls to 0 along a cosine; β grows in the first part `warm_up`. Returns the seconds.
+
+    Longer gradients are cut to a length of 50: at a high rate one bad batch can destroy a model. To Keras `chunk`
+    steps are an epoch, one call of the graph; what is left of the last one has the rate 0.
+    """
     steps = epochs * len(data)
+    model.warm_up = warm_up * steps
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
-    model.compile(keras.optimizers.Adam(schedule), steps_per_execution=chunk, jit_compile=xla)
+    adam = keras.optimizers.Adam(schedule, global_clipnorm=50.0)
+    model.compile(adam, steps_per_execution=chunk, jit_compile=xla)
     model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
-    calls = math.ceil(
-        steps / chunk
-    )  # to Keras a call is an epoch; what is left of the last one has the rate 0
-    bar = TqdmCallback(verbose=0)
+    calls, bar = math.ceil(steps / chunk), TqdmCallback(verbose=0)
     began = time.perf_counter()
     model.fit(data.repeat(), epochs=calls, steps_per_epoch=chunk, shuffle=False, verbose=0, callbacks=[bar])
     return time.perf_counter() - began
@@ -483,7 +510,7 @@ class LinearVAE(VAE):
         self.log_sigma = self.add_weight(name="log_sigma", initializer="zeros")
 
     def p_x_z(self, z):
-        return tfd.Independent(tfd.Normal(self.decoder(z), tf.exp(self.log_sigma)), 1)
+        return gaussian(self.decoder(z), tf.exp(self.log_sigma))
 
     def ppca(self):
         W, m = (tf.cast(w, tf.float64) for w in self.decoder.weights)
@@ -495,18 +522,19 @@ points = tf.cast(x, tf.float32)
 train(linear, tf.data.Dataset.from_tensors(points).repeat(100), 5, 0.05)
 learned = linear.ppca()
 best, exact = (float(tf.reduce_mean(p.log_prob(x))) for p in (ppca, learned))
-paired = evaluation.paired_difference(
-    np.mean([linear.elbo(points) for _ in range(50)], axis=0), learned.log_prob(x)
-)
+logpx_z, kl = linear.mean_terms(points, 50)
+paired = evaluation.paired_difference(logpx_z - kl, learned.log_prob(x))
 print(f"closed form {best:.3f}; learned, exactly {exact:.3f}; its ELBO minus that {paired} nats")
 assert exact > best - 0.02 and paired.value < 5 * paired.error
 
 # %% [markdown] digits_text
 # **The digits.** Encoder and decoder have one hidden layer of 200 units, $L = 16$. Tried on validation images: 100
-# and 200 hidden units, tanh and ReLU, rates from 0.003 to 0.02, batches of 50 and 100 images, 80 to 160 epochs,
-# dropout, weight decay. Wider networks and a higher rate were better, by more than a nat; dropout and weight decay
-# lowered the bound. (With 1,000 importance samples, the mean of two runs: batches of 100 at rate 0.02, −17.1 nats; at
-# 0.01, −17.4; batches of 50 at 0.01, −17.1, for twice the steps.) The IWAE and the conditional VAE below use the same
+# and 200 hidden units, tanh, ReLU and SiLU, rates from 0.003 to 0.03, batches of 50 to 200 images, 80 to 160
+# epochs, dropout, weight decay, a warm-up of the KL (week 7). Wider networks, a higher rate and more steps were
+# better, by more than a nat in all; dropout, weight decay and the warm-up lowered the bound. As in week 3,
+# *centring* helps: the encoder sees what differs from the mean training image. (With 1,000 importance samples and
+# 100 epochs, the mean of three runs: at rate 0.025, −17.0 nats; at 0.02, −17.1, without centring −17.2; at 0.01,
+# −17.5; batches of 50 at 0.01, −17.2, for twice the steps.) The IWAE and the conditional VAE below use the same
 # settings.
 
 # %% digits
@@ -517,13 +545,14 @@ parts = {
     name: (fresh.random(part.shape) < part).astype(np.float32)
     for name, part in [("train", digits.train), ("validation", digits.validation), ("test", digits.test)]
 }
-vae = VAE(D, hidden, latent)
-vae_seconds = train(vae, batches(digits.train, B=batch_size, seed=seed), epochs, learning_rate, xla)
+centre = digits.train.mean(axis=0)  # the encoder sees what differs from the mean image
+vae = VAE(D, hidden, latent, centre)
+vae_seconds = train(vae, batches(digits.train, B=batch_size, seed=seed), epochs, learning_rate, warm_up, xla)
 for name in ["train", "validation"]:
-    logpx_z, kl = np.mean([vae.terms(parts[name]) for _ in range(10)], axis=0)
+    logpx_z, kl = vae.mean_terms(parts[name][:2000])
     print(
-        f"{name:>10}: ELBO {tf.reduce_mean(logpx_z - kl):.2f} nats = reconstruction {tf.reduce_mean(logpx_z):.2f} "
-        f"− rate {tf.reduce_mean(kl):.2f}"
+        f"{name:>10}: ELBO {np.mean(logpx_z - kl):.2f} nats = reconstruction {np.mean(logpx_z):.2f} "
+        f"− rate {np.mean(kl):.2f}"
     )
 print(f"trained in {vae_seconds:.1f} s, compilation included")
 
@@ -571,29 +600,17 @@ plotting.image_grid(
 
 
 # %% studies
-class BetaVAE(VAE):
-    """Trained by log p(x | z) − β KL."""
-
-    def __init__(self, D, hidden, L, beta):
-        super().__init__(D, hidden, L)
-        self.beta = beta
-
-    def objective(self, x):
-        logpx_z, kl = self.terms(x)
-        return logpx_z - self.beta * kl
-
-
-def study(model):
-    train(model, batches(digits.train, B=batch_size, seed=seed), study_epochs, learning_rate, xla)
+def study(model, beta=1.0):
+    model.beta = beta
+    train(model, batches(digits.train, B=batch_size, seed=seed), study_epochs, learning_rate, warm_up, xla)
     return model
 
 
-flat = study(VAE(D, hidden, 2))
+flat = study(VAE(D, hidden, 2, centre))
 betas = [0.1, 1.0, 10.0]
-spectrum = {beta: vae if beta == 1 else study(BetaVAE(D, hidden, latent, beta)) for beta in betas}
+spectrum = {beta: vae if beta == 1 else study(VAE(D, hidden, latent, centre), beta) for beta in betas}
 traded = {
-    beta: np.mean([model.terms(parts["validation"]) for _ in range(10)], axis=(0, 2))
-    for beta, model in spectrum.items()
+    beta: np.mean(model.mean_terms(parts["validation"][:2000]), axis=1) for beta, model in spectrum.items()
 }
 for beta, (logpx_z, kl) in traded.items():
     print(f"β = {beta:4}: distortion {-logpx_z:6.2f}, rate {kl:6.2f}, ELBO {logpx_z - kl:7.2f} nats")
@@ -665,7 +682,7 @@ plotting.image_grid(
 #
 # **Check on the linear VAE**, where $\log p(x)$ is known. As $q$ we take, for the *rotated* model, a diagonal
 # Gaussian with the posterior's mean and 1.5 times its marginal standard deviations: wide enough that the variance of
-# $w$ is finite. Fresh weights of each point, 2,000 or 5,000, are cut into groups of K. (On the same weights, in
+# $w$ is finite. 2,000 fresh weights of each point are cut into groups of K. (On the same weights, in
 # nested groups, the bound could not fall: the inequality above holds for every single draw.) **Predict:** the gap at
 # $K = 1$ is a KL divergence. How large, roughly, is it at $K = 50$?
 
@@ -683,21 +700,21 @@ def bounds(log_w, K):
 
 
 true_mean, true_covariance = rotated.posterior(x)
-q = tfd.MultivariateNormalDiag(true_mean, 1.5 * tf.sqrt(tf.linalg.diag_part(true_covariance)))
+q = gaussian(true_mean, 1.5 * tf.sqrt(tf.linalg.diag_part(true_covariance)))
 
 
 def linear_weights(N):
     """N importance weights of each point of the rotated model, for this q: their logarithms (N, B)."""
     z = q.sample(N)  # (N, B, L)
     mean = tf.einsum("kbl,dl->kbd", z, rotated.W) + rotated.m
-    logpx_z = tfd.Independent(tfd.Normal(mean, tf.sqrt(rotated.sigma2)), 1).log_prob(x)
-    logpz = tfd.MultivariateNormalDiag(tf.zeros_like(z[0]), tf.ones_like(z[0])).log_prob(z)
+    logpx_z = gaussian(mean, tf.sqrt(rotated.sigma2)).log_prob(x)
+    logpz = gaussian(tf.zeros_like(z[0]), tf.ones_like(z[0])).log_prob(z)
     return logpx_z + logpz - q.log_prob(z)
 
 
 exact, previous = rotated.log_prob(x).numpy(), None
-for K in [1, 5, 50, 5000]:
-    log_w = linear_weights(max(2000, K))  # fresh draws for each K
+for K in [1, 5, 50, 2000]:
+    log_w = linear_weights(2000)  # fresh draws for each K
     bound = bounds(log_w, K).numpy()
     line = f"K = {K:4}: log p(x) − bound = {evaluation.paired_difference(exact, bound)} nats"
     if K >= 50:  # Var(w / p(x)) / 2K
@@ -726,8 +743,8 @@ assert abs(exact.mean() - bound.mean()) < 0.005
 class IWAE(VAE):
     """A VAE trained by the bound with K importance weights."""
 
-    def __init__(self, D, hidden, L, K):
-        super().__init__(D, hidden, L)
+    def __init__(self, D, hidden, L, K, centre=0.0):
+        super().__init__(D, hidden, L, centre)
         self.K = K
 
     def objective(self, x):
@@ -742,10 +759,10 @@ def weights_in_parts(log_weights, data, K, rows=50_000, xla=False):
 
 
 # %% iwae_digits
-iwae = IWAE(D, hidden, latent, train_samples)
+iwae = IWAE(D, hidden, latent, train_samples, centre)
 if warm_start:
     iwae.set_weights(vae.get_weights())
-iwae_seconds = train(iwae, batches(digits.train, B=batch_size, seed=seed), iwae_epochs, learning_rate, xla)
+iwae_seconds = train(iwae, batches(digits.train, B=batch_size, seed=seed), iwae_epochs, iwae_rate, xla=xla)
 ladder, sizes = {}, [1, 5, 50, 500, 5000]
 for name, model in [("VAE", vae), (f"IWAE, trained with K = {train_samples}", iwae)]:
     log_w = weights_in_parts(model.log_weights, parts["validation"][:study_images], 5000)
@@ -780,7 +797,7 @@ plotting.learning_curves(
 # %% gap
 def elbo_of(model, x, mean, log_scale, K):
     """The ELBO of q = N(mean, diag exp(log_scale)²), with K draws an image. x: (B, D), mean: (B, L) → (B,) nats."""
-    q = tfd.MultivariateNormalDiag(mean, tf.exp(log_scale))
+    q = gaussian(mean, tf.exp(log_scale))
     logpx_z = tf.reduce_mean(model.p_x_z(q.sample(K)).log_prob(x), axis=0)
     return logpx_z - tfd.kl_divergence(q, model.p_z())
 
@@ -875,15 +892,15 @@ plotting.show(
 class ConditionalVAE(VAE):
     """p(x | z, y) and q(z | x, y), y: (B, C) one-hot. Training data are pairs (x, y)."""
 
-    def __init__(self, D, C, hidden, L):
+    def __init__(self, D, C, hidden, L, centre=0.0):
         super(VAE, self).__init__()  # a keras.Model; the networks differ from VAE's
-        self.C, self.L = C, L
+        self.C, self.L, self.centre = C, L, centre
         self.encoder = MLP(D + C, *hidden, 2 * L)
         self.decoder = MLP(L + C, *reversed(hidden), D)
         self.value = keras.metrics.Mean("objective")
 
     def q_z_x(self, x, y):
-        return super().q_z_x(tf.concat([x, y], axis=-1))
+        return gaussian_of(self.encoder(tf.concat([x - self.centre, y], axis=-1)))
 
     def p_x_z(self, z, y):
         return super().p_x_z(tf.concat([z, y + tf.zeros_like(z[..., :1])], axis=-1))  # z: (..., B, L)
@@ -908,9 +925,9 @@ class ConditionalVAE(VAE):
 
 # %% conditional
 classes = np.eye(10, dtype=np.float32)
-conditional = ConditionalVAE(D, 10, hidden, latent)
+conditional = ConditionalVAE(D, 10, hidden, latent, centre)
 pairs = batches(digits.train, classes[digits.train_labels], batch_size, seed)
-conditional_seconds = train(conditional, pairs, conditional_epochs, learning_rate, xla)
+conditional_seconds = train(conditional, pairs, conditional_epochs, learning_rate, warm_up, xla)
 log_py = np.log(classes[digits.train_labels].mean(axis=0))  # (10,)
 
 
@@ -973,11 +990,11 @@ plotting.image_grid(
 #
 # The first step is exact for every K: if the current one has a random place $j$ among the candidates and is a draw
 # from the posterior, and the others are draws from $q$, their joint density is $p(z_j \mid x) \prod_{i \ne j} q(z_i
-# \mid x) \propto w_j \prod_i q(z_i \mid x)$. Given the candidates, $j$ thus has probabilities proportional to $w_j$:
-# choosing anew is Gibbs sampling of the index. So the chain has the true $p(z, x \mid e)$ as its stationary
+# \mid x) \propto w_j \prod_i q(z_i \mid x)$. Given the candidates, $j$ thus has probabilities proportional to
+# $w_j$: choosing anew is Gibbs sampling of the index. So the chain has the true $p(z, x \mid e)$ as its stationary
 # distribution; what remains is that a chain needs time. Taking one draw of $q$ and always accepting it,
 # *pseudo-Gibbs* sampling (Rezende et al., 2014), is right only where the encoder is perfect; Mattei and Frellsen
-# (2018) mend it by a Metropolis rule, to the same end. 200 steps with K = 8, the mean over the last 150; masks and
+# (2018) mend it by a Metropolis rule, to the same end. 150 steps with K = 8, the mean over the last 100; masks and
 # damage as in week 1.
 
 
@@ -1014,7 +1031,7 @@ evidence = ((2 * noisy - 1) * np.log((1 - noise) / noise)).astype(np.float32)
 both, start = np.concatenate([clamped, evidence]), np.concatenate([guess, noisy])
 uses, completed = {}, {}
 for name, model in [("VAE", vae), ("IWAE", iwae)]:
-    means, rate = restore(model, both, start, 200, 50, K=8)
+    means, rate = restore(model, both, start, 150, 50, K=8)
     imputed, repaired = completed[name] = np.split(means.numpy(), 2)
     uses[name] = {
         "imputing": evaluation.pixel_errors(images, imputed > 0.5, missing),
@@ -1024,7 +1041,7 @@ for name, model in [("VAE", vae), ("IWAE", iwae)]:
         f"{name:>11}: imputing {uses[name]['imputing']}, repairing {uses[name]['repairing']}, z changes in "
         f"{rate:.0%} of the steps"
     )
-pseudo = restore(vae, clamped, guess, 200, 50, K=0)[0].numpy()
+pseudo = restore(vae, clamped, guess, 150, 50, K=0)[0].numpy()
 wrong = [((guess > 0.5) != images)[:, missing].mean(axis=1) for guess in (pseudo, completed["VAE"][0])]
 print(
     f"pseudo-Gibbs with the VAE: imputing {evaluation.pixel_errors(images, pseudo > 0.5, missing)}, more than the exact "
@@ -1132,7 +1149,7 @@ class TextVAE(VAE):
         self.elbo(tf.zeros([1, T], tf.int32))  # builds the layers
 
     def q_z_x(self, x):
-        return super().q_z_x(tf.reshape(self.embedding(x), [-1, 32 * self.T]))
+        return gaussian_of(self.encoder(tf.reshape(self.embedding(x), [-1, 32 * self.T])))
 
     def logits(self, x, z, word_dropout=0.0):
         """x: (B, T), z: (B, L) → (B, T, V), those at t from the words before t."""
@@ -1167,17 +1184,12 @@ np.testing.assert_allclose(log_source[:20], source.log_prob(corpus["validation"]
 
 def report(model, name):
     """Prints the bound, its distance from the source, KL, active units → the KL of each latent variable (L,)."""
-    x, elbo = tokens["validation"], tf.function(model.elbo)
-    elbo = np.mean([elbo(x) for _ in range(10)], axis=0)
-    better = log_mean_exp(model.log_weights(x, 50))
-    q = model.q_z_x(x)
-    kl, spread = np.mean(model.rates(x), axis=0), np.var(q.mean(), axis=0)
-    short = (
-        evaluation.paired_difference(log_source, elbo),
-        evaluation.paired_difference(log_source, better),
-    )
+    x = tokens["validation"]
+    log_w = model.log_weights(x, 50).numpy()  # a mean of log w is the bound with K = 1: the ELBO
+    kl, spread = np.mean(model.rates(x), axis=0), np.var(model.q_z_x(x).mean(), axis=0)
+    short = [evaluation.paired_difference(log_source, b) for b in (log_w.mean(axis=0), log_mean_exp(log_w))]
     print(
-        f"{name}: ELBO {elbo.mean():.2f}, short of the source by {short[0]} nats, with K = 50 by {short[1]}"
+        f"{name}: ELBO {log_w.mean():.2f}, short of the source by {short[0]} nats, with K = 50 by {short[1]}"
     )
     print(
         f"    KL {kl.sum():.2f} nats; units whose mean has a variance above 0.1: {(spread > 0.1).sum()} of "
@@ -1375,21 +1387,26 @@ quiz.show("week06_vae")
 # dataset = "mnist"
 # hidden = [200, 200]
 # latent = 50
-# epochs = 100
-# iwae_epochs = 12
+# epochs = 240
+# iwae_epochs = 20
+# iwae_rate = 0.002
 # train_samples = 50
 # warm_start = True
-# conditional_epochs = 10
-# study_epochs = 3
+# conditional_epochs = 30
+# study_epochs = 10
 # batch_size = 100
-# learning_rate = 0.002
+# learning_rate = 0.006
+# warm_up = 0.2
 # test_samples = 5000
 # class_samples = 50
 # study_images = 100
 # xla = True
-# sentences = 20_000
-# text_epochs = 4
 # ```
+#
+# The settings were chosen on validation images. Here the warm-up matters (week 7 says why): in runs of 12 epochs,
+# measured with 50 importance samples on validation images, 18 of the 50 latent variables were active without it and
+# the bound was −102.6 nats; with a warm-up over the first third 29, and −97.2 nats. Centring, SiLU in place of ReLU,
+# and twice the rate gained three nats more.
 #
 # The IWAE with K = 50 starts from the trained VAE (`warm_start`), so the minutes of both count for it. Burda et al.
 # (2016) report 86.76 nats for the VAE with one stochastic layer and 84.78 for the IWAE with K = 50, both with 200-200

@@ -30,7 +30,8 @@ RBM_CASES = [  # visible units, hidden units, batch, images, epochs a run, the r
     (784, 500, 100, 60_000, 1, 0.8),
     (64, 100, 10, 1_197, 10, 1.1),
 ]
-VAE_CASES = [(784, 400, 20, 128, 12_800, 1, 1.0)]  # pixels, hidden units, latent, and as above
+# Pixels, hidden units, latent, then as above. An epoch has 100 steps: as many as the notebook's `train` takes a call.
+VAE_CASES = [(784, 400, 20, 128, 12_800, 1, 1.0)]
 
 Run = Callable[[], object]
 
@@ -95,8 +96,8 @@ def torch_vae(data: Any, H: int, L: int, B: int, epochs: int) -> Run:
         def __init__(self) -> None:
             super().__init__()
             D = data.shape[1]
-            self.encoder = nn.Sequential(nn.Linear(D, H), nn.Tanh(), nn.Linear(H, 2 * L))
-            self.decoder = nn.Sequential(nn.Linear(L, H), nn.Tanh(), nn.Linear(H, D))
+            self.encoder = nn.Sequential(nn.Linear(D, H), nn.SiLU(), nn.Linear(H, 2 * L))
+            self.decoder = nn.Sequential(nn.Linear(L, H), nn.SiLU(), nn.Linear(H, D))
 
         def forward(self, x):
             mean, log_scale = self.encoder(x).chunk(2, dim=-1)
