@@ -479,13 +479,13 @@ def batches(x, y=None, B=50, seed=0):
 def train(model, data, epochs, rate, warm_up=0.0, xla=False, chunk=100):
     """Adam with a rate that falls to 0 along a cosine; β grows in the first part `warm_up`. Returns the seconds.
 
-    Longer gradients are cut to a length of 50: at a high rate one bad batch can destroy a model. To Keras `chunk`
-    steps are an epoch, one call of the graph; what is left of the last one has the rate 0.
+    To Keras `chunk` steps are an epoch: one call of the graph. What is left of the last one has the rate 0. With
+    `xla`, for long training, gradients are cut to a length of 50: at a high rate one bad batch can destroy a model.
     """
     steps = epochs * len(data)
     model.warm_up = warm_up * steps
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
-    adam = keras.optimizers.Adam(schedule, global_clipnorm=50.0)
+    adam = keras.optimizers.Adam(schedule, global_clipnorm=50.0 if xla else None)
     model.compile(adam, steps_per_execution=chunk, jit_compile=xla)
     model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
     calls, bar = math.ceil(steps / chunk), TqdmCallback(verbose=0)
@@ -1388,7 +1388,7 @@ quiz.show("week06_vae")
 # hidden = [200, 200]
 # latent = 50
 # epochs = 240
-# iwae_epochs = 20
+# iwae_epochs = 12
 # iwae_rate = 0.002
 # train_samples = 50
 # warm_start = True

@@ -30,7 +30,7 @@ RBM_CASES = [  # visible units, hidden units, batch, images, epochs a run, the r
     (784, 500, 100, 60_000, 1, 0.8),
     (64, 100, 10, 1_197, 10, 1.1),
 ]
-# Pixels, hidden units, latent, then as above. An epoch has 100 steps: as many as the notebook's `train` takes a call.
+# Pixels, hidden units, latent, then as above. An epoch has 100 steps, one call of the notebook's `train`.
 VAE_CASES = [(784, 400, 20, 128, 12_800, 1, 1.0)]
 
 Run = Callable[[], object]
