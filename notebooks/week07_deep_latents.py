@@ -959,7 +959,7 @@ for name, (style, colour) in styles.items():
     vq_seconds[name] = train(vq, data, vq_epochs, learning_rate / 3, xla=xla, chunk=50)
     course = vq.history.history["perplexity"]  # the mean of each 50 steps
     counts = np.bincount(vq.c(parts["train"]).numpy().ravel(), minlength=codes)
-    left.plot(50 / len(data) * np.arange(len(course)), course, style, color=colour, label=name)
+    left.plot(50 / len(data) * (0.5 + np.arange(len(course))), course, style, color=colour, label=name)
     right.plot(np.sort(counts)[::-1] / counts.sum(), style, marker="o", color=colour, label=name)
     reconstruction = mean_estimate(vq.p_x_c(vq.c(few)).log_prob(few))
     line = (
