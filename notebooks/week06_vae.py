@@ -1395,7 +1395,7 @@ quiz.show("week06_vae")
 # conditional_epochs = 30
 # study_epochs = 10
 # batch_size = 100
-# learning_rate = 0.006
+# learning_rate = 0.005
 # warm_up = 0.2
 # test_samples = 5000
 # class_samples = 50
