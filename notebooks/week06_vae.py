@@ -346,8 +346,8 @@ plotting.learning_curves(
 # - the **decoder** maps $z$ to the logits of all pixels, $p_\theta(x \mid z) = \prod_d \mathrm{Bernoulli}(x_d;\,
 #   \sigma(\text{logit}_d(z)))$;
 # - the **encoder** maps $x$ to the mean and the scale of $q_\phi(z \mid x) = \mathcal{N}(\mu_\phi(x),
-#   \mathrm{diag}(s_\phi(x)^2))$. (The scale comes out of a softplus. An exponential is as common, but at a high
-#   learning rate one image with a huge scale can end a training.)
+#   \mathrm{diag}(s_\phi(x)^2))$. (The scale comes out of a softplus. An exponential is as common, but with it long
+#   trainings at a high rate ended in NaN here.)
 #
 # One encoder serves all images: that is called *amortised* inference. Both networks climb the same bound: the decoder
 # makes the images more probable, the encoder makes the bound tighter. The second form gives the code, a line for a
@@ -386,10 +386,8 @@ def gaussian_of(parameters):
 class VAE(keras.Model):
     """p(z) = N(0, I), p(x | z) = Π_d Bernoulli(x_d), q(z | x) = N(μ(x), diag s(x)²); x: (B, D), z: (..., B, L)."""
 
-    beta, warm_up = (
-        1.0,
-        0.0,
-    )  # the weight of the KL in training; the steps until it is reached, set by `train`
+    beta = 1.0  # the weight of the KL in training
+    warm_up = 0.0  # the steps until it is reached, set by `train`
 
     def __init__(self, D, hidden, L, centre=0.0):
         super().__init__()

@@ -187,9 +187,7 @@ def test_imports_are_declared(folder: str, allowed: list[Requirement]) -> None:
     }
     for path in sorted((ROOT / folder).rglob("*.py")):
         for module in imports(path) - own - set(sys.stdlib_module_names):
-            found = providers.get(
-                module, [module]
-            )  # by its own name where it is not installed, as PyTorch in `tools`
+            found = providers.get(module, [module])  # its own name if not installed, as PyTorch in `tools`
             distributions = {canonicalize_name(name) for name in found}
             assert distributions & names, f"{path.relative_to(ROOT)} imports {module}: no dependency declared"
 

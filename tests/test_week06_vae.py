@@ -129,9 +129,8 @@ def test_the_marginal_of_the_conditional_vae_is_a_mixture_over_classes(week):
     tf.keras.utils.set_random_seed(3)
     model, x = week["ConditionalVAE"](6, 3, [8], 2), images(5)
     model.encoder.last.kernel.assign(0 * model.encoder.last.kernel)
-    model.encoder.last.bias.assign(
-        [0, 0, *2 * [np.log(np.expm1(0.999))]]
-    )  # q is the prior: weights from 0 to 1
+    one = np.log(np.expm1(0.999))  # softplus makes it a scale of 1: q is the prior, the weights from 0 to 1
+    model.encoder.last.bias.assign([0, 0, one, one])
     z, log_area = grid()
     exact = []
     for y in np.eye(3, dtype=np.float32):
@@ -215,6 +214,13 @@ def test_log_prob_of_a_sentence_ends_with_its_end(text):
             end = list(row).index(0)
             exact = sum(rows[b, t, row[t]] for t in range(end + 1))
             assert log_p[k, b] == pytest.approx(exact, abs=1e-4)
+
+
+def test_mean_terms_averages_over_draws_not_over_images(week):
+    model, x = week["VAE"](6, [5], 2), images(4) + np.arange(4, dtype=np.float32)[:, None]
+    noise = iter(np.tile([-1.0, 0.0, 1.0], (2, 4)).astype(np.float32))  # three draws of each image, of mean 0
+    model.terms = lambda rows: (rows[:, 0] + next(noise), rows[:, 1] + next(noise))
+    np.testing.assert_allclose(model.mean_terms(x, 3), x[:, :2].T, rtol=1e-6)
 
 
 def test_the_objective_weights_the_divergence_by_beta_and_the_warm_up(week):

@@ -234,6 +234,7 @@ def test_one_seed_gives_the_same_training(week):
         keras.utils.set_random_seed(14)
         model = week["LadderVAE"](6, 5, [3, 2])
         week["train"](model, week["batches"](x, 10, 1), 2, 0.01, warm_up=0.5)
+        assert model.warm_up == 4  # of two epochs with four batches
         return model.get_weights()
 
     for a, b in zip(weights(), weights(), strict=True):
