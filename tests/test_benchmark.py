@@ -3,9 +3,10 @@
 import json
 
 import nbformat
+import papermill
 import pytest
 
-from tools import benchmark
+from tools import benchmark, notebooks
 
 RECORD = """
 from utils import scoreboard
@@ -41,6 +42,13 @@ def course(tmp_path, monkeypatch):
 
 def test_parameters_come_from_the_text():
     assert benchmark.parameters(notebook()) == {"size": 3, "name": "x"}
+
+
+@pytest.mark.parametrize("path", sorted((notebooks.ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_every_weeks_names_stand_in_its_parameters_cell(path):
+    larger = benchmark.parameters(nbformat.read(path, as_version=4))
+    known = papermill.inspect_notebook(str(path))  # it reads one `name = literal` a line
+    assert larger.keys() <= known.keys(), f"unknown: {', '.join(larger.keys() - known.keys())}"
 
 
 @pytest.mark.slow
