@@ -1394,7 +1394,7 @@ quiz.show("week06_vae")
 # hidden = [200, 200]
 # latent = 50
 # epochs = 200
-# iwae_epochs = 12
+# iwae_epochs = 11
 # iwae_rate = 0.002
 # train_samples = 50
 # warm_start = True
