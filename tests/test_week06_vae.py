@@ -162,9 +162,41 @@ def test_restore_samples_the_true_posterior(week, vae):
         vae, tf.constant(np.tile(evidence, (4000, 1))), tf.constant(start), 200, 50, K=2
     )
     assert 0 < float(accepted) < 1
+    _, always = week["restore"](
+        vae, tf.constant(evidence[None]), tf.constant(start[:1]), 60, 20, K=1, stay=False
+    )
+    assert float(always) == pytest.approx(1), "pseudo-Gibbs sampling never keeps z"
     stattests.assert_mean(
         means.numpy(), exact, stattests.hoeffding_tolerance(4000, 0, 1, comparisons=6), "means"
     )
+
+
+def test_restore_leaves_its_first_guess_in_the_burn_in(week):
+    """A model in which the encoder's first draw, z = 0, outweighs all later ones, z = 1."""
+
+    class Given:
+        def __init__(self, log_prob=lambda z: tf.zeros(tf.shape(z)[:-1])):
+            self.log_prob = log_prob
+
+        def sample(self, K=None):
+            return tf.zeros([5, 2]) if K is None else tf.ones([K, 5, 2])
+
+    class Model:
+        def q_z_x(self, x):
+            return Given()
+
+        def p_z(self):
+            return Given()
+
+        def p_x_z(self, z):
+            return Given(log_prob=lambda x: 1000 * (1 - z[..., 0]))
+
+        def decoder(self, z):
+            return 20 * z - 10
+
+    means, moved = week["restore"](Model(), tf.zeros([5, 2]), tf.zeros([5, 2]), 10, 3, K=2)
+    np.testing.assert_allclose(means, 1, atol=1e-4)
+    assert float(moved) > 0
 
 
 def test_best_q_improves_every_bound(week, vae):
@@ -221,6 +253,18 @@ def test_mean_terms_averages_over_draws_not_over_images(week):
     noise = iter(np.tile([-1.0, 0.0, 1.0], (2, 4)).astype(np.float32))  # three draws of each image, of mean 0
     model.terms = lambda rows: (rows[:, 0] + next(noise), rows[:, 1] + next(noise))
     np.testing.assert_allclose(model.mean_terms(x, 3), x[:, :2].T, rtol=1e-6)
+
+
+def test_the_text_vae_weights_the_divergence_by_beta(week, text):
+    model, tokens = text
+    values = []
+    for model.beta in (0.0, 1.0, 3.0):
+        tf.random.set_seed(8)  # the same z each time
+        values.append(model.objective(tokens).numpy())
+    model.beta = 1.0
+    kl = model.rates(tokens).numpy().sum(axis=1)
+    for beta, value in zip((1, 3), values[1:], strict=True):
+        np.testing.assert_allclose(values[0] - value, beta * kl, rtol=1e-3, atol=1e-4)
 
 
 def test_the_objective_weights_the_divergence_by_beta_and_the_warm_up(week):
