@@ -1401,15 +1401,24 @@ quiz.show("week07_deep_latents")
 # ```
 #
 # Here the codes are too many to be summed ($64^{16} = 2^{96}$), so the VQ-VAE has its bound only, and for imputing
-# codes are drawn from its prior. With 392 pixels seen, the *effective number* of these draws is near 1, so do not trust
-# that part; it would need a proposal that looks at the image. The grey digits of section 4 stay as they are. Measured
-# on two CPU cores: **TO BE MEASURED** minutes of training, **TO BE MEASURED** for the whole notebook (aim: 30 minutes),
-# **TO BE MEASURED** GB of memory. Test log-likelihood, ladder with two layers: ≥ **TO BE MEASURED** nats, with three: ≥
-# **TO BE MEASURED** nats (500 importance samples); VQ-VAE with prior: ≥ **TO BE MEASURED** nats. For comparison, Burda
-# et al. (2016) report −86.76 nats for a VAE with one layer and 5,000 importance samples, and a clearly better value for
-# two layers trained as IWAE with 50 samples; Sønderby et al. (2016) report −81.74 with five layers, batch
-# normalisation, a warm-up and fine-tuning with importance samples. Both train for far longer. On a GPU it has not been
-# measured.
+# codes are drawn from its prior. The grey digits of section 4 stay as they are. Measured on two CPU cores:
+#
+# | model | log p(x), test images | training |
+# |---|---|---|
+# | ladder, 2 layers | ≥ −88.74 nats (500 importance samples) | 83 s |
+# | ladder, 3 layers | ≥ −89.17 nats (500 importance samples) | 96 s |
+# | VQ-VAE with prior | ≥ −116.58 nats (its bound) | 66 s |
+#
+# The whole notebook took 15 minutes and up to 6 GB; an older machine with two cores took twice as long and up to 10 GB.
+# On a GPU it has not been measured. What it shows: without warm-up the ladder of three layers loses 8 nats, with free
+# bits it wins 0.7 ± 0.3 (validation images); from a random start 3 of the 64 codes are used, with revival all of them.
+# The *effective number* of draws was 1 for both models, imputing and repairing, and the VQ-VAE's anomaly score uses
+# such draws too. So do not trust that part: it would need a proposal that looks at the image, as week 6's chain does.
+#
+# For comparison, Burda et al. (2016) report −86.76 nats for a VAE with one layer and 5,000 importance samples, and a
+# clearly better value for two layers trained as IWAE with 50 samples; Sønderby et al. (2016) report −81.74 with five
+# layers, batch normalisation, a warm-up and fine-tuning with importance samples. Both train for far longer, and so does
+# week 6's VAE: 200 passes over the data where the ladders have 40.
 
 # %% [markdown] summary
 # ## Summary
