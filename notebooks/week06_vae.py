@@ -580,7 +580,7 @@ plotting.image_grid(
     digits.shape,
     "Traversals: one latent variable goes from −2.5 to 2.5, the others stay at the mean of q for the first "
     "validation image. The last row is "
-    f"the variable with the lowest rate, {rates[axes[-1]]:.2f} nats. At 0 nats it would be switched off (section 7).",
+    f"the variable with the lowest rate, {rates[axes[-1]]:.2f} nats; at 0 a variable is switched off (section 7).",
     "Four rows of ten digits; in three rows strokes appear, vanish or bend from left to right.",
     row_titles=[f"{rates[axis]:.2f} nats" for axis in axes],
 )

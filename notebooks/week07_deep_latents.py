@@ -613,10 +613,10 @@ axes[0].set_ylabel("KL (nats), activity (no unit)")
 plotting.show(
     fig,
     "Bars: KL of each latent dimension (blue, orange, green: layers 1 to 3); dots: its activity; dotted line: the threshold "
-    "of an active unit. Values below 0.0001 are drawn there. In the first panel the two upper layers cost nothing, in the third "
-    "the top one.",
-    "Three bar charts with groups of bars for the layers; in the first chart the groups of layers 2 and 3 lie on the floor, "
-    "in the third that of layer 3.",
+    "of an active unit. Values below 0.0001 are drawn there. Which layers cost next to nothing, in which panel, and are their "
+    "units active?",
+    "Three bar charts with groups of bars for the layers; in the first chart the groups of layers 2 and 3 lie on the floor or "
+    "near it, in the third that of layer 3 is far below the tallest of the others.",
 )
 chosen = models["ladder 2"]
 _, samples = chosen.sample(20)
@@ -637,22 +637,23 @@ plotting.image_grid(
 # the middle layer always stayed at 0, the top layer once, and the loss was 0.6 to 1.6 nats.) The model could do
 # without any one of its layers; which one goes is decided by the training. In chains it is usually the upper ones.
 #
-# **Look at both measures.** Here they agree. With two of those seeds the top layer lived, and then the middle layer
-# had a KL of 0 and *active* units, 6 and 7 of 8: their means followed the layer above. What a layer of a ladder
-# *adds* is in its KL. In the chain of section 2 it was the other way round: there an upper layer can have a KL and
-# know nothing.
+# **Look at both measures.** Without warm-up they agree. With it, half of the units of the top layer count as active,
+# but their KL is a tenth of a nat in all: the threshold of 0.01 is a low one. With two of those seeds the top layer
+# lived, and then the middle layer had a KL of 0 and *active* units, 6 and 7 of 8: their means followed the layer
+# above. What a layer of a ladder *adds* is in its KL. In the chain of section 2 it was the other way round: there an
+# upper layer can have a KL and know nothing.
 #
 # **Two cures, and what they cost.** With 0.1 free bits all three layers are used from the start, without a warm-up.
 # The price is section 1's: coordinates that are not needed spend their 0.1 nats all the same, and the bound (the
 # plain one, without $\delta$) stays behind that of the warm-up. A warm-up costs time: for nearly half of the epochs
 # $\beta$ is below 1, and what is maximised is neither a bound nor what will be reported. And it has revived the
-# middle layer only. Whether the top one is silent by a bad start as well, or rightly so, this run does not say;
-# with free bits it has a KL, and the bound is no better.
+# middle layer, but hardly the top one. Whether that one is kept down by a bad start as well, or rightly so, this run
+# does not say; with free bits its KL is 1.5 nats, and the bound is no better.
 #
 # **More layers.** With warm-up, two layers are clearly better than one with about as many parameters. That is a
 # statement about this short training with this learning rate. Week 6's VAE has the same sizes as the one layer
 # here, is trained with larger steps and for longer, and is as good as the ladders but for a tenth of a nat (section
-# 8). What does the third layer gain? Less than a tenth of a nat, within the errors: its KL is practically 0, so in
+# 8). What does the third layer gain? Less than a tenth of a nat, within the errors: its KL is about as small, so in
 # effect this is a ladder with two layers. And the printed errors know nothing of the training: with three seeds the
 # bound of the ladder with two layers varied by 0.03 nats, that of the ladder with three by 0.4. So a difference of
 # a few tenths between single trainings is no finding where three layers are involved. On larger images and with
@@ -1283,8 +1284,8 @@ for name, represent in inputs.items():
 # **What went wrong this week, on purpose:** a ladder without warm-up lost two of its three layers (section 3), and
 # a codebook lost most of its codes (section 5). The two have the same cause. What is not used gets no signal, and
 # what gets no signal cannot become useful. The cures give it a chance to become useful before it is judged: warm-up
-# and free bits the one, restarts at the data the other. (A chance only: even with warm-up the top layer stayed at
-# its prior.)
+# and free bits the one, restarts at the data the other. (A chance only: even with warm-up the top layer got no
+# further than a tenth of a nat.)
 
 # %% [markdown] scoreboard_text
 # ## 8 · The scoreboard
@@ -1409,11 +1410,12 @@ quiz.show("week07_deep_latents")
 # | ladder, 3 layers | ≥ −89.17 nats (500 importance samples) | 96 s |
 # | VQ-VAE with prior | ≥ −116.58 nats (its bound) | 66 s |
 #
-# The whole notebook took 15 minutes and up to 6 GB; an older machine with two cores took twice as long and up to 10 GB.
-# On a GPU it has not been measured. What it shows: without warm-up the ladder of three layers loses 8 nats, with free
-# bits it wins 0.7 ± 0.3 (validation images); from a random start 3 of the 64 codes are used, with revival all of them.
-# The *effective number* of draws was 1 for both models, imputing and repairing, and the VQ-VAE's anomaly score uses
-# such draws too. So do not trust that part: it would need a proposal that looks at the image, as week 6's chain does.
+# The whole notebook took 15 minutes and up to 6 GB; an older machine with two cores took twice as long and up to 10
+# GB. On a GPU it has not been measured. What it shows: without warm-up the ladder of three layers loses 8 nats, with
+# free bits it gains 0.7 ± 0.3 (validation images, one training each); from a random start 3 of the 64 codes are used,
+# with revival all of them. The *effective number* of draws was 1 for both models, imputing and repairing, and the
+# VQ-VAE's anomaly score uses such draws too. So do not trust that part: it would need a proposal that looks at the
+# image, as week 6's chain does.
 #
 # For comparison, Burda et al. (2016) report −86.76 nats for a VAE with one layer and 5,000 importance samples, and a
 # clearly better value for two layers trained as IWAE with 50 samples; Sønderby et al. (2016) report −81.74 with five
