@@ -246,13 +246,11 @@ def variances(L, distance, N=4000):
 sizes, distances = [1, 2, 4, 8, 16, 32], [0.03, 0.1, 0.3, 1.0, 3.0]
 by_size, by_distance = [variances(L, 3.0) for L in sizes], [variances(8, d) for d in distances]
 fig, axes = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True)
-for name in by_size[0]:
-    axes[0].plot(sizes, [v[name] for v in by_size], "o-", label=name)
-    axes[1].plot(distances, [v[name] for v in by_distance], "o-", label=name)
+for ax, values, found in [(axes[0], sizes, by_size), (axes[1], distances, by_distance)]:
+    for name in found[0]:
+        ax.loglog(values, [variance[name] for variance in found], "o-", label=name)
 axes[0].set(xlabel="latent dimensions L", ylabel="variance of ∂ELBO/∂μ, one draw", title="3 scales off")
 axes[1].set(xlabel="distance of μ (posterior scales)", title="L = 8")
-axes[0].set(xscale="log", yscale="log")
-axes[1].set(xscale="log")
 axes[0].legend()
 plotting.show(
     fig,
@@ -393,11 +391,8 @@ assert np.mean(exact) > np.mean(log_p) - 0.02 and below.value > -5 * below.error
 
 # %% digits
 D, centre = digits.train.shape[1], digits.train.mean(axis=0)
-draw = np.random.default_rng(seed)  # grey images are binarised once for the evaluation; 0 and 1 stay
-parts = {
-    name: (draw.random(part.shape) < part).astype(np.float32)
-    for name, part in [("train", digits.train), ("validation", digits.validation), ("test", digits.test)]
-}
+names = ["train", "validation", "test"]  # grey images are binarised once for the evaluation; 0 and 1 stay
+parts = {name: bernoulli(getattr(digits, name), seed=[seed, 0]).numpy() for name in names}
 data = batches(digits.train, B=batch_size, seed=seed)  # in training they are binarised afresh
 validation = tf.data.Dataset.from_tensors(parts["validation"][:2000])
 
@@ -415,17 +410,14 @@ def set_beta(model, beta):
 vae = build(VAE, latent)
 rising = [set_beta(vae, lambda epoch: min(1.0, epoch / (warm_up * epochs)))] if warm_up else []
 curve, vae_seconds = train(vae, data, epochs, learning_rate, validation, rising, xla)
-plotting.learning_curves(
-    {
-        "training images, while they train": (np.arange(1, epochs + 1), -np.array(curve["loss"])),
-        "validation images": (np.arange(1, epochs + 1), -np.array(curve["val_loss"])),
-    },
-    "time (epochs)",
+plotting.history(
+    curve,
     "ELBO (nats per image)",
-    "The learning curve. Where does the validation curve stop to rise, and how far apart are the two in the end?",
-    "Two rising curves; the one for training images goes on rising, the one for validation images levels off.",
+    "The learning curve. How far apart are the two in the end? Would you stop earlier, or train longer?",
+    "Two curves that rise and level off, the one for training images higher.",
+    sign=-1,
 )
-for name in ["train", "validation"]:
+for name in names[:2]:
     logpx_z, kl = (np.mean(t) for t in vae.terms(tf.repeat(parts[name][:2000], 10, axis=0)))
     print(f"{name:>10}: ELBO {logpx_z - kl:.2f} nats = reconstruction {logpx_z:.2f} − rate {kl:.2f}")
 print(f"trained in {vae_seconds:.1f} s, compilation included")
@@ -675,7 +667,7 @@ def restore(model, evidence, x, steps=150, burn_in=50, K=8, stay=True):
 # %% completions
 images, missing, noise = parts["test"][:400], evaluation.lower_half(digits.shape), 0.1
 clamped = np.where(missing, 0.0, np.where(images > 0.5, np.inf, -np.inf)).astype(np.float32)
-guess = np.where(missing, draw.random(images.shape) < centre, images).astype(np.float32)
+guess = np.where(missing, bernoulli(tf.constant(centre) + 0 * images), images).astype(np.float32)
 noisy = evaluation.flip_pixels(images, noise, seed)
 flipped = ((2 * noisy - 1) * np.log((1 - noise) / noise)).astype(np.float32)
 uses = {}
