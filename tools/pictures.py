@@ -155,7 +155,7 @@ class Picture:
         bend: 0 is straight, positive curves to the right of its direction. shift: moves it, so that two
         run side by side. above: the distance of the text from the middle, to the left of the direction.
         """
-        a, b = (np.add(getattr(shape, "centre", shape), shift) for shape in (start, end))
+        a, b = np.array([getattr(shape, "centre", shape) for shape in (start, end)]) + np.array(shift)
         line = patches.FancyArrowPatch(
             tuple(a),
             tuple(b),
