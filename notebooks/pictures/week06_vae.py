@@ -91,9 +91,9 @@ def gradients() -> Picture:
     """Two panels with the same rising curve f, the same normal density q and the same five samples. Left, the score
     function: the samples stay where they are, q moves to the right over them, and each counts with the height of f there,
     drawn as a stem. Right, the reparameterisation: the samples move along with q, and each counts with the slope of f
-    there, drawn as an arrow along the curve. Below, the term that each sample adds to the gradient, on one scale. For this
-    f and q the terms lie far to both sides of their mean on the left and close to it on the right; the means are
-    nearly the same."""
+    there, drawn as an arrow along the curve. Below, the term that each sample adds to the gradient, on one scale. A
+    line marks the exact gradient, the same on both sides. For this f and q the terms lie far to both sides of it on the
+    left and close to it on the right."""
     p = Picture(8.2, 4.9)
     s, step = 0.8, 0.3  # q = N(0, s²), and how far it moves
     grid = np.linspace(-2.4, 2.4, 400)
@@ -105,6 +105,7 @@ def gradients() -> Picture:
         return 0.5 + np.logaddexp(0, 2 * z) / 2
 
     slope = 1 / (1 + np.exp(-2 * z))
+    exact = 0.5  # the expectation of both terms: the slope is a logistic function, symmetric about 1/2
     for left, title, what, formula, terms in [
         (
             0.2,
@@ -139,8 +140,8 @@ def gradients() -> Picture:
         ax.set(xlim=(-2.4, 2.4), ylim=(0, 2.8))
         ax.spines["left"].set_visible(False)
         strip = p.axes(left, 0.62, 3.6, 0.6)
-        strip.axvline(terms.mean(), color=VERMILLION, linewidth=3)
-        strip.text(terms.mean() + 0.15, 0.75, "mean", color=VERMILLION, fontsize=15, va="center")
+        strip.axvline(exact, color=VERMILLION, linewidth=3)
+        strip.text(exact + 0.15, 0.75, "exact", color=VERMILLION, fontsize=15, va="center")
         strip.scatter(terms, 0 * terms - 0.4, s=60, color=BLUE, zorder=4)
         strip.set(xlim=(-2.6, 4.2), ylim=(-1, 1.2))
         strip.spines["left"].set_visible(False)
