@@ -32,7 +32,8 @@ test: setup ## Run all tests, with the minutes of each part (ARGS="unit bank": o
 lint: setup ## Check style, format and types only
 	@$(RUN) tools.suite lint types
 
-notebooks: setup ## Write the .ipynb files from their .py sources
+notebooks: setup ## Write the .ipynb files and their pictures from their .py sources
+	@$(RUN) tools.pictures $(ARGS)
 	@$(RUN) tools.notebooks $(ARGS)
 
 release: setup ## Generate the student versions in exercises/ from solutions/

@@ -39,7 +39,11 @@ class Part:
 PARTS = (
     Part("lint", "style and format", (("-m", "ruff", "check"), ("-m", "ruff", "format", "--check"))),
     Part("types", "types", (("-m", "mypy"),)),
-    Part("drift", "notebooks are what their sources give", (("-m", "tools.notebooks", "--check"),)),
+    Part(
+        "drift",
+        "notebooks are what their sources give",
+        (("-m", "tools.pictures", "--check"), ("-m", "tools.notebooks", "--check")),
+    ),
     Part(
         "unit",
         "utils, tools, grading",
