@@ -205,8 +205,8 @@ def test_drift_names_each_file_and_the_remedy(released: Path, tmp_path: Path) ->
     assert list(notebooks.drift(course)) == [
         f"notebooks/{WEEK}.ipynb is missing: run `make notebooks`",
         f"solutions/{WEEK}/{WEEK}.ipynb differs from its source: run `make notebooks`",
-        f"exercises/{WEEK}/left_over.txt has no source: delete it, or add the source and run `make release`",
         f"exercises/{WEEK}/exercise_{WEEK}.ipynb differs from its source: run `make release`",
+        f"exercises/{WEEK}/left_over.txt has no source: delete it, or add the source and run `make release`",
     ]
     assert notebooks.main(["--check", "--root", str(course)]) == 1
     written = {p: p.read_bytes() for p in course.rglob("*") if p.is_file()}

@@ -127,7 +127,8 @@ def weeks_table(root: Path = ROOT) -> str:
         heading = re.search(r"^# # (.+)$", source.path.read_text(encoding="utf-8"), re.MULTILINE)
         row = rows.setdefault(source.stem, ["", "", ""])
         column = 1 if source.colab.startswith("notebooks/") else 2
-        row[column] = f"[{source.stem}]({source.colab}) {notebooks.badge(source, root)}"
+        name = ("", "notebook", "exercise")[column]
+        row[column] = f"[{name}]({source.colab}) {notebooks.badge(source, root)}"
         if heading and (column == 1 or not row[0]):
             row[0] = heading[1].strip()
     table = ["| topic | prepare | exercise |", "|---|---|---|"]
