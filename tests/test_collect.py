@@ -154,7 +154,8 @@ def test_moodles_layouts(run: Collect, taken: Taken, layout: str) -> None:
 @pytest.mark.parametrize(
     "file",
     [
-        f"{WEEK}.ipynb", f"exercise_{WEEK} (1).ipynb", f"Copy of exercise_{WEEK}.ipynb", f"Kopie von {WEEK}.ipynb",
+        f"{WEEK}.ipynb", f"exercise_{WEEK} (1).ipynb", f"Copy of exercise_{WEEK}.ipynb",
+        f"Kopie von {WEEK}.ipynb",
         f"{WEEK}.ipynb.json", f"{WEEK}.ipynb.txt", "Übung drei.ipynb", "Untitled.IPYNB", "week03.json",
         "noending",
     ],

@@ -4,106 +4,84 @@ from __future__ import annotations
 
 import shutil
 import sysconfig
-from collections.abc import Iterator
+import tomllib
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
 from conftest import ROOT
-from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import start_new_kernel
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook
 
-from tools import notebooks, setup_env
+from tools import setup_env
+from tools.notebooks import GUARD, METADATA
 
 STARTUP = ROOT / "tools" / "course_startup.py"
-EXERCISES = sorted((ROOT / "exercises").glob("*/*.ipynb"))
+INSTALLED = Path(sysconfig.get_path("data"), "etc", "ipython", "startup", STARTUP.name)
 REMINDER = "run its first code cell"
+MISSING = f"NameError: name '{GUARD}' is not defined"
 
 
-@pytest.fixture(params=[True, False], ids=["installed", "nothing of ours"], scope="module")
-def session(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[BlockingKernelClient, bool]]:
-    """A fresh kernel, and whether it has the start-up file. Without: a new machine on Colab."""
-    profile = tmp_path_factory.mktemp("ipython")
-    startup = profile / "profile_default" / "startup"
-    startup.mkdir(parents=True)
-    if request.param:
-        shutil.copy(STARTUP, startup)
+def session(folder: Path, *cells: str, startup: bool = True) -> NotebookNode:
+    """Cells run in a fresh kernel; without the start-up file it is as on a new machine of Colab."""
+    start = folder / "ipython" / "profile_default" / "startup"
+    start.mkdir(parents=True)
+    if startup:
+        shutil.copy(STARTUP, start)
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IPYTHONDIR", str(profile))
-        manager, client = start_new_kernel(startup_timeout=120)
-    yield client, request.param
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+        patch.setenv("IPYTHONDIR", str(folder / "ipython"))
+        NotebookClient(notebook, timeout=60, startup_timeout=120, allow_errors=True).execute()
+    return notebook
 
 
-def run(client: BlockingKernelClient, code: str) -> tuple[str, str]:
-    """What a cell prints, and its error."""
-    printed: list[str] = []
-
-    def keep(message: dict[str, Any]) -> None:
-        printed.append(message["content"].get("text", ""))
-
-    reply = client.execute_interactive(code, timeout=60, output_hook=keep)["content"]
-    return "".join(printed), f"{reply.get('ename', '')}: {reply.get('evalue', '')}"
+def said(cell: NotebookNode) -> tuple[str, str]:
+    """What a cell printed, and its error."""
+    printed = "".join(output.text for output in cell.outputs if output.output_type == "stream")
+    errors = [f"{out.ename}: {out.evalue}" for out in cell.outputs if out.output_type == "error"]
+    return printed, "".join(errors)
 
 
-def test_a_cell_run_before_the_setup_cell_says_so(session: tuple[BlockingKernelClient, bool]) -> None:
-    client, installed = session
-    printed, error = run(client, "np.zeros(3)")
-    assert error == "NameError: name 'np' is not defined"
-    assert (REMINDER in printed) == (installed or course_is_installed())
-    assert REMINDER not in run(client, "1 / 0")[0] + run(client, "2 + 2")[0], (
-        "other errors are not about that"
-    )
+def test_a_cell_run_before_the_setup_cell_says_so(tmp_path: Path) -> None:
+    notebook = session(tmp_path, "np.zeros(3)", "1 / 0", "2 + 2", "%who", f"{GUARD} = 'done'", "np.zeros(3)")
+    before, zero, sum_, names, setup, after = map(said, notebook.cells)
+    assert REMINDER in before[0] and before[1] == "NameError: name 'np' is not defined"
+    assert zero == ("", "ZeroDivisionError: division by zero") and sum_ == ("", "")
+    assert names == ("Interactive namespace is empty.\n", ""), "the start-up file leaves no names behind"
+    assert setup == ("", "")
+    assert after == ("", "NameError: name 'np' is not defined"), "then it is about something else"
 
 
-@pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
-def test_each_given_and_test_cell_of_an_exercise_says_so(
-    path: Path, session: tuple[BlockingKernelClient, bool]
-) -> None:
-    cells = nbformat.read(path, as_version=4).cells
-    locked = [
+def test_the_kernel_says_of_its_language_what_stands_in_the_notebooks(tmp_path: Path) -> None:
+    """Else JupyterLab changes each notebook that it opens."""
+    assert session(tmp_path, "1").metadata["language_info"] == METADATA["language_info"]
+
+
+def test_without_the_start_up_file_the_cells_say_so_themselves(tmp_path: Path) -> None:
+    """Given and test cells of all exercises, and the imports of the preparations."""
+    cells = [
+        cell
+        for path in [*(ROOT / "exercises").glob("*/*.ipynb"), *(ROOT / "notebooks").glob("*.ipynb")]
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code"
+    ]
+    needy = [
         cell.source
         for cell in cells
-        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("locked")
+        if cell.metadata.get("nbgrader", {}).get("locked") or cell.metadata.get("title") == "imports"
     ]
-    assert len(locked) > 5
-    for source in locked:
-        assert run(session[0], source)[1] == "NameError: name 'run_the_setup_cell_first' is not defined", (
-            source
-        )
-
-
-def test_afterwards_it_is_silent(session: tuple[BlockingKernelClient, bool]) -> None:
-    client, _ = session
-    assert run(client, f"{notebooks.GUARD} = 'done'") == ("", ": ")
-    printed, error = run(client, "np.zeros(3)")
-    assert "np" in error and REMINDER not in printed
-    assert run(client, "%who") == (f"{notebooks.GUARD}\t \n", ": "), "it leaves no names behind"
-
-
-def test_the_kernel_says_of_its_language_what_stands_in_the_notebooks(
-    session: tuple[BlockingKernelClient, bool],
-) -> None:
-    """Else JupyterLab changes each notebook that it opens."""
-    client, installed = session
-    if installed:
-        assert (
-            client.kernel_info(reply=True, timeout=60)["content"]["language_info"]
-            == (notebooks.METADATA["language_info"])
-        )
-
-
-def course_is_installed() -> bool:
-    return (Path(sysconfig.get_path("data")) / "etc/ipython/startup" / STARTUP.name).is_file()
+    assert len(needy) > 70
+    for cell in session(tmp_path, *needy, startup=False).cells:
+        assert said(cell)[1] == MISSING, cell.source
 
 
 def test_the_environment_has_it() -> None:
-    path = Path(sysconfig.get_path("data"), "etc/ipython/startup", STARTUP.name)
-    stamp = setup_env.read_stamp(str(Path(sysconfig.get_path("data"))))
+    """`make setup` puts it where IPython looks; on Colab pip does, for an editable install it does not."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["setuptools"]["data-files"] == {"etc/ipython/startup": [f"tools/{STARTUP.name}"]}
+    assert setup_env.STARTUP == STARTUP.name
+    stamp = setup_env.read_stamp(sysconfig.get_path("data"))
     if stamp.get("fingerprint") != setup_env.fingerprint(str(ROOT)):
         pytest.skip("this Python was not set up from this checkout by make setup")
-    assert path.read_text(encoding="utf-8") == STARTUP.read_text(encoding="utf-8"), "run make setup"
+    assert INSTALLED.read_text(encoding="utf-8") == STARTUP.read_text(encoding="utf-8"), "run make setup"

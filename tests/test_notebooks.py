@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT, WEEK
-from jupyter_client.kernelspec import get_kernel_spec
+from ipykernel.kernelspec import get_kernel_dict
 
 from tools import notebooks
 from tools.notebooks import Source, SourceError
@@ -88,11 +88,11 @@ def test_no_outputs_stable_order_one_final_newline(sample: Path) -> None:
         not c["outputs"] and c["execution_count"] is None for c in data["cells"] if c["cell_type"] == "code"
     )
     assert text == json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    spec = get_kernel_spec("python3")
+    spec = get_kernel_dict()
     assert data["metadata"]["kernelspec"] == {
         "name": "python3",
-        "display_name": spec.display_name,
-        "language": spec.language,
+        "display_name": spec["display_name"],
+        "language": spec["language"],
     }, "else JupyterLab changes the notebook on opening"
     tagged = [c["metadata"]["tags"] for c in data["cells"] if "tags" in c["metadata"]]
     assert tagged == [["parameters"]]

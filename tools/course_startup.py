@@ -1,4 +1,4 @@
-"""IPython runs this when a session starts in the course's environment: pip puts it in `etc/ipython/startup`.
+"""IPython runs this when a session starts in the course's environment: it is put in etc/ipython/startup.
 
 Until a notebook's setup cell has run, a name that is missing is followed by what to do. And the kernel says
 of its language what stands in the notebooks: JupyterLab writes it into each notebook that it opens, and a
