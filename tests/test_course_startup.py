@@ -80,7 +80,7 @@ def test_the_environment_has_it() -> None:
     """`make setup` puts it where IPython looks; on Colab pip does, for an editable install it does not."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["tool"]["setuptools"]["data-files"] == {"etc/ipython/startup": [f"tools/{STARTUP.name}"]}
-    assert setup_env.STARTUP == STARTUP.name
+    assert STARTUP.name == setup_env.STARTUP
     stamp = setup_env.read_stamp(sysconfig.get_path("data"))
     if stamp.get("fingerprint") != setup_env.fingerprint(str(ROOT)):
         pytest.skip("this Python was not set up from this checkout by make setup")
