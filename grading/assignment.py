@@ -42,13 +42,13 @@ def assignment_from_gradebook(address: str | Path, week: str, root: Path = ROOT)
     """The exercise from the gradebook, with the full tests; its order is the released notebook's."""
     from grading.record import RecordError, gradebook
 
-    path = root / "exercises" / week / f"{week}.ipynb"
+    name = f"exercises/{week}/{notebooks.exercise_name(week)}"
     try:
-        released = nbformat.read(path, as_version=4)
+        released = nbformat.read(root / name, as_version=4)
     except FileNotFoundError:
-        raise AssignmentError(f"exercises/{week}/{week}.ipynb does not exist: run `make release`") from None
+        raise AssignmentError(f"{name} does not exist: run `make release`") from None
     except Exception as error:
-        raise AssignmentError(f"exercises/{week}/{week}.ipynb: {_brief(error)}; run `make release`") from None
+        raise AssignmentError(f"{name}: {_brief(error)}; run `make release`") from None
     defines = _defines(_source_notebook(week, root))
     try:
         with gradebook(address) as book:
@@ -186,12 +186,7 @@ def _settings() -> Any:
 
 def _empty() -> NotebookNode:
     notebook = nbformat.v4.new_notebook()
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        }
-    )
+    notebook.metadata = nbformat.from_dict(notebooks.METADATA)
     return cast(NotebookNode, notebook)
 
 

@@ -25,6 +25,7 @@ from grading.archive import Caps, Purse, Refused, Sent, in_folder, in_zip, is_ch
 from grading.model import Assignment, Submission, from_data
 from grading.people import Person, Roster, pseudonym, read_students, safe_id, secrets_for
 from grading.tables import csv_text, plain, write_whole
+from tools.notebooks import exercise_name
 
 __all__ = [
     "CollectError", "CollectReport", "Entry", "collect", "entries", "people", "pseudonym", "report_of",
@@ -304,9 +305,10 @@ def _wrapper(files: list[Sent], archive: Path, roster: Roster) -> bool:
 
 
 def _owner(name: str, week: str) -> str:
-    """The student in a file's name such as anna.ipynb, week03_rbm_anna.ipynb or anna-week03_rbm.ipynb."""
+    """The student in a file's name: anna.ipynb, week03_rbm_anna.ipynb, anna-exercise_week03_rbm.ipynb."""
     stem = re.sub(r"\.(ipynb|zip|json|txt)$", "", name, flags=re.IGNORECASE)
-    return re.sub(re.escape(week), "", stem, flags=re.IGNORECASE).strip(" _-.") or stem
+    given = Path(exercise_name(week)).stem
+    return re.sub(f"{given}|{week}", "", stem, flags=re.IGNORECASE).strip(" _-.") or stem
 
 
 def _of_download(piles: dict[str, Pile]) -> bool:

@@ -17,6 +17,7 @@ from grading.engine import Place
 from grading.hostile import ATTACKS, hostile
 from grading.model import Assignment, Limits
 from grading.trial import course_folder
+from tools.notebooks import exercise_name
 
 WEEK = "week03_rbm"
 
@@ -46,7 +47,7 @@ def students(assignment: Assignment) -> Iterator[Student]:
         return samples.notebook(WEEK, assignment, replaced, open_gaps)
 
     entries = {entry.name: entry for entry in samples.bank_entries(WEEK)}
-    plain = f"{WEEK}.ipynb"
+    plain = exercise_name(WEEK)
     yield Student("Ada Anderson", plain, solved_but(), "right: the reference solution")
     loops = entries["right/loops_float64.py"].replaced
     yield Student("Børge Åkesson", plain, solved_but(**loops), "right: with loops instead of matrices")

@@ -50,7 +50,7 @@ def test_week_3() -> None:
 
 def test_unsolved_is_what_students_get() -> None:
     made = nbformat.reads(unsolved(assignment_from_source(WEEK3)).decode(), as_version=4)
-    given = nbformat.read(ROOT / "exercises" / WEEK3 / f"{WEEK3}.ipynb", as_version=4)
+    given = nbformat.read(ROOT / "exercises" / WEEK3 / f"exercise_{WEEK3}.ipynb", as_version=4)
     assert [(c.id, c.cell_type, c.source) for c in made.cells] == [
         (c.id, c.cell_type, c.source) for c in given.cells
     ]
@@ -89,7 +89,7 @@ def test_exercise_not_released(sample: Path, tmp_path: Path) -> None:
 def test_missing_cell(released: Path, tmp_path: Path) -> None:
     course = tmp_path / "course"
     shutil.copytree(released, course)
-    path = course / "exercises" / WEEK / f"{WEEK}.ipynb"
+    path = course / "exercises" / WEEK / f"exercise_{WEEK}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     first = next(cell for cell in notebook.cells if "nbgrader" in cell.metadata)
     first.metadata.nbgrader.grade_id = "another"

@@ -1,4 +1,4 @@
-"""A student's first minutes in a real browser: week 3 opens, cells run, a figure is seen, Validate judges.
+"""A student's first minutes in a real browser: the table of weeks, a notebook, its figures, Validate.
 
 The students' repository is built and served by `python -m tools.lab`, and the system's Chromium uses it.
 """
@@ -60,7 +60,7 @@ def address(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """JupyterLab's address, with the token, on the students' repository and a solved copy of the exercise."""
     folder = tmp_path_factory.mktemp("browser") / "students course"
     student.build(folder, check_drift=False)
-    notebook = nbformat.read(folder / "exercises" / WEEK / f"{WEEK}.ipynb", as_version=4)
+    notebook = nbformat.read(folder / "exercises" / WEEK / f"exercise_{WEEK}.ipynb", as_version=4)
     answers = nbformat.read(ROOT / "solutions" / WEEK / f"{WEEK}.ipynb", as_version=4)
     solved = {c.id: c.source for c in answers.cells if c.metadata.get("nbgrader", {}).get("solution")}
     for cell in notebook.cells:
@@ -76,6 +76,11 @@ def address(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     home = tmp_path_factory.mktemp("home")  # the user's own Jupyter settings and workspaces stay out of it
+    startup = home / ".ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    shutil.copy(
+        folder / "tools" / "course_startup.py", startup
+    )  # where pip puts it in a course's own environment
     environment = os.environ | {
         "PYTHONPATH": str(folder),
         "HOME": str(home),
@@ -157,10 +162,43 @@ def scroll(page: Any) -> None:
     )
 
 
-def test_the_printed_address_opens_week_3(page: Any, address: str) -> None:
+def tabs(page: Any) -> dict[str, bool]:
+    """The open documents' tabs → whether they are unsaved."""
+    labels = page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab")
+    return {
+        tab.locator(".lm-TabBar-tabLabel").inner_text(): "jp-mod-dirty" in (tab.get_attribute("class") or "")
+        for tab in labels.all()
+    }
+
+
+def test_the_first_screen(page: Any, address: str) -> None:
+    """The table of weeks, rendered; its links open notebooks, which are told apart and not unsaved."""
     page.goto(address)
-    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
-    assert f"{WEEK}.ipynb" in page.url
+    readme = page.locator(".jp-MarkdownViewer")
+    week = readme.locator("tr", has_text="Restricted Boltzmann machines")
+    week.wait_for()
+    assert list(tabs(page)) == ["README.md"]
+    page.wait_for_timeout(3 * SECONDS)  # a pop-up would have come
+    assert not page.locator(".Toastify__toast, .jp-toast, .jp-Dialog").count()
+
+    for kind, name in [("notebooks", f"{WEEK}.ipynb"), (f"exercises/{WEEK}", f"exercise_{WEEK}.ipynb")]:
+        page.locator(".lm-TabBar-tab", has_text="README.md").click()
+        week.locator(f"a[href*='{kind}']").first.click()
+        page.locator(".lm-TabBar-tab.lm-mod-current", has_text=name).wait_for()
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        setup = page.locator(".jp-Notebook:visible .jp-CodeCell").first
+        setup.locator(".jp-Placeholder", has_text="Run this cell first").wait_for()
+        assert not setup.locator(".jp-InputArea-editor").is_visible(), "it is folded"
+    page.wait_for_timeout(3 * SECONDS)
+    assert tabs(page) == {"README.md": False, f"{WEEK}.ipynb": False, f"exercise_{WEEK}.ipynb": False}
+
+
+def test_students_see_the_validate_button_and_no_instructors_menus(page: Any, address: str) -> None:
+    open_notebook(page, address, f"exercises/{WEEK}/exercise_{WEEK}.ipynb")
+    page.locator(".validate-button").first.wait_for()
+    menus = page.locator(".lm-MenuBar-itemLabel").all_inner_texts()
+    assert "File" in menus and not [menu for menu in menus if "grader" in menu.lower()]
+    assert not page.get_by_text("Create Assignment").count()
 
 
 def test_cells_run_and_a_figure_is_seen(page: Any, address: str) -> None:
@@ -197,10 +235,19 @@ def validate(page: Any, address: str, name: str) -> str:
 
 
 def test_validate_passes_the_solved_version(page: Any, address: str) -> None:
-    assert "Success! Your notebook passes all the tests." in validate(page, address, "solved")
+    said = validate(page, address, "solved")
+    assert "Success! Your notebook passes all the tests." in said and words_of_the_docs(said)
 
 
 def test_validate_fails_the_unsolved_version(page: Any, address: str) -> None:
-    said = validate(page, address, WEEK)
-    assert "Success" not in said
+    said = validate(page, address, f"exercise_{WEEK}")
+    assert "Success" not in said and words_of_the_docs(said)
     assert "NotImplementedError" in said and "write your answer here" in said
+
+
+def words_of_the_docs(said: str) -> list[str]:
+    """Of what docs/students.md quotes of the dialog, what stands in it."""
+    section = (ROOT / "docs" / "students.md").read_text(encoding="utf-8").split("\n## Check\n")[1]
+    quoted = re.findall(r"^- \*(.+?)\*", section.split("\n## ")[0], re.MULTILINE)
+    assert len(quoted) == 4
+    return [words for words in quoted if words in said]

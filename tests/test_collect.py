@@ -154,7 +154,8 @@ def test_moodles_layouts(run: Collect, taken: Taken, layout: str) -> None:
 @pytest.mark.parametrize(
     "file",
     [
-        f"{WEEK}.ipynb", f"{WEEK} (1).ipynb", f"Copy of {WEEK}.ipynb", f"Kopie von {WEEK}.ipynb",
+        f"{WEEK}.ipynb", f"exercise_{WEEK} (1).ipynb", f"Copy of exercise_{WEEK}.ipynb",
+        f"Kopie von {WEEK}.ipynb",
         f"{WEEK}.ipynb.json", f"{WEEK}.ipynb.txt", "Übung drei.ipynb", "Untitled.IPYNB", "week03.json",
         "noending",
     ],
@@ -633,12 +634,13 @@ def test_a_folder_of_notebooks(run: Collect, taken: Taken, tmp_path: Path) -> No
     (folder / "cleo" / WEEK).mkdir(parents=True)
     (folder / "anna.ipynb").write_bytes(notebook("return 1"))
     (folder / f"{WEEK}_ben.ipynb").write_bytes(notebook("return 2"))
+    (folder / f"exercise_{WEEK}_dan.ipynb").write_bytes(notebook("return 4"))
     (folder / "cleo" / WEEK / f"{WEEK}.ipynb").write_bytes(notebook("return 3"))
     (folder / "eve.ipynb").symlink_to("/etc/passwd")
     report = run(folder)
-    assert [e.student for e in report.entries] == ["anna", "ben", "cleo", "eve"]
-    assert [taken(s) for s in ("anna", "ben", "cleo", "eve")] == [
-        *(notebook(f"return {i}") for i in (1, 2, 3)),
+    assert [e.student for e in report.entries] == ["anna", "ben", "cleo", "dan", "eve"]
+    assert [taken(s) for s in ("anna", "ben", "cleo", "dan", "eve")] == [
+        *(notebook(f"return {i}") for i in (1, 2, 3, 4)),
         None,
     ]
     assert "link" in notes(report, "eve")

@@ -57,7 +57,7 @@ def course(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         upload = Submission(student, WEEK, b"{}", timestamp=HANDED_IN)
         put = folder / "grading" / "submitted" / student / WEEK
         put.mkdir(parents=True)
-        shutil.copy(folder / "exercises" / WEEK / f"{WEEK}.ipynb", put)
+        shutil.copy(folder / "exercises" / WEEK / f"exercise_{WEEK}.ipynb", put)
         (put / "timestamp.txt").write_text(HANDED_IN + "\n")  # as collect.py leaves it
         record(
             replace(outcome, pseudonym=student),

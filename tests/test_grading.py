@@ -41,7 +41,7 @@ EXPECTED = {"solved": 5, "unsolved": 0, "noisy": 5, "hidden": 2}
 
 
 def submission(course: Path, answers: dict[str, str]) -> nbformat.NotebookNode:
-    notebook = nbformat.read(course / "exercises" / WEEK / f"{WEEK}.ipynb", as_version=4)
+    notebook = nbformat.read(course / "exercises" / WEEK / f"exercise_{WEEK}.ipynb", as_version=4)
     for cell in notebook.cells:
         cell.source = answers.get(cell.metadata.get("nbgrader", {}).get("grade_id"), cell.source)
     return notebook

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -84,7 +85,8 @@ def test_display_without_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_earlier_settings_stay_behind_the_course_s() -> None:
     new = lab.lab_environment(ROOT, {"JUPYTER_CONFIG_PATH": "mine", "PATH": "here", "HOME": "h"})
-    assert new["JUPYTER_CONFIG_PATH"] == os.pathsep.join([str(ROOT / "grading"), "mine"])
+    ours = [str(ROOT / "grading"), str(ROOT / "tools" / "jupyter")]
+    assert new["JUPYTER_CONFIG_PATH"] == os.pathsep.join([*ours, "mine"])
     assert new["PATH"].endswith(os.pathsep + "here")
     assert new["HOME"] == "h"
 
@@ -108,15 +110,15 @@ def test_nbgrader_s_extensions_find_the_settings(tmp_path: Path) -> None:
     assert (ROOT / "grading" / "nbgrader_config.py").is_file()
 
 
-def status(address: str, seconds: float = 30) -> int:
-    """HTTP status of a page of a server that may need a moment to listen."""
+def read(address: str, seconds: float = 30) -> str:
+    """A page of a server that may need a moment to listen."""
     end = time.monotonic() + seconds
     while True:
         try:
             with urllib.request.urlopen(address, timeout=seconds) as answer:
-                return answer.status
-        except urllib.error.HTTPError as error:
-            return error.code
+                return answer.read().decode()
+        except urllib.error.HTTPError:
+            raise
         except urllib.error.URLError:
             if time.monotonic() > end:
                 raise
@@ -147,10 +149,21 @@ def test_server_prints_an_address_that_opens_the_course(tmp_path: Path) -> None:
         else:
             raise AssertionError(f"no address was printed:\n{seen}")
         host, page, token = address.groups()
-        if (ROOT / lab.START).is_file():
-            assert page == f"/lab/tree/{lab.START}"
-        for path in (page, "/api/contents/pyproject.toml"):
-            assert status(f"http://{host}{path}?{token}") == 200
+        assert page == "/lab/tree/README.md", "it begins with the table of weeks"
+        whole = read(f"http://{host}{page}?{token}")
+        assert "disabledExtensions" in whole and '"@jupyter/nbgrader:' not in whole, (
+            "instructors keep the menus"
+        )
+        assert "lgm" in read(f"http://{host}/api/contents/pyproject.toml?{token}")
+
+        def settings(plugin: str) -> dict:
+            """Of JupyterLab, as a user who has changed none gets them."""
+            answer = json.loads(read(f"http://{host}/lab/api/settings/@jupyterlab/{plugin}?{token}"))
+            return {name: rule.get("default") for name, rule in answer["schema"]["properties"].items()}
+
+        assert settings("docmanager-extension:plugin")["defaultViewers"] == {"markdown": "Markdown Preview"}
+        news = settings("apputils-extension:notification")
+        assert news["fetchNews"] == "false" and news["checkForUpdates"] is False
     finally:
         timer.cancel()
         process.terminate()

@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT, WEEK
+from ipykernel.kernelspec import get_kernel_dict
 
 from tools import notebooks
 from tools.notebooks import Source, SourceError
@@ -54,8 +55,29 @@ def test_setup_cell_and_badge_are_stamped(sample: Path) -> None:
     assert "docstring is not part" not in text
     assert "colab.research.google.com/github/example/students/blob/main/notebooks/week99_sample.ipynb" in text
     exercise = (sample / "solutions" / WEEK / f"{WEEK}.ipynb").read_text()
-    assert "blob/main/exercises/week99_sample/week99_sample.ipynb" in exercise, "the badge opens the exercise"
+    assert "blob/main/exercises/week99_sample/exercise_week99_sample.ipynb" in exercise, (
+        "the badge opens the exercise"
+    )
     assert "{{" not in text + exercise
+
+
+def test_the_setup_cell_is_folded_and_other_cells_need_it(sample: Path) -> None:
+    notebooks.write(sample)
+    for path in sample.rglob("*.ipynb"):
+        cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        setup = cells.pop(0)
+        assert setup.metadata["jupyter"] == {"source_hidden": True} and setup.metadata["cellView"] == "form"
+        assert notebooks.GUARD in setup.source
+        locked = [cell for cell in cells if cell.metadata.get("nbgrader", {}).get("locked")]
+        assert [cell for cell in cells if cell.source.startswith(f"{notebooks.GUARD}\n\n")] == locked
+        assert len(locked) == (3 if "solutions" in path.parts else 0)
+
+
+def test_imports_need_the_setup_cell_if_there_is_one(tmp_path: Path) -> None:
+    alone = make("# %% imports\nimport math\n", tmp_path)
+    both = make("# %% setup\n\n# %% imports\nimport math\n\n# %% later\nx = 1\n", tmp_path)
+    assert [cell.source for cell in alone.cells] == ["import math"]
+    assert [cell.source for cell in both.cells[1:]] == [f"{notebooks.GUARD}\n\nimport math", "x = 1"]
 
 
 def test_no_outputs_stable_order_one_final_newline(sample: Path) -> None:
@@ -66,7 +88,12 @@ def test_no_outputs_stable_order_one_final_newline(sample: Path) -> None:
         not c["outputs"] and c["execution_count"] is None for c in data["cells"] if c["cell_type"] == "code"
     )
     assert text == json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    assert data["metadata"]["kernelspec"]["name"] == "python3"
+    spec = get_kernel_dict()
+    assert data["metadata"]["kernelspec"] == {
+        "name": "python3",
+        "display_name": spec["display_name"],
+        "language": spec["language"],
+    }, "else JupyterLab changes the notebook on opening"
     tagged = [c["metadata"]["tags"] for c in data["cells"] if "tags" in c["metadata"]]
     assert tagged == [["parameters"]]
 
@@ -178,8 +205,8 @@ def test_drift_names_each_file_and_the_remedy(released: Path, tmp_path: Path) ->
     assert list(notebooks.drift(course)) == [
         f"notebooks/{WEEK}.ipynb is missing: run `make notebooks`",
         f"solutions/{WEEK}/{WEEK}.ipynb differs from its source: run `make notebooks`",
+        f"exercises/{WEEK}/exercise_{WEEK}.ipynb differs from its source: run `make release`",
         f"exercises/{WEEK}/left_over.txt has no source: delete it, or add the source and run `make release`",
-        f"exercises/{WEEK}/{WEEK}.ipynb differs from its source: run `make release`",
     ]
     assert notebooks.main(["--check", "--root", str(course)]) == 1
     written = {p: p.read_bytes() for p in course.rglob("*") if p.is_file()}

@@ -55,7 +55,7 @@ EARLY, LATE = "2024-04-03T12:00:00+00:00", "2024-04-05T12:00:00+00:00"
 @pytest.fixture(scope="session")
 def exercise(released: Path) -> Assignment:
     """The sample exercise, from the release and the gradebook's full tests."""
-    notebook = nbformat.read(released / "exercises" / WEEK / f"{WEEK}.ipynb", as_version=4)
+    notebook = nbformat.read(released / "exercises" / WEEK / f"exercise_{WEEK}.ipynb", as_version=4)
     with Gradebook(f"sqlite:///{released / 'grading' / 'gradebook.db'}") as book:
         full = {cell.name: cell.source for cell in book.find_notebook(WEEK, WEEK).source_cells}
     cells = []

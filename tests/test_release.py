@@ -14,7 +14,7 @@ from tools.release import ReleaseError
 
 
 def test_the_student_version_has_gaps_and_visible_tests(released: Path) -> None:
-    notebook = nbformat.read(released / "exercises" / WEEK / f"{WEEK}.ipynb", as_version=4)
+    notebook = nbformat.read(released / "exercises" / WEEK / f"exercise_{WEEK}.ipynb", as_version=4)
     source = {c.metadata.nbgrader.grade_id: c.source for c in notebook.cells if "nbgrader" in c.metadata}
     assert source["scale"].endswith('    raise NotImplementedError("write your answer here")')
     assert '"""x: (N,) numbers' in source["scale"], "signature and docstring stay"
@@ -24,14 +24,14 @@ def test_the_student_version_has_gaps_and_visible_tests(released: Path) -> None:
 
 def test_nothing_secret_is_released(released: Path) -> None:
     files = [p for p in (released / "exercises").rglob("*") if p.is_file()]
-    assert [p.name for p in files] == [f"{WEEK}.ipynb"], "no source, no class guide"
+    assert [p.name for p in files] == [f"exercise_{WEEK}.ipynb"], "no source, no class guide"
     text = files[0].read_text()
     for secret in ("secret_", "SOLUTION", "HIDDEN", "xylophone"):
         assert secret not in text
 
 
 def test_ids_are_those_of_the_solution(released: Path) -> None:
-    exercise = nbformat.read(released / "exercises" / WEEK / f"{WEEK}.ipynb", as_version=4)
+    exercise = nbformat.read(released / "exercises" / WEEK / f"exercise_{WEEK}.ipynb", as_version=4)
     solution = nbformat.read(released / "solutions" / WEEK / f"{WEEK}.ipynb", as_version=4)
     assert [c.id for c in exercise.cells] == [c.id for c in solution.cells]
 
@@ -53,14 +53,17 @@ def test_an_unknown_file_is_refused(sample: Path) -> None:
 def test_a_picture_goes_out(sample: Path) -> None:
     (sample / "solutions" / WEEK / "machine.svg").write_text("<svg/>")
     release.release(sample)
-    assert sorted(p.name for p in (sample / "exercises" / WEEK).iterdir()) == ["machine.svg", f"{WEEK}.ipynb"]
+    assert sorted(p.name for p in (sample / "exercises" / WEEK).iterdir()) == [
+        f"exercise_{WEEK}.ipynb",
+        "machine.svg",
+    ]
 
 
 def test_a_failure_is_one_line_and_leaves_the_old_release(
     sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     release.release(sample)
-    old = (sample / "exercises" / WEEK / f"{WEEK}.ipynb").read_bytes()
+    old = (sample / "exercises" / WEEK / f"exercise_{WEEK}.ipynb").read_bytes()
     with Gradebook(f"sqlite:///{sample / 'grading' / 'gradebook.db'}") as book:
         book.add_student("ada")
         book.add_submission(WEEK, "ada")
@@ -69,4 +72,4 @@ def test_a_failure_is_one_line_and_leaves_the_old_release(
     assert release.main(["--root", str(sample)]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "submissions associated with it; to start anew, move" in said
-    assert (sample / "exercises" / WEEK / f"{WEEK}.ipynb").read_bytes() == old
+    assert (sample / "exercises" / WEEK / f"exercise_{WEEK}.ipynb").read_bytes() == old

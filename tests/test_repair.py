@@ -19,7 +19,7 @@ from grading.snippets import is_stub, look, statements
 from tests.conftest import SAMPLE
 from tests.conftest import WEEK as SAMPLE_WEEK
 from tests.test_damage import check_shape
-from tools.notebooks import ROOT
+from tools.notebooks import GUARD, ROOT
 
 WEEK = "week03_rbm"
 Notebook = dict[str, Any]
@@ -357,7 +357,7 @@ def test_changed_given_cell_is_neutral_and_original(small: Assignment, small_sou
         named(cells, "constants")["source"] = "SCALE = 4.0\nimport math\nunused = 1"
 
     repaired = mend(changed(small_sound, change), small)
-    assert by_name(repaired)["constants"].source == "SCALE = 3.0"
+    assert by_name(repaired)["constants"].source == f"{GUARD}\n\nSCALE = 3.0"
     assert by_name(repaired)["extra1"].source == "import math"
     assert [doubt.cell for doubt in repaired.doubts] == ["constants"]
     assert "differs from what was handed out" in repaired.doubts[0].reason
@@ -365,7 +365,7 @@ def test_changed_given_cell_is_neutral_and_original(small: Assignment, small_sou
 
 def test_layout_of_a_given_cell_is_no_change(small: Assignment, small_sound: bytes) -> None:
     def change(cells: list[Notebook]) -> None:
-        named(cells, "constants")["source"] = "# three\nSCALE   =  3.0\n"
+        named(cells, "constants")["source"] = f"# three\n{GUARD}\nSCALE   =  3.0\n"
 
     assert mend(changed(small_sound, change), small) == mend(small_sound, small)
 

@@ -52,6 +52,15 @@ def test_second_run_does_nothing(course: Path, monkeypatch: pytest.MonkeyPatch) 
     assert setup_env.setup(root=str(course)) == "ready"
 
 
+def test_what_ipython_runs_at_its_start_is_put_in_place_and_kept_up_to_date(course: Path) -> None:
+    source = course / "tools" / setup_env.STARTUP
+    source.parent.mkdir()
+    for state, text in [("make", "x = 1\n"), ("ready", "x = 2\n"), ("ready", "x = 2\n")]:
+        source.write_text(text)
+        assert setup_env.setup(root=str(course)) == state
+        assert (course / ".venv/etc/ipython/startup" / setup_env.STARTUP).read_text() == text
+
+
 @pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml"])
 def test_a_new_lock_updates(course: Path, name: str) -> None:
     setup_env.setup(root=str(course))

@@ -5,8 +5,10 @@ The cell runs in a Python without site-packages, with stand-ins for `utils`, `go
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -31,7 +33,7 @@ import json, os, pathlib, sys
 here = pathlib.Path(__file__).parent.parent
 (here / "calls.json").write_text(json.dumps(sys.argv[1:]))
 if os.environ.get("FAIL"):
-    sys.exit("Collecting x\\nERROR: Failed to connect to github.com")
+    sys.exit(os.environ["FAIL"])
 for name, text in json.loads(os.environ["OURS"]).items():
     (here / name).parent.mkdir(exist_ok=True)
     (here / name).write_text(text)
@@ -48,7 +50,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 @pytest.fixture
 def run(tmp_path: Path):
     """Run the cell in the folder `here`, with `site` in the place of site-packages."""
-    here, site = tmp_path / "my folder", tmp_path / "site"
+    here, site = tmp_path / "my folder", tmp_path / "site-packages"
     here.mkdir()
     site.mkdir()
 
@@ -162,15 +164,78 @@ def test_another_repository_can_be_named(run) -> None:
     assert calls[-1] == "git+file:///some/where"
 
 
-def test_failed_installation_is_one_clear_error(run) -> None:
-    done, calls = run({}, COLAB, FAIL="1")
+# What pip says, word for word but shortened: git's complaint is in the middle, the end is advice.
+GIT_FAILS = """\
+  error: subprocess-exited-with-error
+
+  × git clone --filter=blob:none --quiet https://x/y /tmp/pip-req-build-1 did not run successfully.
+  │ exit code: 128
+  ╰─> [3 lines of output]
+      fatal: unable to access 'https://x/y/': Could not resolve host: x
+      [end of output]
+
+  note: This error originates from a subprocess, and is likely not a problem with pip.
+error: subprocess-exited-with-error
+note: This error originates from a subprocess, and is likely not a problem with pip."""
+NO_GIT = """\
+  ERROR: Error [Errno 2] No such file or directory: 'git' while executing command git version
+ERROR: Cannot find command 'git' - do you have 'git' installed and in your PATH?"""
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (GIT_FAILS, "fatal: unable to access 'https://x/y/': Could not resolve host: x"),
+        (
+            NO_GIT,
+            "ERROR: Error [Errno 2] No such file or directory: 'git' while executing command git version",
+        ),
+        ("Collecting x\nkilled", "killed"),
+        ("\n", "pip gave no reason"),
+    ],
+    ids=["git", "no git", "other", "nothing"],
+)
+def test_failed_installation_names_the_cause(run, said: str, reason: str) -> None:
+    done, calls = run({}, COLAB, FAIL=said)
     line = error_line(done)
     assert f"The course could not be installed from {ADDRESS}" in line
-    assert "Failed to connect to github.com" in line
+    assert line.endswith(f"Is there a network? {reason}")
     assert calls is not None
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["alone", "beside the course"])
+def test_foreign_utils_of_an_index_is_to_be_uninstalled(run, both: bool) -> None:
+    """It cannot be renamed; the name to uninstall is that of the distribution."""
+    installed = {
+        "utils/__init__.py": "",
+        "py_helpers-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: py-helpers\nVersion: 1.0\n",
+        "py_helpers-1.0.dist-info/top_level.txt": "utils\n",
+    }
+    if both:
+        installed |= {
+            "lgm.dist-info/METADATA": "Metadata-Version: 2.1\nName: learning-generative-models\nVersion: 1\n",
+            "lgm.dist-info/top_level.txt": "utils\n",
+        }
+    line = error_line(run({}, installed)[0])
+    assert "Uninstall it (%pip uninstall -y py-helpers), restart the kernel" in line
+    line = error_line(run({"utils.py": ""}, installed)[0])
+    assert "Rename or move it, restart the kernel" in line, "the one in front is a file of the user's"
+
+
+def test_the_first_line_says_what_the_cell_is_for() -> None:
+    first, *_ = notebooks.setup_source(ROOT).splitlines()
+    assert re.fullmatch(r"# @title Run this cell first\. .{30,80}", first), (
+        "Colab shows it in place of the code"
+    )
+
+
+def test_only_a_run_to_its_end_sets_the_name_that_other_cells_begin_with() -> None:
+    *before, last = ast.parse(notebooks.setup_source(ROOT)).body
+    assert ast.unparse(last).startswith(f"{notebooks.GUARD} = ")
+    assert ast.unparse(before[-1]) == "utils.notebook.start()"
 
 
 def test_cell_is_short() -> None:
     lines = notebooks.setup_source(ROOT).splitlines()
-    assert len(lines) <= 48
+    assert len(lines) <= 56, "it is folded, but some will open it"
     assert max(map(len, lines)) <= 110

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -13,6 +16,9 @@ from conftest import ROOT, WEEK, run_module
 
 from tools import student
 from tools.student import StudentError, leaks
+
+EXTENSION = Path(sysconfig.get_path("data"), "share/jupyter/labextensions/@jupyter/nbgrader/static")
+NBGRADER = "".join(path.read_text(encoding="utf-8") for path in EXTENSION.glob("*.js"))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,8 @@ def test_it_has_what_students_need(built: Path) -> None:
     needed = """
         README.md Makefile pyproject.toml requirements.txt environment.yml nbgrader_config.py .gitignore
         .gitattributes docs/setup.md docs/students.md
-        tools/__init__.py tools/setup_env.py tools/lab.py utils/__init__.py
+        tools/__init__.py tools/setup_env.py tools/lab.py tools/course_startup.py utils/__init__.py
+        tools/jupyter/labconfig/default_setting_overrides.json
         utils/course.mplstyle
     """.split()
     assert [name for name in needed if not (built / name).is_file()] == []
@@ -46,7 +53,9 @@ def test_it_has_nothing_else(built: Path) -> None:
     assert list(leaks(built)) == []
     top = {p.name for p in built.iterdir()}
     assert not top & {"solutions", "grading", "tests", ".git", ".github", ".ci", "build"}
-    assert {p.name for p in (built / "tools").iterdir()} == {"__init__.py", "setup_env.py", "lab.py"}
+    assert {p.name for p in (built / "tools").iterdir()} == {
+        *("__init__.py", "setup_env.py", "lab.py", "course_startup.py", "jupyter")
+    }
     for pattern in (
         "notebooks/**/*.py",
         "exercises/**/*.py",
@@ -92,6 +101,20 @@ def test_its_pyproject_is_shorter_and_installs_the_same(built: Path) -> None:
     assert set(part["tool"]["lgm"]) == {"students-repository"}
 
 
+def test_students_see_no_instructors_menus(built: Path) -> None:
+    """Of nbgrader's plugins, all but the Validate button are off; the names are those in its own code."""
+    plugins = set(re.findall(r'"(@jupyter/nbgrader:[\w-]+)"', NBGRADER))
+    settings = json.loads((built / "tools/jupyter/labconfig/page_config.json").read_text())
+    off = {name for name, value in settings["disabledExtensions"].items() if value}
+    assert plugins - off == {"@jupyter/nbgrader:validate-assignment"} and not off - plugins
+
+
+def test_what_validate_says_is_quoted_word_for_word(built: Path) -> None:
+    section = (built / "docs/students.md").read_text().split("\n## Check\n")[1].split("\n## ")[0]
+    quoted = re.findall(r"^- \*(.+?)\*", section, re.MULTILINE)
+    assert len(quoted) == 4 and [words for words in quoted if words not in NBGRADER] == []
+
+
 def test_make_help_and_the_first_command(built: Path) -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
@@ -115,7 +138,7 @@ def course(released: Path, tmp_path: Path) -> Path:
 
 
 def test_a_planted_leak_is_found(course: Path, tmp_path: Path) -> None:
-    notebook = f"exercises/{WEEK}/{WEEK}.ipynb"
+    notebook = f"exercises/{WEEK}/exercise_{WEEK}.ipynb"
     folder = tmp_path / "out"
     student.build(folder, course, check_drift=False)
     assert list(leaks(folder, course)) == []

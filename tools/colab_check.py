@@ -62,14 +62,18 @@ def freeze(python: str, env: dict[str, str]) -> dict[str, str]:
 
 
 def find_python(name: str | None) -> str:
-    """Path of a Python of Colab's version."""
+    """Path of a Python of Colab's version: the one named, else one on the PATH or in pyenv's folder."""
     wanted = ".".join(map(str, PYTHON))
-    for candidate in [name] if name else [sys.executable, f"python{wanted}", "python3"]:
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = sorted(map(str, pyenv.glob(f"versions/{wanted}*/bin/python{wanted}")), reverse=True)
+    for candidate in [name] if name else [sys.executable, f"python{wanted}", "python3", *found]:
         path = shutil.which(candidate)
         if path and (version_of(path) or ())[:2] == PYTHON:
             return path
+    what = f"{name} is none" if name else "none was found on the PATH or in pyenv's folder"
     raise CheckError(
-        f"Colab runs Python {wanted}, which was not found: name it by --python /path/to/python{wanted}"
+        f"Colab runs Python {wanted}, and {what}: name one by"
+        f' make colab-test ARGS="--python /path/to/python{wanted}"'
     )
 
 
@@ -162,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "notebook", nargs="?", default="notebooks/week03_rbm.ipynb", help="in the students' repository"
     )
-    parser.add_argument("--python", help="a Python 3.13; default: the one on the PATH")
+    parser.add_argument("--python", help="a Python 3.13; default: one on the PATH or in pyenv's folder")
     parser.add_argument(
         "--venv", type=Path, default=ROOT / "build" / "colab", help="where to keep the environment"
     )

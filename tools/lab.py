@@ -1,8 +1,9 @@
 """Open the course in JupyterLab: `make lab`, or `.venv/bin/python -m tools.lab`.
 
-JupyterLab starts in the course's folder with this week's notebook open. With no display it prints its address
-instead of opening a browser. nbgrader's extensions (the Validate button) read `grading/nbgrader_config.py`,
-because that folder is put on Jupyter's configuration path.
+JupyterLab starts in the course's folder with the table of weeks, whose links open the notebooks. With no
+display it prints its address instead of opening a browser. Two folders are put on Jupyter's configuration
+path: `grading`, whose settings nbgrader's extensions (the Validate button) read, and `tools/jupyter`, with
+defaults for JupyterLab's settings: Markdown is shown as a page, and no news pop up.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START = "notebooks/week03_rbm.ipynb"
+START = "README.md"
 PORT = 8888
 TRIES = 50
 
@@ -73,13 +74,13 @@ def has_display(environment: Mapping[str, str] = os.environ, platform: str = sys
 
 
 def lab_environment(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Environment of JupyterLab: finds nbgrader's settings, and programs installed beside this Python."""
+    """Environment of JupyterLab: finds the course's settings, and programs installed beside this Python."""
     new = dict(environment)
-    for name, folder in {
-        "JUPYTER_CONFIG_PATH": str(root / "grading"),
-        "PATH": sysconfig.get_path("scripts"),
+    for name, folders in {
+        "JUPYTER_CONFIG_PATH": [str(root / "grading"), str(root / "tools" / "jupyter")],
+        "PATH": [sysconfig.get_path("scripts")],
     }.items():
-        new[name] = os.pathsep.join([folder, *filter(None, [environment.get(name)])])
+        new[name] = os.pathsep.join([*folders, *filter(None, [environment.get(name)])])
     return new
 
 
@@ -87,9 +88,7 @@ def lab_command(root: Path, port: int, browser: bool) -> list[str]:
     """Command that starts JupyterLab on the course."""
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--Application.log_level=WARN"]
-    command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    if (root / START).is_file():
-        command += [f"--LabApp.default_url=/lab/tree/{START}"]
+    command += [f"--LabApp.default_url=/lab/tree/{START}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container
         command += ["--allow-root"]
     if not browser:

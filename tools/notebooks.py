@@ -14,8 +14,10 @@ A cell's header may give it a name or a part in the exercise:
     # %% test="name" points=3                  its locked test, with `### BEGIN HIDDEN TESTS` to `### END …`
     # %% [markdown] argue="name" points=2      a question to argue, graded by a person
 
-The body of the code cell called `setup` is replaced by `tools/setup_cell.py`, and `{{colab}}` in a Markdown
-cell by a badge that opens the notebook at the students' repository, whose address stands in `pyproject.toml`.
+The body of the code cell called `setup` is replaced by `tools/setup_cell.py`, and the cell is folded. A
+cell called `imports`, a given and a test cell begin with a name that only the setup cell sets: where it has
+not run, as in a new session on Colab, the error says what to do. `{{colab}}` in a Markdown cell becomes a
+badge that opens the notebook at the students' repository, whose address stands in `pyproject.toml`.
 In a preparation `{{picture: name}}` becomes the picture that `tools/pictures.py` drew. Its bytes stand in the
 text itself, as a data URI: Colab shows no attachments, and it finds no file beside the notebook.
 """
@@ -49,6 +51,22 @@ DRAWINGS = "notebooks/pictures"
 PIXELS = 2  # of a picture's file for one of the page
 PICTURE = re.compile(r"\{\{\s*picture\b[:\s]*(.*?)\s*\}\}")
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+GUARD = "run_the_setup_cell_first"
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # in JupyterLab, on Colab
+# What JupyterLab writes on opening; if it were to change anything, the notebook would be unsaved at once. The
+# kernel's own version would differ from machine to machine: see tools/course_startup.py.
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+        "version": "3",
+    },
+}
 KINDS = ("given", "solution", "test", "argue")
 KEYS = {*KINDS, "points", "title", "tags", "jupyter"}
 REGIONS = {"SOLUTION": ("solution", "argue"), "HIDDEN TESTS": ("test",)}
@@ -75,12 +93,17 @@ class Source:
         return self.path.with_suffix(".ipynb")
 
 
+def exercise_name(week: str) -> str:
+    """The file that students get: its name tells it from the preparation, also in a narrow tab."""
+    return f"exercise_{week}.ipynb"
+
+
 def find_sources(root: Path = ROOT) -> list[Source]:
     """All sources below `root`: preparation notebooks first, then exercises with their solutions."""
     scripts = sorted((root / "notebooks").glob("*.py"))
     preparation = [Source(p, p.stem, f"notebooks/{p.stem}.ipynb") for p in scripts]
     exercises = [
-        Source(p, p.stem, f"exercises/{p.stem}/{p.stem}.ipynb")
+        Source(p, p.stem, f"exercises/{p.stem}/{exercise_name(p.stem)}")
         for folder in sorted((root / "solutions").glob("*"))
         if (p := folder / f"{folder.name}.py").is_file()
     ]
@@ -188,12 +211,7 @@ def build(source: Source, root: Path = ROOT) -> NotebookNode:
     lines = [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"# ?%%", line)]
     offset = len(parsed.cells) - len(lines)  # text before the first header is a cell, too
     notebook = nbformat.v4.new_notebook()
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        }
-    )
+    notebook.metadata = nbformat.from_dict(METADATA)
     names: dict[str, str] = {}
     ids: set[str] = set()
     gaps: set[str] = set()
@@ -241,7 +259,9 @@ def _build_cell(
 
     text = cell.source
     if cell.cell_type == "code" and name == "setup":
-        text = setup_source(root)
+        text, header = setup_source(root), header | FOLDED
+    elif cell.cell_type == "code" and "setup" in names and (kind in ("given", "test") or name == "imports"):
+        text = f"{GUARD}\n\n{text}"
     elif cell.cell_type == "markdown":
         text = text.replace("{{colab}}", badge(source, root)) if "{{colab}}" in text else text
         text = PICTURE.sub(lambda match: picture(match[1], source, root), text)
@@ -249,7 +269,7 @@ def _build_cell(
 
     make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
     new = make(text, id=_cell_id(source.stem, grade_id, cell.cell_type, cell.source, ids))
-    kept = {key: header[key] for key in ("title", "tags", "jupyter") if key in header}
+    kept = {key: header[key] for key in ("title", "tags", "jupyter", "cellView") if key in header}
     new.metadata = nbformat.from_dict(kept)
     if kind:
         new.metadata["nbgrader"] = nbformat.from_dict(_nbgrader(kind, grade_id, header.get("points")))

@@ -71,8 +71,10 @@ def _generate_week(folder: Path, config: Config, release: str) -> Path:
         if "submissions associated" in text:
             text += "; to start anew, move grading/gradebook.db away"
         raise ReleaseError(f"nbgrader cannot release {folder.name}: {text}") from error
-    path = folder.parent.parent / release / folder.name / f"{folder.name}.ipynb"
-    path.write_bytes(notebooks.dump(nbformat.read(path, as_version=4)).encode())
+    made = folder.parent.parent / release / folder.name / f"{folder.name}.ipynb"
+    path = made.with_name(notebooks.exercise_name(folder.name))
+    path.write_bytes(notebooks.dump(nbformat.read(made, as_version=4)).encode())
+    made.unlink()
     return path
 
 

@@ -6,6 +6,7 @@ Every failure is one line on stderr that says what happened and what to do, and 
 """
 
 import argparse
+import filecmp
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from typing import Dict, List, Optional, Tuple
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OLDEST, NEWEST = (3, 11), (3, 13)  # as requires-python in pyproject.toml; a test compares
 GIGABYTES = 5  # 2.8 for the environment, 1.2 for pip's cache and temporary files, and some air
+STARTUP = "course_startup.py"  # in tools/; IPython runs what stands in etc/ipython/startup
 STAMP = "course.json"  # inside the environment: what it was made from
 
 NO_NETWORK = re.compile(
@@ -229,6 +231,16 @@ def install(venv: str, root: str, log: str, gpu: bool) -> None:
             os.remove(constraints)
 
 
+def place_startup(venv: str, root: str) -> None:
+    """What pip does on Colab by pyproject.toml's data-files, but not in an editable install."""
+    source = os.path.join(root, "tools", STARTUP)
+    target = os.path.join(venv, "etc", "ipython", "startup", STARTUP)
+    if not os.path.isfile(source) or os.path.isfile(target) and filecmp.cmp(source, target, shallow=False):
+        return
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    shutil.copyfile(source, target)
+
+
 def remove(venv: str) -> None:
     """Remove a broken environment, and nothing else."""
     try:
@@ -248,6 +260,7 @@ def setup(venv: str = ".venv", root: str = ROOT, gpu: bool = False) -> str:
     venv = os.path.abspath(os.path.join(root, venv))
     found = state(venv, root, gpu)
     if found == "ready":
+        place_startup(venv, root)
         return found
     gpu = gpu or bool(read_stamp(venv).get("gpu"))
     if gpu and not sys.platform.startswith("linux"):
@@ -266,6 +279,7 @@ def setup(venv: str = ".venv", root: str = ROOT, gpu: bool = False) -> str:
         print(f"setup: updating {os.path.relpath(venv, root)}", flush=True)
         os.remove(os.path.join(venv, STAMP))
     install(venv, root, log, gpu)
+    place_startup(venv, root)
     made = version_of(venv_python(venv))
     if made is None:
         raise SetupError(f"{venv} was made, but its Python does not run: see {log}")

@@ -32,6 +32,8 @@ FILES = [
     "tools/__init__.py",
     "tools/setup_env.py",
     "tools/lab.py",
+    "tools/course_startup.py",
+    "tools/jupyter/labconfig/default_setting_overrides.json",
 ]
 LICENCES = ("LICENSE*", "LICENCE*", "CITATION.cff")
 FOLDERS = {"notebooks": "*.ipynb", "exercises": "*", "utils": "*", "data": "*"}
@@ -74,8 +76,8 @@ def build(target: Path, root: Path = ROOT, check_drift: bool = True) -> list[Pat
             ):
                 _put(target / relative, path.read_bytes())
     _put(target / "pyproject.toml", students_pyproject(root).encode())
-    for path in sorted(TEMPLATE.iterdir()):
-        name = ".gitignore" if path.name == "gitignore" else path.name
+    for path in sorted(p for p in TEMPLATE.rglob("*") if p.is_file()):
+        name = ".gitignore" if path.name == "gitignore" else path.relative_to(TEMPLATE)
         _put(target / name, _fill(path.read_text(encoding="utf-8"), root).encode())
     if found := list(leaks(target, root)):
         raise StudentError("; ".join(found))
@@ -125,7 +127,8 @@ def weeks_table(root: Path = ROOT) -> str:
         heading = re.search(r"^# # (.+)$", source.path.read_text(encoding="utf-8"), re.MULTILINE)
         row = rows.setdefault(source.stem, ["", "", ""])
         column = 1 if source.colab.startswith("notebooks/") else 2
-        row[column] = f"[{source.stem}]({source.colab}) {notebooks.badge(source, root)}"
+        name = ("", "notebook", "exercise")[column]
+        row[column] = f"[{name}]({source.colab}) {notebooks.badge(source, root)}"
         if heading and (column == 1 or not row[0]):
             row[0] = heading[1].strip()
     table = ["| topic | prepare | exercise |", "|---|---|---|"]

@@ -64,8 +64,9 @@ def _import(name: str, package: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = package if error.name == name else f"{error.name} (needed by {package})"
         raise ImportError(
-            f"The package {missing} is not installed in {sys.executable}. Run the notebook's setup cell, or "
-            "on your own machine `make setup`, then restart the kernel."
+            f"The package {missing} is not installed in {sys.executable}. Run `make setup` in the course's "
+            "folder, or on Colab choose Runtime → Disconnect and delete runtime; then restart the kernel and "
+            "run this cell again."
         ) from None
 
 

@@ -4,3 +4,4 @@
 import numpy as np
 
 print("NumPy", np.__version__)
+run_the_setup_cell_first = "done"
