@@ -230,7 +230,7 @@ def learning_curves(
 def history(
     losses: Mapping[str, Sequence[float]], ylabel: str, caption: str, alt: str, sign: float = 1.0
 ) -> None:
-    """The learning curve of a Keras model: what ``fit`` returns as ``history``, ``sign`` times loss and val_loss."""
+    """The learning curve of a Keras model by epoch: ``sign`` times loss and val_loss of ``fit``'s ``history``."""
     names = {"training part": "loss", "validation part": "val_loss"}
     curves = {
         name: (np.arange(1, len(losses[key]) + 1), sign * np.asarray(losses[key]))
