@@ -82,8 +82,8 @@ def kl_laplace(mu, log_s, b):
 
 # %% test="kl_laplace" points=3
 KL_HINT = (
-    "The mean of log q − log p, a sum over the latents. Of constants, E log q holds −½ log 2π = −0.919 and −½ for each latent, "
-    "E log p holds −log 2 = −0.693."
+    "The mean of log q − log p, a sum over the latents. Is a constant missing? For each latent ½ log 2π = 0.919, log 2 = 0.693 and "
+    "½ play a part; log_s is the logarithm of the standard deviation."
 )
 value = kl_laplace(
     np.array([[0], [1.5], [-3]], np.float32), np.array([[0], [-1], [0.5]], np.float32), np.ones(1, np.float32)
@@ -423,7 +423,7 @@ def call_elbo(log_prior, x, noise, n):
 
 PIXEL_HINT = "A sum over pixels and a mean over samples; n − x zeros, and the binomial coefficient."
 KL_TERM_HINT = (
-    "log q − log p at the samples: a sum over latents, a mean over samples. log q holds −½ log 2π = −0.919 and −log s for each latent; "
+    "log q − log p at the samples: a sum over latents, a mean over samples. Is a constant missing? ½ log 2π is 0.919 for each latent. "
     "encode returns the log of the standard deviation."
 )
 COUNTS = {
@@ -666,7 +666,7 @@ check_random(rng, M=1, D=5, B=3, missing=0.5)
 # two minutes.
 #
 # You hand over the weights of both networks (`get_weights()`), and the test evaluates the ELBO itself. You pass with
-# at least **−110 nats per image** on the validation part; when you hand in, also on the test part, which no training
+# at least **−106 nats per image** on the validation part; when you hand in, also on the test part, which no training
 # has seen. The threshold leaves room for bad luck. For comparison: independent binomial pixels reach −254. Only
 # `seed=0` is judged.
 #
@@ -675,9 +675,9 @@ check_random(rng, M=1, D=5, B=3, missing=0.5)
 # The preparation's class with another likelihood: a `keras.Model` that gets the two networks, whose `call(x)` returns
 # the ELBO of each image and adds the loss by `self.add_loss(-tf.reduce_mean(elbo))`. Keep $x$ as counts in the
 # likelihood; the binomial coefficient does not depend on the networks and may be left out of the loss. Then `compile`
-# with `keras.optimizers.Adam(0.02)` (the default rate of 0.001 is too slow) and a `steps_per_execution` of 12, an epoch
+# with `keras.optimizers.Adam(0.01)` (the default rate of 0.001 is too slow) and a `steps_per_execution` of 12, an epoch
 # of batches of 100; and `fit` for up to 50 epochs with `validation_data=(x_validation,)`, `verbose=0` and
-# `keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)`. `keras.utils.set_random_seed(seed)` comes
+# `keras.callbacks.EarlyStopping(patience=10, restore_best_weights=True)`. `keras.utils.set_random_seed(seed)` comes
 # first.
 # </details>
 
@@ -720,8 +720,8 @@ def train_vae(x_train, x_validation, seed):
             return elbo
 
     vae = CountVAE(*build_networks())
-    vae.compile(keras.optimizers.Adam(0.02), steps_per_execution=12)
-    stop = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
+    vae.compile(keras.optimizers.Adam(0.01), steps_per_execution=12)
+    stop = keras.callbacks.EarlyStopping(patience=10, restore_best_weights=True)
     vae.fit(x_train, validation_data=(x_validation,), batch_size=100, epochs=50, callbacks=[stop], verbose=0)
     return vae.encoder.get_weights(), vae.decoder.get_weights()
     ### END SOLUTION
@@ -753,18 +753,18 @@ for name, network, weights in zip(["encoder", "decoder"], trained, answer):
     )
 reached = mean_elbo(grey.validation, *trained, rng=np.random.default_rng(0))
 print(f"{reached:.1f} nats per image on the validation part, {-reached / 64 / np.log(2):.2f} bits per pixel")
-assert reached >= -110, (
-    f"{reached:.1f} nats per image reached, at least −110 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
-    "is KL subtracted (a sum over the latents), does the second half of the encoder's output mean log s? Is the rate about 0.02 "
+assert reached >= -106, (
+    f"{reached:.1f} nats per image reached, at least −106 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
+    "is KL subtracted (a sum over the latents), does the second half of the encoder's output mean log s? Is the rate about 0.01 "
     "(Adam's default of 0.001 is too slow), do the epochs suffice?"
 )
 ### BEGIN HIDDEN TESTS
 # The ELBO again with other samples, and on images that the training has never seen, the test part.
-# The threshold is empirical: TODO.
+# The threshold is empirical: @@.
 rng = stattests.grading_rng("train_vae")
 again = mean_elbo(grey.validation, *trained, rng=rng)
 held_out = mean_elbo(grey.test, *trained, rng=rng)
-assert min(again, held_out) >= -110, (
+assert min(again, held_out) >= -106, (
     f"only {again:.1f} nats per image with other samples, {held_out:.1f} on the test part: was the model fitted to the validation part?"
 )
 ### END HIDDEN TESTS

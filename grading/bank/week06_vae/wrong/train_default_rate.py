@@ -26,6 +26,6 @@ def train_vae(x_train, x_validation, seed):
 
     vae = CountVAE(*build_networks())
     vae.compile(keras.optimizers.Adam(), steps_per_execution=12)
-    stop = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
+    stop = keras.callbacks.EarlyStopping(patience=10, restore_best_weights=True)
     vae.fit(x_train, validation_data=(x_validation,), batch_size=100, epochs=30, callbacks=[stop], verbose=0)
     return vae.encoder.get_weights(), vae.decoder.get_weights()

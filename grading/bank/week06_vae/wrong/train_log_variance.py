@@ -25,7 +25,7 @@ def train_vae(x_train, x_validation, seed):
             return elbo
 
     vae = CountVAE(*build_networks())
-    vae.compile(keras.optimizers.Adam(0.02), steps_per_execution=12)
-    stop = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
+    vae.compile(keras.optimizers.Adam(0.01), steps_per_execution=12)
+    stop = keras.callbacks.EarlyStopping(patience=10, restore_best_weights=True)
     vae.fit(x_train, validation_data=(x_validation,), batch_size=100, epochs=50, callbacks=[stop], verbose=0)
     return vae.encoder.get_weights(), vae.decoder.get_weights()
