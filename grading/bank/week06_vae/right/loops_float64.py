@@ -73,62 +73,43 @@ def elbo_terms(encode, decode, log_prior, x, noise, n):
     return reconstruction / len(noise), kl / len(noise)
 
 
-# %% solution="iwae_terms"
-def iwae_terms(log_w):
-    K, B = log_w.shape
-
-    def log_mean(values):
-        top = max(values)
-        return top + np.log(sum(np.exp(v - top) for v in values) / len(values))
-
-    bounds, sizes, jackknives = [], [], []
-    for b in range(B):
-        values = [float(v) for v in log_w[:, b]]
-        bound = log_mean(values)
-        share = np.exp(np.array(values) - bound) / K
-        left_out = [log_mean(values[:k] + values[k + 1 :]) for k in range(K)]
-        bounds.append(bound)
-        sizes.append(1 / np.sum(share**2))
-        jackknives.append(K * bound - (K - 1) * sum(left_out) / K)
-    return bounds, sizes, jackknives
-
-
 # %% solution="complete"
-def complete(decode, log_py, z, x, missing, seed):
-    rng = np.random.default_rng(seed)
-    K, C = len(z), len(log_py)
-    a = [decode(z.astype(np.float64), c).numpy() for c in range(C)]
-    known = np.flatnonzero(~missing)
-    cache = {}
-    new, classes = [], []
-    for row in x:
-        key = tuple(row[known])
-        if key not in cache:
-            log_w = np.zeros((C, K))
-            for c in range(C):
-                for k in range(K):
-                    log_w[c, k] = log_py[c]
-                    for i in known:
-                        log_w[c, k] -= np.logaddexp(0, -a[c][k, i] if row[i] == 1 else a[c][k, i])
-            w = np.exp(log_w - log_w.max()).ravel()
-            cache[key] = np.cumsum(w / w.sum())
-        pair = min(int(np.searchsorted(cache[key], rng.random())), C * K - 1)
-        c, k = divmod(pair, K)
-        row = row.copy()
-        for i in np.flatnonzero(missing):
-            row[i] = float(rng.random() < 1 / (1 + np.exp(-a[c][k, i])))
+def complete(log_prior, logits, x, u_candidate, u_pixels):
+    import math
+
+    def log_sigmoid(a):
+        return -math.log1p(math.exp(-a)) if a > 0 else a - math.log1p(math.exp(a))
+
+    M, D = logits.shape
+    new, sizes = [], []
+    for b in range(len(x)):
+        log_w = []
+        for m in range(M):
+            total = float(log_prior[m])
+            for i in range(D):
+                if not math.isnan(x[b, i]):
+                    total += log_sigmoid(float(logits[m, i]) * (1 if x[b, i] == 1 else -1))
+            log_w.append(total)
+        w = [math.exp(v - max(log_w)) for v in log_w]
+        sizes.append(sum(w) ** 2 / sum(v**2 for v in w))
+        goal, m = float(u_candidate[b]) * sum(w), 0
+        while sum(w[: m + 1]) <= goal:
+            m += 1
+        row = [float(v) for v in x[b]]
+        for i in range(D):
+            if math.isnan(row[i]):
+                row[i] = 1.0 if math.log(u_pixels[b, i]) < log_sigmoid(float(logits[m, i])) else 0.0
         new.append(row)
-        classes.append(c)
-    return np.array(new), classes
+    return new, sizes
 
 
 # %% solution="train_vae"
-def train_vae(x_train, seed):
+def train_vae(x_train, x_validation, seed):
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     encoder, decoder = build_networks()
     variables = encoder.trainable_variables + decoder.trainable_variables
-    steps, B = 400, 100
+    steps, B = 700, 100
     optimizer = keras.optimizers.Adam(0.01)
     optimizer.build(variables)
 

@@ -1,4 +1,4 @@
-"""Other algorithms: tfd, tfb, a covariance, cumulative probabilities, a functional model with a loss."""
+"""Other algorithms: tfd, tfb, a covariance, sums of logarithms, a functional model with a loss."""
 
 
 # %% solution="kl_laplace"
@@ -43,43 +43,26 @@ def elbo_terms(encode, decode, log_prior, x, noise, n):
     return logpx_z.numpy().mean(axis=0), kl.numpy().mean(axis=0)
 
 
-# %% solution="iwae_terms"
-def iwae_terms(log_w):
-    K, B = log_w.shape
-    log_w = log_w.astype(np.longdouble)
-    log_w, top = log_w - log_w.max(axis=0), log_w.max(axis=0)
-    w = np.exp(log_w)
-    bound = np.log(w.mean(axis=0))
-    others = (1 - np.eye(K)) @ w.astype(float) / (K - 1)  # (K, B), sums without the own weight
-    jackknife = K * bound - (K - 1) * np.log(others).mean(axis=0)
-    ess = w.sum(axis=0) ** 2 / (w**2).sum(axis=0)
-    return [v.astype(float) for v in (bound + top, ess, jackknife + top)]
-
-
 # %% solution="complete"
-def complete(decode, log_py, z, x, missing, seed):
-    # first the class, then the sample given the class, then the pixels
-    rng = np.random.default_rng([seed, 6])
-    a = np.stack([decode(z, c).numpy() for c in range(len(log_py))], axis=1).astype(float)  # (K, C, D)
-    seen = np.nan_to_num(x)
-    each = np.tensordot(seen, a * ~missing, axes=(1, 2)) - (np.logaddexp(0, a) * ~missing).sum(axis=2)
-    log_w = each + log_py  # (B, K, C)
+def complete(log_prior, logits, x, u_candidate, u_pixels):
+    from tensorflow_probability import distributions as tfd
 
-    def draw(log_p):
-        p = np.cumsum(softmax(log_p.astype(float), axis=1), axis=1)
-        return np.minimum(np.sum(p < rng.random((len(p), 1)), axis=1), p.shape[1] - 1)
-
-    rows = np.arange(len(x))
-    y = draw(logsumexp(log_w, axis=1))
-    k = draw(log_w[rows, :, y])
-    p = tf.sigmoid(a[k, y]).numpy()
+    pixels = tfd.Bernoulli(logits=logits.astype(float))
+    each = pixels.log_prob(np.nan_to_num(x)[:, None]).numpy()  # (B, M, D)
+    log_w = log_prior + np.sum(each, axis=2, where=~np.isnan(x)[:, None])
+    log_total = logsumexp(log_w, axis=1)
+    ess = np.exp(2 * log_total - logsumexp(2 * log_w, axis=1))
+    log_share = np.logaddexp.accumulate(log_w, axis=1) - log_total[:, None]
     full = x.copy()
-    full[:, missing] = rng.binomial(1, p[:, missing])
-    return full, y.astype(np.int32)
+    for b, row in enumerate(log_share):
+        m = min(np.searchsorted(row, np.log(u_candidate[b]), side="right"), len(row) - 1)
+        missing = np.isnan(x[b])
+        full[b, missing] = u_pixels[b, missing] < pixels.probs_parameter().numpy()[m, missing]
+    return full.astype(int), ess
 
 
 # %% solution="train_vae"
-def train_vae(x_train, seed):
+def train_vae(x_train, x_validation, seed):
     keras.utils.set_random_seed(seed + 100)
     encoder, decoder = build_networks()
     x = keras.Input((64,))
@@ -96,6 +79,7 @@ def train_vae(x_train, seed):
     def minus_logpx_z(counts, a):
         return tf.reduce_sum(LEVELS * tf.nn.softplus(a) - counts * a, axis=1)
 
-    model.compile(keras.optimizers.Adam(0.005), loss=minus_logpx_z, steps_per_execution=12)
-    model.fit(x_train, x_train, batch_size=100, epochs=40, verbose=0)
+    model.compile(keras.optimizers.Adam(0.01), loss=minus_logpx_z, steps_per_execution=12)
+    validation = (x_validation, x_validation)
+    model.fit(x_train, x_train, validation_data=validation, batch_size=100, epochs=50, verbose=0)
     return [v.numpy() for v in encoder.weights], [v.numpy() for v in decoder.weights]

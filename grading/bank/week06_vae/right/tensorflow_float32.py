@@ -49,57 +49,42 @@ def elbo_terms(encode, decode, log_prior, x, noise, n):
     return reconstruction, kl
 
 
-# %% solution="iwae_terms"
-def iwae_terms(log_w):
-    K, B = log_w.shape
-    log_w = tf.constant(log_w)
-    top = tf.reduce_max(log_w, axis=0)
-    log_w = log_w - top
-    bound = tf.reduce_logsumexp(log_w, axis=0) - float(np.log(K))
-    ess = 1 / tf.reduce_sum(tf.nn.softmax(log_w, axis=0) ** 2, axis=0)
-    out = tf.where(tf.eye(K, dtype=tf.bool)[:, :, None], -np.inf, log_w[None])  # (left out, K, B)
-    left_out = tf.reduce_logsumexp(out, axis=1) - float(np.log(K - 1))
-    jackknife = K * bound - (K - 1) * tf.reduce_mean(left_out, axis=0)
-    return bound + top, ess, jackknife + top
-
-
 # %% solution="complete"
-def complete(decode, log_py, z, x, missing, seed):
-    generator = tf.random.Generator.from_seed(seed)
-    logits = tf.concat([decode(z, c) for c in range(len(log_py))], axis=0)  # (C K, D)
-    known = np.flatnonzero(~missing)
-    seen, a = tf.gather(tf.constant(x), known, axis=1), tf.gather(logits, known, axis=1)
-    log_w = tf.matmul(seen, a, transpose_b=True) - tf.reduce_sum(tf.nn.softplus(a), axis=1)
-    log_w += tf.repeat(tf.constant(log_py), len(z))
-    gumbel = -tf.math.log(-tf.math.log(generator.uniform(tf.shape(log_w), 1e-20, 1.0)))
-    pair = tf.argmax(log_w + gumbel, axis=1)
-    p = tf.sigmoid(tf.gather(logits, pair))
-    drawn = tf.cast(generator.uniform(tf.shape(p)) < p, tf.float32)
-    return tf.where(missing, drawn, x), pair // len(z)
+def complete(log_prior, logits, x, u_candidate, u_pixels):
+    known = tf.math.logical_not(tf.math.is_nan(x))
+    seen = tf.where(known, x, 0.0)
+    # log p(x | c) of a known pixel is x a − softplus(a)
+    log_w = tf.matmul(seen, logits, transpose_b=True) + log_prior
+    log_w -= tf.matmul(tf.cast(known, tf.float32), tf.nn.softplus(logits), transpose_b=True)
+    w = tf.nn.softmax(log_w, axis=1)
+    below = tf.cast(tf.cumsum(w, axis=1) <= u_candidate[:, None], tf.int32)
+    chosen = tf.minimum(tf.reduce_sum(below, axis=1), len(logits) - 1)
+    drawn = tf.cast(u_pixels < tf.sigmoid(tf.gather(logits, chosen)), tf.float32)
+    return tf.where(known, x, drawn), 1 / tf.reduce_sum(w**2, axis=1)
 
 
 # %% solution="train_vae"
-def train_vae(x_train, seed):
+def train_vae(x_train, x_validation, seed):
     keras.utils.set_random_seed(seed)
     encoder, decoder = build_networks()
     variables = encoder.trainable_variables + decoder.trainable_variables
-    steps, B, K = 350, 100, 5
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.008, steps))
+    steps, B = 700, 100
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, steps))
     optimizer.build(variables)
     data = tf.constant(x_train)
 
     @tf.function
-    def run():  # all steps in one graph, the importance weighted bound with 5 samples
+    def run():  # all steps in one graph, KL by the sample that the likelihood has
         for _ in tf.range(steps):
             x = tf.gather(data, tf.random.uniform((B,), maxval=len(x_train), dtype=tf.int32))
-            noise = tf.random.normal((K, B, LATENT))
+            noise = tf.random.normal((B, LATENT))
             with tf.GradientTape() as tape:
                 m, s = tf.split(encoder(x / LEVELS), 2, axis=1)
                 z = m + tf.exp(s) * noise
-                a = tf.reshape(decoder(tf.reshape(z, (-1, LATENT))), (K, B, 64))
-                logpx_z = tf.reduce_sum(x * a - LEVELS * tf.nn.softplus(a), axis=2)
-                log_w = logpx_z + tf.reduce_sum(-(z**2) / 2 + noise**2 / 2 + s, axis=2)
-                loss = -tf.reduce_mean(tf.reduce_logsumexp(log_w, axis=0))
+                a = decoder(z)
+                logpx_z = tf.reduce_sum(x * a - LEVELS * tf.nn.softplus(a), axis=1)
+                kl = tf.reduce_sum((z**2 - noise**2) / 2 - s, axis=1)
+                loss = -tf.reduce_mean(logpx_z - kl)
             optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
     run()

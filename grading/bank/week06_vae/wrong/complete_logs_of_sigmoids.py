@@ -5,14 +5,11 @@ Gap: complete
 
 
 # %% solution="complete"
-def complete(decode, log_py, z, x, missing, seed):
-    rng = np.random.default_rng(seed)
-    K = len(z)
-    logits = np.concatenate([decode(z, c).numpy() for c in range(len(log_py))])  # (C K, D)
-    p = 1 / (1 + np.exp(-logits))
-    known = x[:, ~missing]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_w = known @ np.log(p[:, ~missing]).T + (1 - known) @ np.log(1 - p[:, ~missing]).T
-    log_w = log_w + np.repeat(log_py, K)
-    pair = np.argmax(log_w + rng.gumbel(size=log_w.shape), axis=1)  # (B,)
-    return np.where(missing, rng.random(x.shape) < p[pair], x), pair // K
+def complete(log_prior, logits, x, u_candidate, u_pixels):
+    log_one, log_zero = np.log(expit(logits)), np.log(1 - expit(logits))  # (M, D)
+    log_w = log_prior + (x == 1) @ log_one.T + (x == 0) @ log_zero.T  # (B, M), NaN is neither 0 nor 1
+    w = np.exp(log_w - log_w.max(axis=1, keepdims=True))
+    w = w / w.sum(axis=1, keepdims=True)
+    chosen = np.argmax(np.cumsum(w, axis=1) > u_candidate[:, None], axis=1)  # (B,)
+    drawn = u_pixels < expit(logits[chosen])  # (B, D)
+    return np.where(np.isnan(x), drawn, x), 1 / np.sum(w**2, axis=1)

@@ -1,17 +1,15 @@
-"""Masks by a product, which leaves NaN where it was.
+"""NaN enters a sum and stays there.
 
 Gap: complete
 """
 
 
 # %% solution="complete"
-def complete(decode, log_py, z, x, missing, seed):
-    rng = np.random.default_rng(seed)
-    K = len(z)
-    logits = np.concatenate([decode(z, c).numpy() for c in range(len(log_py))])  # (C K, D)
-    known, a = x * ~missing, logits * ~missing
-    with np.errstate(invalid="ignore"):
-        log_w = -known @ np.logaddexp(0, -a).T - (1 - known) @ np.logaddexp(0, a).T + np.repeat(log_py, K)
-    pair = np.argmax(log_w + rng.gumbel(size=log_w.shape), axis=1)  # (B,)
-    p = (1 + np.tanh(logits[pair] / 2)) / 2  # (B, D)
-    return np.where(missing, rng.random(p.shape) < p, x), pair // K
+def complete(log_prior, logits, x, u_candidate, u_pixels):
+    log_one, log_zero = log_expit(logits), log_expit(-logits)  # (M, D)
+    log_w = log_prior + x @ log_one.T + (1 - x) @ log_zero.T  # (B, M), NaN is neither 0 nor 1
+    w = np.exp(log_w - log_w.max(axis=1, keepdims=True))
+    w = w / w.sum(axis=1, keepdims=True)
+    chosen = np.argmax(np.cumsum(w, axis=1) > u_candidate[:, None], axis=1)  # (B,)
+    drawn = u_pixels < expit(logits[chosen])  # (B, D)
+    return np.where(np.isnan(x), drawn, x), 1 / np.sum(w**2, axis=1)

@@ -5,17 +5,13 @@ Gap: complete
 
 
 # %% solution="complete"
-def complete(decode, log_py, z, x, missing, seed):
-
-    rng = np.random.default_rng(seed)
-    K, C, D = len(z), len(log_py), len(missing)
-    logits = np.stack([decode(z, c).numpy() for c in range(C)]).astype(float)  # (C, K, D)
-    logits = logits.reshape(C * K, D)
-    ones = np.where(missing, 0, x == 1) @ -np.logaddexp(0, -logits).T  # (B, C K)
-    zeros = np.where(missing, 0, x == 0) @ -np.logaddexp(0, logits).T
-    log_w = ones + zeros + np.repeat(log_py, K)
-    pair = np.argmax(
-        np.log(np.maximum(np.exp(log_w.astype(np.float32)), 1e-38)) + rng.gumbel(size=log_w.shape), axis=1
-    )  # (B,)
-    p = (1 + np.tanh(logits[pair] / 2)) / 2  # (B, D)
-    return np.where(missing, rng.random(p.shape) < p, x), pair // K
+def complete(log_prior, logits, x, u_candidate, u_pixels):
+    log_one, log_zero = log_expit(logits), log_expit(-logits)  # (M, D)
+    log_w = np.where(
+        x[:, None] == 1, np.exp(log_one), np.where(x[:, None] == 0, np.exp(log_zero), 1)
+    )  # (B, M), NaN is neither 0 nor 1
+    w = np.exp(log_prior) * np.prod(log_w, axis=2)
+    w = w / w.sum(axis=1, keepdims=True)
+    chosen = np.argmax(np.cumsum(w, axis=1) > u_candidate[:, None], axis=1)  # (B,)
+    drawn = u_pixels < expit(logits[chosen])  # (B, D)
+    return np.where(np.isnan(x), drawn, x), 1 / np.sum(w**2, axis=1)

@@ -5,15 +5,11 @@ Gap: complete
 
 
 # %% solution="complete"
-def complete(decode, log_py, z, x, missing, seed):
-
-    rng = np.random.default_rng(seed)
-    K, C, D = len(z), len(log_py), len(missing)
-    logits = np.stack([decode(z, c).numpy() for c in range(C)]).astype(float)  # (C, K, D)
-    logits = logits.reshape(C * K, D)
-    ones = np.where(missing, 0, x == 1) @ -np.logaddexp(0, -logits).T  # (B, C K)
-    zeros = np.where(missing, 0, x == 0) @ -np.logaddexp(0, logits).T
-    log_w = ones + zeros + np.repeat(log_py, K)
-    pair = np.argmax(log_w + rng.gumbel(size=log_w.shape), axis=1)  # (B,)
-    p = (1 + np.tanh(logits[pair] / 2)) / 2  # (B, D)
-    return np.where(missing, p > 0.5, x), pair // K
+def complete(log_prior, logits, x, u_candidate, u_pixels):
+    log_one, log_zero = log_expit(logits), log_expit(-logits)  # (M, D)
+    log_w = log_prior + (x == 1) @ log_one.T + (x == 0) @ log_zero.T  # (B, M), NaN is neither 0 nor 1
+    w = np.exp(log_w - log_w.max(axis=1, keepdims=True))
+    w = w / w.sum(axis=1, keepdims=True)
+    chosen = np.argmax(np.cumsum(w, axis=1) > u_candidate[:, None], axis=1)  # (B,)
+    drawn = expit(logits[chosen]) > 0.5  # (B, D)
+    return np.where(np.isnan(x), drawn, x), 1 / np.sum(w**2, axis=1)

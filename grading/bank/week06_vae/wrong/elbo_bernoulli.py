@@ -6,11 +6,11 @@ Gap: elbo_terms
 
 # %% solution="elbo_terms"
 def elbo_terms(encode, decode, log_prior, x, noise, n):
-
-    mu, log_s = encode(x)
-    z = mu + tf.exp(log_s) * noise  # (S, B, L)
-    logits = decode(z)  # (S, B, D)
+    mu, log_s = (t.numpy() for t in encode(x))
+    z = mu + np.exp(log_s) * noise  # (S, B, L)
+    logits = decode(z).numpy()  # (S, B, D)
     log_choose = gammaln(n + 1) - gammaln(x + 1) - gammaln(n - x + 1)
-    logpx_z = tf.reduce_sum(log_choose + x * logits - tf.nn.softplus(logits), axis=2)
-    logqz_x = tf.reduce_sum(-(noise**2) / 2 - log_s - float(np.log(2 * np.pi)) / 2, axis=2)
-    return tf.reduce_mean(logpx_z, axis=0), tf.reduce_mean(logqz_x - log_prior(z), axis=0)
+    logpx_z = np.sum(log_choose + x * log_expit(logits) + (1 - x) * log_expit(-logits), axis=2)
+    logqz_x = np.sum(-(noise**2) / 2 - log_s - np.log(2 * np.pi) / 2, axis=2)
+    kl = logqz_x - log_prior(z).numpy()
+    return logpx_z.mean(axis=0), kl.mean(axis=0)

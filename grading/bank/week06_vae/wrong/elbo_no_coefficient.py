@@ -6,10 +6,10 @@ Gap: elbo_terms
 
 # %% solution="elbo_terms"
 def elbo_terms(encode, decode, log_prior, x, noise, n):
-
-    mu, log_s = encode(x)
-    z = mu + tf.exp(log_s) * noise  # (S, B, L)
-    logits = decode(z)  # (S, B, D)
-    logpx_z = tf.reduce_sum(x * logits - n * tf.nn.softplus(logits), axis=2)
-    logqz_x = tf.reduce_sum(-(noise**2) / 2 - log_s - float(np.log(2 * np.pi)) / 2, axis=2)
-    return tf.reduce_mean(logpx_z, axis=0), tf.reduce_mean(logqz_x - log_prior(z), axis=0)
+    mu, log_s = (t.numpy() for t in encode(x))
+    z = mu + np.exp(log_s) * noise  # (S, B, L)
+    logits = decode(z).numpy()  # (S, B, D)
+    logpx_z = np.sum(x * log_expit(logits) + (n - x) * log_expit(-logits), axis=2)
+    logqz_x = np.sum(-(noise**2) / 2 - log_s - np.log(2 * np.pi) / 2, axis=2)
+    kl = logqz_x - log_prior(z).numpy()
+    return logpx_z.mean(axis=0), kl.mean(axis=0)

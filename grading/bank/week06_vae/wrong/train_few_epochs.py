@@ -5,27 +5,27 @@ Gap: train_vae
 
 
 # %% solution="train_vae"
-def train_vae(x_train, seed):
+def train_vae(x_train, x_validation, seed):
     keras.utils.set_random_seed(seed)
-    rng = np.random.default_rng(seed)
-    encoder, decoder = build_networks()
-    variables = encoder.trainable_variables + decoder.trainable_variables
-    steps, B = 40, 100
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.007, steps))
-    optimizer.build(variables)
 
-    @tf.function
-    def step(x, noise):
-        with tf.GradientTape() as tape:
-            out = encoder(x / 16)
-            m, s = out[:, :LATENT], out[:, LATENT:]
-            a = decoder(m + tf.exp(s) * noise)
-            wrong = tf.nn.sigmoid_cross_entropy_with_logits(labels=x / 16, logits=a)
-            kl = 0.5 * tf.reduce_sum(tf.exp(2 * s) + m**2 - 1 - 2 * s, axis=1)
-            loss = tf.reduce_mean(16 * tf.reduce_sum(wrong, axis=1) + kl)
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+    class CountVAE(keras.Model):
+        def __init__(self, encoder, decoder):
+            super().__init__()
+            self.encoder, self.decoder = encoder, decoder
 
-    for _ in range(steps):
-        chosen = rng.integers(len(x_train), size=B)
-        step(tf.constant(x_train[chosen]), tf.constant(rng.normal(size=(B, LATENT)), tf.float32))
-    return encoder.get_weights(), decoder.get_weights()
+        def call(self, x):
+            """x: (B, 64) counts → (B,) nats: the ELBO from one sample, without the binomial coefficients."""
+            mu, log_s = tf.split(self.encoder(x / LEVELS), 2, axis=1)
+            z = mu + tf.exp(log_s) * tf.random.normal(tf.shape(mu))
+            a = self.decoder(z)
+            logpx_z = tf.reduce_sum(x * a - LEVELS * tf.nn.softplus(a), axis=1)
+            kl = tf.reduce_sum((tf.exp(2 * log_s) + mu**2 - 1) / 2 - log_s, axis=1)
+            elbo = logpx_z - kl
+            self.add_loss(-tf.reduce_mean(elbo))
+            return elbo
+
+    vae = CountVAE(*build_networks())
+    vae.compile(keras.optimizers.Adam(0.01), steps_per_execution=12)
+    stop = keras.callbacks.EarlyStopping(patience=10, restore_best_weights=True)
+    vae.fit(x_train, validation_data=(x_validation,), batch_size=100, epochs=3, callbacks=[stop], verbose=0)
+    return vae.encoder.get_weights(), vae.decoder.get_weights()

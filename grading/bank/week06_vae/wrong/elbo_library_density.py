@@ -1,0 +1,15 @@
+"""SciPy's density by the probability, as in the test of the trained VAE: σ(a) rounds to 0 and 1.
+
+Gap: elbo_terms
+"""
+
+
+# %% solution="elbo_terms"
+def elbo_terms(encode, decode, log_prior, x, noise, n):
+    mu, log_s = (t.numpy() for t in encode(x))
+    z = mu + np.exp(log_s) * noise  # (S, B, L)
+    logits = decode(z).numpy()  # (S, B, D)
+    logpx_z = np.sum(binom.logpmf(x, n, expit(logits.astype(float))), axis=2)
+    logqz_x = np.sum(-(noise**2) / 2 - log_s - np.log(2 * np.pi) / 2, axis=2)
+    kl = logqz_x - log_prior(z).numpy()
+    return logpx_z.mean(axis=0), kl.mean(axis=0)

@@ -1,0 +1,15 @@
+"""Rounds the probability; the uniform numbers are not used.
+
+Gap: score_gradient
+"""
+
+
+# %% solution="score_gradient"
+def score_gradient(log_joint, logits, u):
+    K = len(u)
+    p = expit(logits)
+    z = (p + 0 * u > 0.5).astype(np.float32)  # (K, B, L)
+    log_q = np.sum(log_expit(np.where(z == 1, logits, -logits)), axis=2)  # (K, B)
+    f = log_joint(z).numpy() - log_q
+    others = (f.sum(axis=0) - f) / (K - 1)
+    return np.mean((f - others)[:, :, None] * (z - p), axis=0)
