@@ -86,7 +86,8 @@ print(digits)
 # ## 1 · The bound, where everything is exact
 #
 # We want the probability of an image under a model with hidden causes, and the sum over all causes is out of reach.
-# So we compute a number that is never larger. First in a model where the sum *can* be done, to see what is lost.
+# So we compute a number that is never larger. First in a model where the sum *can* be done, to see what is lost. (In the
+# picture $\mathcal{L}_K$ waits for section 4, and the reconstruction lies above $\log p(x)$, which is usual, not certain.)
 
 # %% [markdown] picture_bound
 # {{picture: bound}}
@@ -94,7 +95,7 @@ print(digits)
 # %% [markdown] bound_twice
 # A **latent variable model** draws a cause $z$ from a prior $p(z)$, then data from $p_\theta(x \mid z)$. Take any
 # density $q(z)$. By Bayes' rule $p_\theta(x) = p(z)\, p_\theta(x \mid z) / p_\theta(z \mid x)$ for every $z$. Take the
-# logarithm, extend by $q(z)$, and average over $z \sim q$; the left-hand side does not depend on $z$:
+# logarithm, multiply and divide by $q(z)$ inside, and average over $z \sim q$; the left side does not depend on $z$:
 #
 # $$\log p_\theta(x) = \underbrace{\mathbb{E}_{q}\left[\log \frac{p(z)\, p_\theta(x \mid z)}{q(z)}\right]}_{\text{ELBO}}
 # + \underbrace{\mathbb{E}_{q}\left[\log \frac{q(z)}{p_\theta(z \mid x)}\right]}_{\mathrm{KL}(q \,\|\, \text{posterior})\ \ge\ 0}.$$
@@ -105,17 +106,17 @@ print(digits)
 # $$\mathrm{ELBO} = \underbrace{\mathbb{E}_{q}\left[\log p_\theta(x \mid z)\right]}_{\text{reconstruction}}
 # - \underbrace{\mathrm{KL}\left(q(z) \,\|\, p(z)\right)}_{\text{rate}}.$$
 #
-# That one can be computed: the posterior does not occur in it. For $q = \mathcal{N}(a, \mathrm{diag}(s^2))$ and the
+# That one can be computed: the posterior does not occur in it. For $q = \mathcal{N}(\mu, \mathrm{diag}(s^2))$ and the
 # prior $\mathcal{N}(0, I)$
 #
-# $$\mathrm{rate} = \tfrac12 \sum_l \left[s_l^2 + a_l^2 - 1 - \log s_l^2\right].$$
+# $$\mathrm{rate} = \tfrac12 \sum_l \left[s_l^2 + \mu_l^2 - 1 - \log s_l^2\right].$$
 #
 # **A linear VAE.** Week 1's probabilistic PCA has linear networks (Lucas et al., 2019): $p(z) = \mathcal{N}(0, I)$ and
 # $p(x \mid z) = \mathcal{N}(W z + m, \sigma^2 I)$. Its $\log p(x)$ is known, and so is its posterior
 # $\mathcal{N}(M^{-1} W^\top (x - m), \sigma^2 M^{-1})$ with $M = W^\top W + \sigma^2 I$. With $w_l$ the columns of $W$
 # the reconstruction is
 #
-# $$\mathbb{E}_q[\log p(x \mid z)] = -\tfrac12 \Big[D \log 2\pi\sigma^2 + \frac{1}{\sigma^2}\Big(|x - m - W a|^2 + \sum_l s_l^2\, |w_l|^2\Big)\Big],$$
+# $$\mathbb{E}_q[\log p(x \mid z)] = -\tfrac12 \Big[D \log 2\pi\sigma^2 + \frac{1}{\sigma^2}\Big(|x - m - W \mu|^2 + \sum_l s_l^2\, |w_l|^2\Big)\Big],$$
 #
 # and the best diagonal $q$ has the posterior's mean and $s_l^2 = \sigma^2 / M_{ll}$ (set the derivative to 0).
 
@@ -139,9 +140,10 @@ def best_diagonal(model, x):
 
 
 # %% [markdown] linear_check_text
-# **Check.** PPCA with $L = 3$, fitted to 500 points in 8 dimensions, and three choices of $q$. The *rotated* model has
-# $W R$ in place of $W$, with an orthogonal $R$: the same $p(x)$, since $W R R^\top W^\top = W W^\top$. The divergence
-# from the posterior comes from TFP, so the two forms check each other.
+# **Check.** PPCA with $L = 3$, fitted to 500 points in 8 dimensions. Three rows: the best diagonal $q$; the best diagonal
+# $q$ of a *rotated* model, with $W R$ in place of $W$ and an orthogonal $R$; the prior as $q$. The rotation does not
+# change $p(x)$, since $W R R^\top W^\top = W W^\top$. The divergence from the posterior comes from TFP, so the two forms
+# check each other.
 #
 # **Predict:** in which of the three rows is the bound tight? (The $W$ of `fit_ppca` has orthogonal columns.)
 
@@ -160,11 +162,11 @@ for name, model, (mean, scale) in [
     ("best diagonal q, rotated W", rotated, best_diagonal(rotated, x)),
     ("the prior as q", ppca, (zeros, zeros + 1)),
 ]:
-    elbo, (m, covariance) = linear_elbo(model, x, mean, scale), model.posterior(x)
-    posterior = tfd.MultivariateNormalTriL(m, tf.linalg.cholesky(covariance))
+    elbo, (exact, covariance) = linear_elbo(model, x, mean, scale), model.posterior(x)
+    posterior = tfd.MultivariateNormalTriL(exact, tf.linalg.cholesky(covariance))
     gap = tfd.MultivariateNormalDiag(mean, scale).kl_divergence(posterior)
     np.testing.assert_allclose(elbo, log_p - gap, rtol=1e-10)  # the two forms agree
-    print(f"{name:>27}: ELBO {np.mean(elbo):8.4f}, KL to the posterior {abs(np.mean(gap)):7.4f}")
+    print(f"{name:>27}: ELBO {np.mean(elbo):8.4f}, KL to the posterior {np.mean(gap):z7.4f}")
 
 # %% [markdown] linear_says
 # **The bound is tight where $q$ can be the posterior, and only there.** With orthogonal columns $M$ is diagonal, so
@@ -186,10 +188,10 @@ for name, model, (mean, scale) in [
 # $$\nabla_\phi\, \mathbb{E}_{q_\phi}[f(z)] = \mathbb{E}_{q_\phi}\left[f(z)\, \nabla_\phi \log q_\phi(z)\right].$$
 #
 # ($f$ contains $\phi$ too, but the mean of $\nabla_\phi \log q_\phi$ is 0.) It needs only *values* of $f$. For the
-# same reason any constant may be subtracted from $f$, a *baseline*; here the mean of $f$ over the other draws (Mnih and
-# Rezende, 2016). **Reparameterisation:** write $z = \mu + s \odot \epsilon$ with $\epsilon \sim \mathcal{N}(0, I)$.
+# same reason any constant may be subtracted from $f$, a *baseline*: here the mean of $f$ over the other draws, which
+# knows nothing of the own one (Mnih and Rezende, 2016). **Reparameterisation:** write $z = \mu + s \odot \epsilon$ with $\epsilon \sim \mathcal{N}(0, I)$.
 # The distribution of $\epsilon$ does not depend on $\phi = (\mu, s)$, so the gradient moves inside, and uses the
-# *slope* of $f$:
+# *slope* of $f$, along $z$ and by the $\phi$ inside $\log q_\phi$:
 #
 # $$\nabla_\phi\, \mathbb{E}_{q_\phi}[f(z)] = \mathbb{E}_{\epsilon}\left[\nabla_\phi f(\mu + s \odot \epsilon)\right].$$
 #
@@ -263,23 +265,24 @@ plotting.show(
     fig,
     "All three are unbiased. Left: far from the posterior the score function gets noisier with every dimension, the "
     "slope does not. Right: close to the posterior the score function with baseline wins.",
-    "Left, two curves that rise over powers of ten and a level one; right, a level curve that a rising one crosses.",
+    "Left, two curves rise over powers of ten, a level one lies below. Right, the curve with baseline crosses the level one.",
 )
 print("at the posterior: " + ", ".join(f"{name} {v:.2g}" for name, v in variances(8, 0.0).items()))
 
 # %% [markdown] variance_says
 # **Far from the posterior the slope is worth much more than the value, and the more so the more dimensions; at the
-# posterior it is the other way round.** There $f(z) = \log p(x)$ for every $z$: the baseline takes it away, and nothing
-# is left. The slope keeps a variance of $1/s^2 = 5$ from the drawn $z$ (dropping one term cures that: Deeper). Far
-# off, the score function multiplies each coordinate's score by *all* of $f$, so every other dimension is noise to it.
-# Which one wins depends on $f$ and $q$ (Mohamed et al., 2020). A VAE has many dimensions and a $q$ that is seldom the
-# posterior: it is trained by reparameterisation.
+# posterior the value with its baseline wins.** There $f(z) = \log p(x)$ for every $z$. The plain score function returns
+# this constant times the score, all noise; the baseline takes it away, and nothing is left. The slope along $z$ is 0
+# too, but $\mu$ also stands inside $\log q_\phi$, and that part is $-\epsilon / s$: mean 0, variance $1 / s^2 = 5$
+# (Deeper drops it). Far off, the score function multiplies each coordinate's score by *all* of $f$, so every other
+# dimension is noise to it. Which one wins depends on $f$ and $q$ (Mohamed et al., 2020). A VAE has many dimensions and a
+# $q$ that is seldom the posterior: it is trained by reparameterisation.
 
 # %% [markdown] vae_text
 # ## 3 · The variational autoencoder
 #
-# Now both distributions are networks (Kingma and Welling, 2014; Rezende et al., 2014). The sum over causes is gone for
-# good; what is left to climb is the bound.
+# Now both distributions are networks (Kingma and Welling, 2014; Rezende et al., 2014). Nothing can be summed any more;
+# what is left to climb is the bound.
 #
 # - The **decoder** maps $z$ to the logits of all pixels, $p_\theta(x \mid z) = \prod_d \mathrm{Bernoulli}(x_d;\,
 #   \sigma(\text{logit}_d(z)))$.
@@ -292,9 +295,9 @@ print("at the posterior: " + ", ".join(f"{name} {v:.2g}" for name, v in variance
 #
 # $$\mathcal{L}(x) = \log p_\theta(x \mid z) - \beta\, \mathrm{KL}\left(q_\phi(z \mid x) \,\|\, p(z)\right), \qquad z \sim q_\phi(z \mid x).$$
 #
-# The class is a plain `keras.Model`: `call` returns what the model is for and adds the loss, so `fit`, `evaluate`,
-# `predict`, validation and callbacks work. All its state are Keras weights, β too: `fit` traces the graph once, and a
-# plain Python number would stay what it was then.
+# The class is a plain `keras.Model`: `call` returns the objective, by one draw of $z$, and adds the loss, so `fit`,
+# `evaluate`, `predict`, validation and callbacks work. Whatever may change is a Keras weight, β too: `fit` turns the code
+# into a graph once, and a plain Python number would stay what it was then. (`MLP`: dense layers with SiLU between them.)
 
 
 # %% terms
@@ -345,10 +348,10 @@ class VAE(keras.Model):
 
 
 # %% train
-def train(model, data, epochs, rate, validation=None, callbacks=(), xla=False):
-    """Adam, its rate falling to 0 along a cosine → {"loss": [...], "val_loss": [...]} by epoch, seconds."""
+def train(model, data, epochs, learning_rate, validation=None, callbacks=(), xla=False):
+    """Adam, its learning rate falling to 0 along a cosine → {"loss": [...], "val_loss": [...]} by epoch, seconds."""
     several_devices = tf.distribute.get_strategy().num_replicas_in_sync > 1
-    schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * len(data))
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(data))
     model.compile(
         keras.optimizers.Adam(schedule, global_clipnorm=50.0),  # one bad batch cannot destroy a model
         steps_per_execution=1 if several_devices else len(data),  # an epoch is one call of the graph
@@ -362,8 +365,8 @@ def train(model, data, epochs, rate, validation=None, callbacks=(), xla=False):
 
 # %% [markdown] linear_fit_text
 # **Check of the training code.** With no hidden layers and a Gaussian $p(x \mid z)$ this is the linear VAE. Trained on
-# the 500 points of section 1 it must reach PPCA's likelihood, and its bound must stay just below its likelihood: a
-# diagonal $q$ rewards turning the columns of $W$ until they are orthogonal (Lucas et al., 2019).
+# the 500 points of section 1 it must reach PPCA's likelihood, and its bound must not lie above its own. (By little below:
+# a diagonal $q$ rewards turning the columns of $W$ until they are orthogonal, Lucas et al., 2019.)
 
 
 # %% linear_fit
@@ -392,16 +395,16 @@ print(
 assert np.mean(exact) > np.mean(log_p) - 0.02 and below.value > -5 * below.error
 
 # %% [markdown] digits_text
-# **The digits.** One hidden layer of 200 units, $L = 16$, SiLU; as in week 3 the encoder sees the image minus the mean
-# image. (Tried on validation images: 100 and 200 units, tanh, ReLU and SiLU, rates from 0.003 to 0.03, batches of 50
-# to 200.) All trainings below use these settings.
+# **The digits.** One hidden layer of 200 units, $L = 16$; as in week 3 the encoder sees the image minus the mean image.
+# The settings were chosen on validation images, among 100 and 200 units, tanh, ReLU and SiLU, rates from 0.003 to 0.03,
+# batches of 50 to 200.
 
 # %% digits
 D, centre = digits.train.shape[1], digits.train.mean(axis=0)
 names = ["train", "validation", "test"]  # grey images are binarised once for the evaluation; 0 and 1 stay
 parts = {name: bernoulli(getattr(digits, name), seed=[seed, 0]).numpy() for name in names}
 data = batches(digits.train, B=batch_size, seed=seed)  # in training they are binarised afresh
-validation = tf.data.Dataset.from_tensors(parts["validation"][:2000])
+validation = tf.data.Dataset.from_tensors(parts["validation"][:2000])  # all 200 digits
 
 
 def build(kind, L, **options):
@@ -421,7 +424,7 @@ plotting.history(
     curve,
     "ELBO (nats per image)",
     "The learning curve. How far apart are the two in the end? Would you stop earlier, or train longer?",
-    "Two curves that rise and level off, the one for training images higher.",
+    "Two curves that rise ever more slowly, the one for training images higher and higher above the other.",
     sign=-1,
 )
 for name in names[:2]:
@@ -430,16 +433,16 @@ for name in names[:2]:
 print(f"trained in {vae_seconds:.1f} s, compilation included")
 
 # %% [markdown] digits_say
-# **Whoever stops by this curve stops too early.** In the end the training images are 1.7 nats ahead, and the other
-# curve has levelled off. Trained three times as long, the ELBO of validation images *falls* by 0.3 nats, while the
-# tighter bound of section 4 on their likelihood *rises* by 0.3. What overfits is the encoder: its $q$ fits new images
-# less well (Deeper measures it). The model itself, prior and decoder, still improves.
+# **Training longer makes the ELBO of new images worse, and the model better.** Here both curves rise, and in the end
+# training images are 1.8 nats ahead. Three times as many epochs would *lower* the ELBO of validation images by 0.3 nats
+# and *raise* the tighter bound of section 4 on their likelihood by 0.3. What overfits is the encoder: its $q$ fits new
+# images less well (Deeper measures it). Whoever stops early by this curve protects the encoder, not the model.
 #
 # <details><summary>Measured how?</summary>
 #
 # Three seeds, 300 epochs in place of 100, all else equal. ELBO on validation images −18.25, −18.15, −18.10 → −18.39,
-# −18.55, −18.50; bound with 1,000 samples −17.12, −17.03, −17.04 → −16.73, −16.80, −16.80. We stay with 100 epochs, for
-# the time they take.
+# −18.55, −18.50; bound with 1,000 samples −17.12, −17.03, −17.04 → −16.73, −16.80, −16.80. This notebook
+# stays with 100 epochs, for the time they take.
 # </details>
 
 
@@ -480,8 +483,9 @@ plotting.image_grid(
 # It is a bound *in expectation*: a single estimate may lie above $\log p(x)$ by chance, so its standard error belongs
 # beside it.
 #
-# **Check** on the rotated linear VAE. Its $q$ has 1.5 times the scales of the best one, so that the variance of $w$
-# is finite. **Predict:** is the formula right at $K = 1$?
+# **Check** on the rotated linear VAE. Its best diagonal $q$ is narrower than the posterior in some direction, where $w$ would
+# grow without limit; with 1.5 times the scales the variance of $w$ is finite. **Predict:** is the formula right at $K =
+# 1$?
 
 
 # %% iwae
@@ -515,7 +519,8 @@ for K in [1, 5, 50, 2000]:
     assert K < 50 or abs(gap.value - theory) < 0.1 * theory + 5 * gap.error
 
 # %% [markdown] iwae_digits_text
-# At $K = 1$ the gap is a KL divergence, and twice what the formula says; from 50 on the formula holds.
+# At $K = 1$ the gap is a KL divergence, and twice what the formula says, which is for large K; at 50 it holds. (At 2,000
+# the gap is below the noise, and may come out negative.)
 #
 # **To measure and to train.** With a large K, $\mathcal{L}_K$ measures any VAE. With a small K it can be the
 # *objective*: the importance weighted autoencoder (IWAE). Its encoder need not match the posterior with every draw; one
@@ -562,14 +567,14 @@ plotting.learning_curves(
     "K (importance samples)",
     "bound (nats per image)",
     f"{study_images} validation images. IWAE minus VAE: {lead[0]} nats at K = 1, {lead[-1]} at K = 5,000.",
-    "Two rising curves that level off and cross.",
+    "Two rising curves that level off; they meet at K = 5.",
     xlog=True,
 )
 
 # %% [markdown] iwae_says
-# **The IWAE starts more than a nat lower and ends higher: a worse encoder, a better model.** Its encoder was never
-# asked for a good single draw. Its decoder is not held to posteriors that a diagonal Gaussian can match, as the VAE's is,
-# which pays for each nat of that gap. (With Deeper's two gaps one sees both.)
+# **The IWAE starts more than a nat lower and ends higher: a looser bound, a better model.** Its encoder was never asked
+# for a good single draw; its decoder may have posteriors that no diagonal Gaussian matches, for which the VAE's objective
+# would charge. At K = 5, its own objective, it only ties with the VAE on these images, which it has not seen.
 #
 # <details><summary>Measured how?</summary>
 #
@@ -589,13 +594,13 @@ plotting.learning_curves(
 # {{picture: aggregate}}
 
 # %% [markdown] rates
-# The *rate* is what it costs, in nats, to send $z$ to somebody who knows the prior; the *distortion* $-\log p(x \mid
-# z)$ is what it costs to send the image then. The ELBO is minus their sum, and β sets the exchange rate between them
-# in training (β-VAE, Higgins et al., 2017; rate and distortion, Alemi et al., 2018). What the decoder sees in
-# training is the **aggregate posterior** $\frac1N \sum_n q(z \mid x_n)$, all balls of the picture together. What it
-# gets when we draw images is the prior. The variance of the aggregate is the mean of $s^2$ plus the variance of $\mu$.
+# The *rate* says how many nats a draw of $z$ tells of the image, on average at most; the *distortion* $-\log p(x \mid z)$
+# what is still missing then. The ELBO is minus their sum, and β sets the exchange rate between them in training (β-VAE,
+# Higgins et al., 2017; rate and distortion, Alemi et al., 2018). In the picture each $q(z \mid x)$ is a ball. What the
+# decoder sees in training is all balls together, the **aggregate posterior** $\frac1N \sum_n q(z \mid x_n)$; what it gets
+# when we draw images is the prior. The variance of the aggregate is the mean of $s^2$ plus the variance of $\mu$.
 #
-# **Predict:** how do samples from the prior look for β = 0.1, and how large is the rate for β = 10?
+# **Predict:** order the three models by their ELBO. What do samples look like if $z$ tells nothing?
 
 
 # %% beta
@@ -611,14 +616,14 @@ models = {beta: build(VAE, latent) for beta in [0.1, 1.0, 10.0]}
 for beta, model in models.items():
     model.beta.assign(beta)
     train(model, data, study_epochs, learning_rate, xla=xla)
-cured = models["10, then 1"] = build(VAE, latent)
+cured = models["cured"] = build(VAE, latent)
 cured.set_weights(models[10.0].get_weights())
 cured.beta.assign(1.0)
 train(cured, data, study_epochs, learning_rate, xla=xla)
 for beta, model in models.items():
     distortion, rate, within, variance = summary(model, parts["validation"][:2000])
     print(
-        f"β = {beta!s:>10}: distortion {distortion:5.2f}, rate {rate:5.2f}, ELBO {-distortion - rate:6.2f} nats; "
+        f"β = {beta!s:>5}: distortion {distortion:5.2f}, rate {rate:5.2f}, ELBO {-distortion - rate:6.2f} nats; "
         f"s² {within:.2f}, variance of the aggregate posterior {variance:.2f}"
     )
 
@@ -637,20 +642,20 @@ plotting.show(
 plotting.image_grid(
     np.concatenate([draw_images(model, 10) for model in models.values()]),
     digits.shape,
-    "Ten samples of each. Holes: strokes that belong to no digit. Dead latent variables: pixels drawn independently.",
-    "Four rows of ten binary images; the rows of β = 1 and of the cured model are most like digits.",
+    "Ten samples of each. The eye hardly tells the first row from the second; the kernel distance does (below).",
+    "Four rows of ten binary images, like digits except for the third row, whose pixels are scattered.",
     row_titles=[f"β = {beta}" for beta in models],
 )
 
 # %% [markdown] beta_says
-# **With β = 10 every latent variable dies; with β = 0.1 the prior is full of holes; training on with β = 1 brings the
-# dead ones back.** For β = 10 no rate is worth its price: $q$ is the prior, and what is left is week 1's independent
-# Bernoulli. For β = 0.1 the balls are narrow ($s^2 = 0.06$) and the aggregate is *wider* than the prior (variance 1.5 in
-# place of 1), so most $z$ of the prior lie where no image was. The reconstructions are the best of all, each nat of
-# distortion bought with several nats of rate. A wide aggregate and a sharp reconstruction are no sign of a good model.
+# **With β = 10 every latent variable dies; with β = 0.1 the prior is full of holes; training on with β = 1 repairs the
+# bound, with nine live variables where a fresh model has thirteen.** For β = 10 no rate is worth its price: $q$ is the
+# prior, and what is left is week 1's independent Bernoulli. For β = 0.1 the balls are narrow in all 16 dimensions ($s^2 =
+# 0.06$) and spread wider than the prior (variance 1.5 in place of 1), so most $z$ of the prior lie in no ball. Its
+# reconstructions are the best, its ELBO the worst. A sharp reconstruction is no sign of a good model.
 #
-# Nothing was stuck: after as many epochs with β = 1 the cured model has the bound of one that never had another β. So
-# collapse was what the objective asked for. Week 7 meets it at β = 1.
+# Collapse was what the objective asked for. At β = 1 it comes where a decoder can do without $z$: under Deeper, and in
+# week 7.
 #
 # <details><summary>Measured how?</summary>
 #
@@ -673,14 +678,10 @@ plotting.image_grid(
 # - **x given z.** Draw the missing pixels: $p(x_d = 1 \mid z, e) = \sigma(\mathrm{logit}_d(z) + e_d)$.
 #
 # Here $e_d$ is the evidence, as in week 3: $\pm\infty$ for a known pixel, 0 for a missing one, $\pm\log 9$ for one that
-# was flipped with probability 0.1. The first step is exact for every K (iterated importance resampling, Andrieu et al.,
-# 2010): with the current $z_j$ from the posterior and the others from $q$, the joint density of the candidates is
-#
-# $$p(z_j \mid x) \prod_{i \ne j} q(z_i \mid x) \ \propto\ w_j \prod_i q(z_i \mid x),$$
-#
-# so given the candidates the index $j$ has probabilities proportional to $w_j$, and choosing anew is Gibbs sampling of
-# $j$. Masks and damage are those of week 1. In the burn-in the current $z$ is no candidate: at its start the image is
-# none, and a $z$ that happens to fit it would stay for long.
+# was flipped with probability 0.1. The first step leaves $p(z \mid x)$ as it is, for every K (iterated
+# importance resampling, Andrieu et al., 2010; the proof is under Deeper); the encoder may be bad, then the chain is
+# slow, not wrong. Masks and damage are those of week 1. In the burn-in the current $z$ is no candidate: at first the
+# missing half is noise, and a $z$ that happens to fit it would stay for long.
 
 
 # %% restore
@@ -718,29 +719,29 @@ noisy = evaluation.flip_pixels(images, noise, seed)
 flipped = ((2 * noisy - 1) * np.log((1 - noise) / noise)).astype(np.float32)
 uses = {}
 for name, model in [("VAE", vae), ("IWAE", iwae)]:
-    means, rate = restore(model, np.concatenate([clamped, flipped]), np.concatenate([guess, noisy]))
+    means, moved = restore(model, np.concatenate([clamped, flipped]), np.concatenate([guess, noisy]))
     imputed, repaired = np.split(means.numpy(), 2)
     uses[name] = {
         "imputing": evaluation.pixel_errors(images, imputed > 0.5, missing),
         "repairing": evaluation.pixel_errors(images, repaired > 0.5),
     }
     wrong = ", ".join(f"{use} {share}" for use, share in uses[name].items())
-    print(f"{name:>4}: pixels wrong: {wrong}; z changes in {rate:.0%} of the steps")
+    print(f"{name:>4}: pixels wrong: {wrong}; z changes in {moved:.0%} of the steps")
 plotting.image_grid(
     np.concatenate(
         [images[:10], np.where(missing, np.nan, images)[:10], imputed[:10], noisy[:10], repaired[:10]]
     ),
     digits.shape,
-    "The IWAE: test images; the half that is seen; posterior means of the missing pixels; a tenth of the pixels "
-    "flipped; posterior means. Grey: the model is unsure.",
+    "The IWAE: test images; the half that is seen (orange: missing); posterior means of the missing pixels; a tenth of "
+    "the pixels flipped; posterior means. Grey: the model is unsure.",
     "Five rows of ten digits: original, upper half, completed, noisy, repaired.",
     row_titles=["original", "observed", "completed", "noisy", "repaired"],
 )
 
 # %% [markdown] use_says
 # **At repairs both are as good as week 1's mixture (0.051 of the pixels wrong); at completing they need time.** The mixture
-# sums over its 160 causes (0.132 wrong). Here a chain has to walk to them, and it walks slowly: the completed half holds
-# $z$ where it is, and $z$ holds the completed half. With 3,000 steps in place of 150 the share falls from 0.15 to 0.138
+# sums over its 160 causes (0.132 wrong). Here a chain has to walk to them. $z$ changes in every second step, but only a little:
+# the completed half holds $z$ where it is, and $z$ holds the completed half. With 3,000 steps in place of 150 the share falls from 0.15 to 0.138
 # for the VAE and 0.133 for the IWAE (two seeds).
 
 # %% [markdown] scoreboard_text
@@ -788,9 +789,8 @@ board
 # %% [markdown] board_says
 # **Both are ahead of the mixture on these images: the IWAE by six standard errors, the VAE by three.** Theirs are lower
 # bounds and the mixture's value is exact, so the true lead can only be larger (but for the ± of the importance sampling).
-# A better likelihood is not at once the better tool: at completing 150 steps leave them behind. And the two measures of
-# samples disagree: a classifier tells the mixture's from digits less easily, by kernel distance these are closer to digits. Who
-# ranks models by samples ranks by a measure.
+# A better likelihood is not at once the better tool: at completing 150 steps leave them behind. And by kernel
+# distance their samples are closer to digits than the mixture's, by the classifier they are not.
 
 
 # %% [markdown] check_text
@@ -818,7 +818,7 @@ quiz.show("week06_vae")
 # - $\mathrm{ELBO} = \log p(x) - \mathrm{KL}(q \,\|\, \text{posterior}) = \text{reconstruction} - \text{rate}$. On the
 #   linear VAE, which is PPCA, all of it is exact.
 # - Reparameterisation uses the slope of the integrand, the score function its values. Both are unbiased. Far from the
-#   posterior and in many dimensions the slope is far less noisy; at the posterior the values are.
+#   posterior and in many dimensions the slope is far less noisy; at the posterior the values with a baseline are.
 # - The mean of K importance weights is unbiased for $p(x)$, its logarithm a bound that rises with K. Use it to measure,
 #   and with a small K to train.
 # - Look at the rate of each latent variable and at the aggregate posterior, not at the bound alone.
@@ -1119,13 +1119,21 @@ scoreboard.enter(
 # 1,197 labels, which no other model there has.
 
 # %% [markdown] deeper_uses
-# ## Deeper · Detecting by one draw or many, completing by pseudo-Gibbs
+# ## Deeper · Detecting by one draw or many, completing by the exact chain or without
 #
 # **Anomalies.** The scoreboard's score is minus $\mathcal{L}_K$. The ELBO costs a single draw. For an anomaly the
 # encoder is far from home, so the ELBO falls by more than $\log p(x)$ does. **Predict:** does that make it the worse
 # detector?
 #
-# **Completing.** The older *pseudo-Gibbs* sampling (Rezende et al., 2014) takes one draw of $q$ and always accepts it;
+# **Completing: why the first step is exact.** Let the current $z_j$ be a draw from $p(z \mid x)$ at a random place $j$ among
+# the candidates, the others draws from $q$. Since $p(z \mid x) = w(z)\, q(z \mid x) / p(x)$, the joint density is
+#
+# $$p(z_j \mid x) \prod_{i \ne j} q(z_i \mid x) = \frac{w_j}{p(x)} \prod_i q(z_i \mid x),$$
+#
+# so given the candidates $j$ has probabilities proportional to $w_j$. Choosing anew is Gibbs sampling of $j$, which leaves
+# this joint density, and so $p(z \mid x)$, as it is.
+#
+# The older *pseudo-Gibbs* sampling (Rezende et al., 2014) takes one draw of $q$ and always accepts it;
 # it is right only where the encoder is perfect. Mattei and Frellsen (2018) mend it by a Metropolis rule, to the same
 # end as section 6.
 

@@ -132,6 +132,8 @@ def test_history_shows_both_parts_by_epoch_with_its_sign(outputs, monkeypatch):
     plotting.history({"loss": [3, 2], "val_loss": [4, 5], "rate": [1, 1]}, "ELBO", CAPTION, ALT, sign=-1)
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes[0][0].get_lines()}
     assert lines == {"training part": [[1, -3], [2, -2]], "validation part": [[1, -4], [2, -5]]}
+    plotting.history({"loss": np.arange(40)}, "loss", CAPTION, ALT)
+    assert axes[1][0].get_lines()[0].get_xydata()[0].tolist() == [3, 2], "without the first two of forty"
 
 
 def test_titles(outputs, monkeypatch):

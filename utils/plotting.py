@@ -230,13 +230,15 @@ def learning_curves(
 def history(
     losses: Mapping[str, Sequence[float]], ylabel: str, caption: str, alt: str, sign: float = 1.0
 ) -> None:
-    """The learning curve of a Keras model by epoch: ``sign`` times loss and val_loss of ``fit``'s ``history``."""
-    names = {"training part": "loss", "validation part": "val_loss"}
-    curves = {
-        name: (np.arange(1, len(losses[key]) + 1), sign * np.asarray(losses[key]))
-        for name, key in names.items()
-        if key in losses
-    }
+    """The learning curve of a Keras model by epoch: ``sign`` times loss and val_loss of its ``history``.
+
+    The first twentieth of the epochs is left out: its steep start would hide the rest.
+    """
+    curves = {}
+    for name, key in {"training part": "loss", "validation part": "val_loss"}.items():
+        if key in losses:
+            y, skipped = sign * np.asarray(losses[key]), len(losses[key]) // 20
+            curves[name] = np.arange(skipped + 1, len(y) + 1), y[skipped:]
     learning_curves(curves, "time (epochs)", ylabel, caption, alt)
 
 

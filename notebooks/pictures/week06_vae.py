@@ -152,7 +152,7 @@ def gradients() -> Picture:
 def aggregate() -> Picture:
     """Three panels, each with the latent plane, the prior as a dashed circle and q(z | x) of nineteen images as discs.
     β too small: small discs far apart, some outside of the circle, holes between them. β = 1: discs of middle size
-    that overlap a little and fill the circle. β too large: all discs lie on top of each other and are the prior."""
+    that overlap and nearly fill the circle. β too large: all discs lie on top of each other and are the prior."""
     p = Picture(8.2, 3.4)
     n = 19
     angles = np.arange(n) * 2.39996  # the golden angle: evenly spread
