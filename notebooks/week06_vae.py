@@ -357,6 +357,7 @@ def train(model, data, epochs, learning_rate, validation=None, callbacks=(), xla
         steps_per_execution=1 if several_devices else len(data),  # an epoch is one call of the graph
         jit_compile=xla,
     )
+    model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
     began, bar = time.perf_counter(), TqdmCallback(verbose=0)
     options = {"validation_data": validation, "callbacks": [bar, *callbacks]}
     history = model.fit(data, epochs=epochs, shuffle=False, verbose=0, **options).history
@@ -1064,6 +1065,8 @@ print(
 print(f"the difference is {evaluation.paired_difference(told, marginal)} nats; log 10 = {np.log(10):.2f}")
 right = np.mean(joint.argmax(axis=0) == digits.validation_labels)
 print(f"p(y | x) names {right:.1%} of the validation images rightly")
+
+# %% conditional_look
 z = tf.repeat(conditional.p_z().sample(4), 10, axis=0)
 plotting.image_grid(
     np.concatenate(
@@ -1186,7 +1189,7 @@ print(
 # **Predict:** if the decoder can model the source without $z$, what is the KL at the optimum?
 
 
-# %% words
+# %% next_word
 class NextWord(keras.layers.Layer):
     """Tokens x (B, T) and z (B, L) → logits (B, T, V) of each word from the words before it. Token V: "a word was here"."""
 
@@ -1205,6 +1208,7 @@ class NextWord(keras.layers.Layer):
         return self.word(tf.nn.relu(self.mixed(h) + h + z))
 
 
+# %% words
 class Words:
     """p(x | z) = Π_t p(x_t | x_<t, z) over rows of tokens up to the first END (0). z: (..., L)."""
 
@@ -1374,11 +1378,11 @@ for hide, model in texts.items():
 # (2016) report 86.76 nats for the VAE with one stochastic layer and 84.78 for the IWAE with K = 50, both with 200-200
 # hidden tanh units, 50 latent variables, 5,000 importance samples, and 3,280 passes over the data.
 #
-# | model | here, log p(x), test images | training, two CPU cores | Burda et al. (2016) |
+# | model | measured | training | Burda et al. (2016) |
 # |---|---|---|---|
-# | VAE, 200-200-50 | ≥ −86.67 nats | 6.4 minutes | −86.76 nats |
-# | IWAE, K = 50 | ≥ −85.43 nats (1.240 ± 0.014 more) | 11.8 minutes, with the VAE's | −84.78 nats |
-# | conditional VAE, marginal | ≥ −89.01 nats | 1.4 minutes | |
+# | VAE, 200-200-50 | ≥ −86.67 nats | 6.4 min | −86.76 nats |
+# | IWAE, 200-200-50, K = 50 | ≥ −85.43 nats | 11.8 min | −84.78 nats |
+# | Conditional VAE, 200-200-50, marginal | ≥ −89.01 nats | 1.4 min | |
 #
 # The conditional VAE has had 30 passes over the data and is measured with 50 importance samples a class, so it does
 # not compare with the others.
