@@ -666,7 +666,7 @@ check_random(rng, M=1, D=5, B=3, missing=0.5)
 # two minutes.
 #
 # You hand over the weights of both networks (`get_weights()`), and the test evaluates the ELBO itself. You pass with
-# at least **−106 nats per image** on the validation part; when you hand in, also on the test part, which no training
+# at least **−108 nats per image** on the validation part; when you hand in, also on the test part, which no training
 # has seen. The threshold leaves room for bad luck. For comparison: independent binomial pixels reach −254. Only
 # `seed=0` is judged.
 #
@@ -753,18 +753,19 @@ for name, network, weights in zip(["encoder", "decoder"], trained, answer):
     )
 reached = mean_elbo(grey.validation, *trained, rng=np.random.default_rng(0))
 print(f"{reached:.1f} nats per image on the validation part, {-reached / 64 / np.log(2):.2f} bits per pixel")
-assert reached >= -106, (
-    f"{reached:.1f} nats per image reached, at least −106 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
+assert reached >= -108, (
+    f"{reached:.1f} nats per image reached, at least −108 expected. Is x the counts in the likelihood and x / 16 in the encoder, "
     "is KL subtracted (a sum over the latents), does the second half of the encoder's output mean log s? Is the rate about 0.01 "
     "(Adam's default of 0.001 is too slow), do the epochs suffice?"
 )
 ### BEGIN HIDDEN TESTS
 # The ELBO again with other samples, and on images that the training has never seen, the test part.
-# The threshold is empirical: @@.
+# The threshold is empirical: over 8 seeds the reference reaches −101.8 to −100.0 on the validation part and −100.2 to −98.9 on
+# the test part; the worst minus the range is −103.6 and −101.5. Four nats more are left for other ways to train.
 rng = stattests.grading_rng("train_vae")
 again = mean_elbo(grey.validation, *trained, rng=rng)
 held_out = mean_elbo(grey.test, *trained, rng=rng)
-assert min(again, held_out) >= -106, (
+assert min(again, held_out) >= -108, (
     f"only {again:.1f} nats per image with other samples, {held_out:.1f} on the test part: was the model fitted to the validation part?"
 )
 ### END HIDDEN TESTS
