@@ -55,9 +55,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         yield json.loads(file.read_text())["address"], processes[1:]
     finally:
         family = [p for process in processes for p in children(process.pid)]
-        for process in reversed(
-            processes
-        ):  # a worker would look for its scheduler for a minute
+        for process in reversed(processes):  # a worker would look for its scheduler for a minute
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=60)

@@ -34,6 +34,7 @@ MOST = 4  # processes at a time: each may hold TensorFlow and a notebook's kerne
 ONE_THREAD = dict.fromkeys(
     "TF_NUM_INTRAOP_THREADS TF_NUM_INTEROP_THREADS OMP_NUM_THREADS OPENBLAS_NUM_THREADS".split(), "1"
 )
+NBVAL = ("-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-kernel-startup-timeout=300", "-q")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ PARTS = (
     Part(
         "nbval",
         "preparations and solutions run without an error",
-        (("-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q", "notebooks", "solutions"),),
+        ((*NBVAL, "notebooks", "solutions"),),
         spread="loadfile",
     ),
     Part(
