@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 from grading.model import Job, Outcome, from_data, to_data
 
+PATIENCE = 20.0  # seconds for a Dask scheduler to answer
+
 
 class Worker(Protocol):
     """What executes one job at a time: a Station, or a stand-in in tests."""
@@ -116,7 +118,7 @@ def _on_dask(jobs: Iterable[Job], place: Place) -> Iterator[Outcome]:
             "grading on a cluster needs the package distributed: pip install distributed"
         ) from None
     try:
-        client = Client(place.scheduler, timeout="20s", set_as_default=False)
+        client = Client(place.scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise EngineError(f"no Dask scheduler answers at {place.scheduler}: {error}") from None
     with client:

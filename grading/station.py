@@ -383,13 +383,14 @@ def _bound_memory() -> None:
 
 def _children(pid: int) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
-        return [p for p in psutil.Process(pid).children(recursive=True) if _alive(p)]
+        return [p for p in psutil.Process(pid).children(recursive=True) if alive(p)]
     return []
 
 
-def _alive(process: psutil.Process) -> bool:
+def alive(process: psutil.Process) -> bool:
+    """Does it still run? One that has ended is listed until it was waited for, for a moment as dead."""
     with contextlib.suppress(psutil.Error):
-        return process.status() != psutil.STATUS_ZOMBIE
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     return False
 
 

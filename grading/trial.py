@@ -22,17 +22,19 @@ from grading.assignment import assignment_from_source
 from grading.hostile import hostile_class
 from grading.model import Assignment
 from grading.record import automatic_marks
+from grading.station import alive
 from tools import release
 from tools.notebooks import ROOT
 
 
 def course_folder(folder: Path, week: str, class_: Sequence[samples.Sample]) -> None:
-    """A course of its own: gradebook with the tests, and what the class handed in."""
+    """A course of its own: gradebook with the week's tests, and what the class handed in."""
     folder.mkdir(parents=True, exist_ok=True)
     build = ROOT / "build"  # nbgrader writes below the course only
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build, prefix="release-") as staged:
-        release.generate(ROOT, folder / "gradebook.db", Path(staged).relative_to(ROOT).as_posix())
+        place = Path(staged).relative_to(ROOT).as_posix()
+        release.generate(ROOT, folder / "gradebook.db", place, week)
     for number, sample in enumerate(class_):
         path = folder / "submitted" / f"student{number:03d}" / week / f"{week}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,8 +92,8 @@ def killed_run(line: list[str], log: Path, kills: int, span: float, rng: random.
         hit += 1
         process.kill()
         process.wait()
-        gone_by = time.monotonic() + 20
-        while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family):
+        gone_by = time.monotonic() + 60
+        while any(p.is_running() and alive(p) for p in family):
             if time.monotonic() > gone_by:
                 raise RuntimeError("processes outlive a killed coordinator")
             time.sleep(0.1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -82,6 +83,8 @@ def main() -> None:
         _prctl(PR_SET_CHILD_SUBREAPER, 1)  # what students leave behind stays below this process
     preload(options.get("preload", PRELOAD))
     function = find(options["function"])
+    gc.collect()
+    gc.freeze()  # else each child's first collection writes to, and so copies, all that was imported
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     control.send(b"ready")
     while True:

@@ -84,7 +84,7 @@ def server() -> Iterator[str]:
             "UTF8",
             "--no-sync",
         ]
-        made = subprocess.run(command, capture_output=True, text=True, timeout=120, **quiet)
+        made = subprocess.run(command, capture_output=True, text=True, timeout=300, **quiet)
         if made.returncode:
             raise Unavailable(f"initdb failed: {made.stderr.strip().splitlines()[-1:]}")
         options = [option for pair in SETTINGS.items() for option in ("-c", "=".join(pair))]
@@ -94,8 +94,8 @@ def server() -> Iterator[str]:
                 stdout=output, stderr=output, stdin=subprocess.DEVNULL, **quiet,
             )  # fmt: skip
         ready = [bin_folder / "pg_isready", "-q", "-h", folder]
-        deadline = time.monotonic() + 60
-        while subprocess.run(ready, check=False, timeout=30).returncode:
+        deadline = time.monotonic() + 180
+        while subprocess.run(ready, check=False, timeout=120).returncode:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Unavailable(f"PostgreSQL does not start: {log.read_text(errors='replace')[-500:]}")
             time.sleep(0.1)

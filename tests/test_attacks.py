@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import os
 import site
 import socket
@@ -28,7 +27,7 @@ from grading import sandbox
 from grading.engine import Place, execute
 from grading.model import Job, Limits, Outcome
 from grading.repair import repair
-from grading.station import Station
+from grading.station import Station, alive
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSIGNMENT, FULL = exercise_small.ASSIGNMENT, exercise_small.FULL
@@ -90,7 +89,7 @@ class Watched:
 
     def __exit__(self, *exception: object) -> None:
         self.station.close()
-        gone, left = psutil.wait_procs(self.servers, timeout=5)
+        gone, left = psutil.wait_procs(self.servers, timeout=30)
         assert not left, f"still running after the Station was closed: {left}"
 
     def processes(self) -> set[psutil.Process]:
@@ -99,13 +98,19 @@ class Watched:
         for server in self.station._servers.values():
             process = psutil.Process(server.process.pid)
             found |= {process, *process.children(recursive=True)}
-        return {process for process in found if process.status() != psutil.STATUS_ZOMBIE}
+        return set(filter(alive, found))
 
     def execute(self, job: Job) -> Outcome:
         outcome = self.station.execute(job)
         processes = [str(process) for process in self.processes() ^ self.servers]
         self.results[job.pseudonym] = Result(outcome, self.station.execute(honest()), processes)
         return outcome
+
+
+def state(path: str | Path) -> str:
+    """Differs once somebody has written to the file or replaced it: the kernel keeps the time of a change."""
+    found = os.lstat(path)
+    return f"{found.st_ino} {found.st_size} {found.st_ctime_ns}"
 
 
 class Canaries:
@@ -128,7 +133,7 @@ class Canaries:
         self.before = self.content()
 
     def content(self) -> dict[str, str]:
-        """Path → hash of the file, of all there is of the course, and of the canaries."""
+        """Path → state of the file, of all there is of the course, and of the canaries."""
         paths = [*self.own, self.folder, *map(Path, site.getsitepackages())]
         paths += [
             ROOT / name for name in ("utils", "grading", "solutions", "exercises", "notebooks", "tools")
@@ -137,12 +142,12 @@ class Canaries:
         found: dict[str, str] = {}
         for path in paths:
             if path.is_file():
-                found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+                found[str(path)] = state(path)
             elif path.is_relative_to(ROOT) or path == self.folder:
-                files = [
-                    file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts
-                ]
-                found |= {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+                for folder, _, names in os.walk(path):
+                    if os.path.basename(folder) != "__pycache__":
+                        files = [os.path.join(folder, name) for name in names]
+                        found |= {file: state(file) for file in files}
             elif path.is_dir():  # others write here as well
                 found |= {str(file): "there" for file in path.iterdir() if MARK in file.name}
         return found
@@ -215,7 +220,7 @@ def hostile_processes() -> list[str]:
     """Processes anywhere on this machine that say they are hostile and were started by this run."""
     mine = psutil.Process().create_time()
     found = []
-    for process in psutil.process_iter(["name", "cmdline", "create_time"]):
+    for process in filter(alive, psutil.process_iter(["name", "cmdline", "create_time"])):
         line = " ".join([process.info["name"] or "", *(process.info["cmdline"] or [])[:2]])
         if (MARK in line or "3601.125" in line) and process.info["create_time"] > mine:
             found.append(line)
@@ -245,9 +250,9 @@ def test_attack(attack: Attack, results: dict[str, Result]) -> None:
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_unreadable_files_tell_the_student_why_and_get_no_marks(name: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     repaired = repair(ATTACKS[name].notebook(EXERCISE), ASSIGNMENT)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     problem = repaired.problem
     assert problem.endswith(".") and "\n" not in problem and 20 < len(problem) < 300
     assert not any(word in problem for word in ("Error", "Traceback", "None", "nbformat", "<class"))

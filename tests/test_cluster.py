@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def start(module: str, folder: Path, *options: str) -> subprocess.Popen[bytes]:
     folder.mkdir()
     line = [sys.executable, "-m", f"distributed.cli.{module}", *options]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(line, cwd=folder, env=environment, stdout=log, stderr=log)
 
@@ -44,24 +44,24 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         )
     ]
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not file.exists() or not file.read_text().strip():
             assert time.monotonic() < deadline, (tmp_path / "scheduler" / "log").read_text()
             time.sleep(0.1)
         options = ["--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"]
+        options += ["--preload", str(ROOT / "tests" / "small_station.py")]
         for i in range(2):
             processes.append(start("dask_worker", tmp_path / f"worker{i}", *options))
         yield json.loads(file.read_text())["address"], processes[1:]
     finally:
         family = [p for process in processes for p in children(process.pid)]
-        for process in processes:
+        for process in reversed(processes):  # a worker would look for its scheduler for a minute
             process.terminate()
-        for process in processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=20)
+                process.wait(timeout=60)
             process.kill()
             process.wait()
-        gone, left = psutil.wait_procs(family, timeout=20)
+        gone, left = psutil.wait_procs(family, timeout=60)
         for one in left:
             one.kill()
         assert not left, f"still running after the cluster was ended: {left}"

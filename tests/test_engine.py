@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from grading import engine
 from grading.engine import EngineError, Place, execute
 from grading.model import Assignment, Job, Outcome
 
@@ -53,19 +54,29 @@ def test_no_job_no_worker():
 
 def test_jobs_are_made_only_when_a_worker_is_free():
     taken = []
+    may_end = threading.Semaphore(0)
+
+    class Waiting(Fake):
+        def execute(self, job):
+            assert may_end.acquire(timeout=60)
+            return super().execute(job)
 
     def source():
         for job in jobs(50):
             taken.append(job)
             yield job
 
-    results = execute(source(), Place(workers=2), Fake)
+    results = execute(source(), Place(workers=2), Waiting)
     for number in range(1, 6):
+        may_end.release()
         next(results)
-        assert len(taken) <= number + 2 + 6  # what has come, what runs, and a little that waits to be fetched
-        time.sleep(0.001)
-    results.close()
-    assert len(taken) < 50 and Fake.open == 0
+        assert len(taken) <= number + 2  # what has come and what runs
+    closing = threading.Thread(target=results.close)
+    closing.start()
+    while closing.is_alive():  # what runs ends
+        may_end.release()
+        closing.join(0.01)
+    assert len(taken) < 50 and Waiting.open == 0
 
 
 def test_a_worker_that_cannot_start_ends_the_run_with_its_reason():
@@ -86,7 +97,8 @@ def test_an_interrupt_in_the_middle_closes_the_workers():
     assert Fake.open == 0
 
 
-def test_no_scheduler_is_one_clear_error():
+def test_no_scheduler_is_one_clear_error(monkeypatch):
     pytest.importorskip("distributed")
+    monkeypatch.setattr(engine, "PATIENCE", 0.5)
     with pytest.raises(EngineError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         list(execute(jobs(1), Place(scheduler="tcp://127.0.0.1:9")))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ import graded
 import pytest
 from conftest import WEEK
 from nbgrader.api import Gradebook
-from test_browser import SECONDS, browser, end, page, wait_for_address  # noqa: F401 (fixtures)
+from test_browser import browser, page, serving  # noqa: F401 (fixtures)
 
 from grading.assignment import assignment_from_gradebook
 from grading.feedback import ManualGrade, manual_grades
@@ -74,25 +72,13 @@ def course(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lab(browser: Any, course: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:  # noqa: F811
     """JupyterLab's address with its token, on the course, started as `make lab` does."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     home = tmp_path_factory.mktemp("home")
     own = {"HOME": home, "JUPYTER_CONFIG_DIR": home / "config", "JUPYTER_DATA_DIR": home / "data"}
     environment = lab_environment(course, os.environ | {name: str(path) for name, path in own.items()})
-    with open(home / "log.txt", "w+") as log:
-        server = subprocess.Popen(
-            lab_command(course, port, browser=False),
-            cwd=course,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            yield wait_for_address(server, home / "log.txt")
-        finally:
-            end(server)
+    with serving(
+        lambda port: lab_command(course, port, browser=False), course, environment, home / "log.txt"
+    ) as found:
+        yield found
 
 
 def test_the_assignment_and_its_submissions_are_listed_and_one_opens(

@@ -824,7 +824,7 @@ def test_an_endless_loop_that_catches_everything(monkeypatch: pytest.MonkeyPatch
         limits=Limits(cell_seconds=0.5),
     )
     assert points(outcome) == {"f": 0, "after": 1} and outcome.gaps[0].ended_by == "time"
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 100
 
 
 def test_an_honest_endless_loop_has_a_line() -> None:

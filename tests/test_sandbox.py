@@ -82,7 +82,7 @@ def found(
         if request.param == "nobody":
             line = as_nobody(line)
             environment |= {"HOME": "/nonexistent", "TMPDIR": "/tmp"}
-        done = subprocess.run(line, env=environment, capture_output=True, text=True, cwd="/", timeout=300)
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, cwd="/", timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
         yield SimpleNamespace(user=request.param, came=came, **{"of": json.loads(done.stdout)})
         server.shutdown(socket.SHUT_RDWR)

@@ -21,7 +21,8 @@ def test_each_solution_has_a_student_version() -> None:
 def test_student_version(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=300, allow_errors=True, resources=resources).execute()
+    options = {"timeout": 600, "startup_timeout": 300}  # on a busy machine
+    NotebookClient(notebook, allow_errors=True, resources=resources, **options).execute()
     failed = set()
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

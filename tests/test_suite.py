@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,14 +64,48 @@ def test_run(jobs: int, capfd: pytest.CaptureFixture) -> None:
     assert (good.passed, good.failed, bad.passed, bad.failed) == (1, 0, 1, 1)
     assert good.seconds > 0
     output = capfd.readouterr().out
-    assert re.search(r"good: passes ─+\nfine\n\s*──── bad: fails ─+\nfirst\nsecond", output)
+    assert re.search(r"──── good: passes ─+\nfine\n", output)
+    assert re.search(r"──── bad: fails ─+\nfirst\nsecond\n", output)
+    assert jobs == 2 or output.index("good") < output.index("bad")
 
 
-def test_pytest_is_counted_by_test(tmp_path: Path) -> None:
+def test_single_processes_run_side_by_side_and_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=60)
+    running: list[str] = []
+
+    def run_part(part: Part, *options: object) -> Outcome:
+        running.append(part.name)
+        if part.spread or part.alone:
+            assert running == [part.name]
+        else:
+            both.wait()
+        running.remove(part.name)
+        return Outcome(part)
+
+    monkeypatch.setattr(suite, "run_part", run_part)
+    parts = [Part("a", "", ()), Part("b", "", ()), Part("c", "", (), spread="load"), Part("d", "", ())]
+    parts += [Part("e", "", ()), Part("f", "", (), alone=True)]
+    assert [outcome.part.name for outcome in suite.run(parts, 2)] == list("abcdef")
+
+
+@pytest.mark.parametrize(("jobs", "alone", "threads"), [(1, False, None), (2, False, "1"), (2, True, None)])
+def test_processes_side_by_side_have_one_thread(
+    jobs: int, alone: bool, threads: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    code = f"import os; assert os.environ.get('OMP_NUM_THREADS') == {threads!r}"
+    assert suite.run_part(Part("x", "x", (("-c", code),), alone=alone), tmp_path, jobs).passed == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_pytest_is_counted_by_test(jobs: int, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     (tmp_path / "test_x.py").write_text("def test_a(): pass\ndef test_b(): pass\ndef test_c(): assert 0\n")
-    part = Part("x", "x", (("-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)),))
-    result = suite.run_part(part, tmp_path)
+    part = Part("x", "x", (("-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)),), spread="load")
+    result = suite.run_part(part, tmp_path, jobs)
     assert (result.passed, result.failed, result.skipped) == (2, 1, 0)
+    said = capfd.readouterr().out
+    assert ("2 workers" in said) == (jobs == 2)
+    assert re.fullmatch(r"=+ 1 failed, 2 passed in [\d.]+s =+", said.splitlines()[-1]), "CI reads it"
 
 
 def test_last_line_and_exit_status(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:

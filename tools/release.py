@@ -39,8 +39,10 @@ def settings(root: Path = ROOT) -> Config:
     return config
 
 
-def generate(root: Path, gradebook: Path | None = None, release: str = "exercises") -> list[Path]:
-    """Write the student version of each notebook in root/solutions to root/`release`.
+def generate(
+    root: Path, gradebook: Path | None = None, release: str = "exercises", week: str = ""
+) -> list[Path]:
+    """Write the student version of each notebook in root/solutions, or of one week's, to root/`release`.
 
     gradebook: SQLite file that gets the full tests; by default a temporary one.
     """
@@ -48,7 +50,8 @@ def generate(root: Path, gradebook: Path | None = None, release: str = "exercise
         config = settings(root)
         config.CourseDirectory.db_url = f"sqlite:///{gradebook or Path(temporary) / 'gradebook.db'}"
         config.CourseDirectory.release_directory = release
-        return [_generate_week(folder, config, release) for folder in weeks(root)]
+        chosen = [folder for folder in weeks(root) if week in ("", folder.name)]
+        return [_generate_week(folder, config, release) for folder in chosen]
 
 
 def weeks(root: Path) -> list[Path]:

@@ -22,6 +22,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OLDEST, NEWEST = (3, 11), (3, 13)  # as requires-python in pyproject.toml; a test compares
 GIGABYTES = 5  # 2.8 for the environment, 1.2 for pip's cache and temporary files, and some air
 STARTUP = "course_startup.py"  # in tools/; IPython runs what stands in etc/ipython/startup
+# pip compiles file after file; this uses all cores. Some packages carry files that are not for this Python.
+COMPILE = """import compileall, sysconfig
+compileall.compile_dir(sysconfig.get_path("purelib"), quiet=2, workers=0)
+"""
 STAMP = "course.json"  # inside the environment: what it was made from
 
 NO_NETWORK = re.compile(
@@ -217,7 +221,8 @@ def install(venv: str, root: str, log: str, gpu: bool) -> None:
     pip = [venv_python(venv), "-m", "pip", "--disable-pip-version-check", "--no-input", "--retries", "2"]
     pip += ["install", "--progress-bar", "off"]
     lock = os.path.join(root, "requirements.txt")
-    run_logged(pip + ["--require-hashes", "-r", lock], log, "installing packages", root)
+    run_logged(pip + ["--no-compile", "--require-hashes", "-r", lock], log, "installing packages", root)
+    run_logged([pip[0], "-c", COMPILE], log, "compiling them", root)
     course = ["--no-deps", "--no-build-isolation", "--no-index", "-e", root]
     run_logged(pip + course, log, "installing the course", root)
     if gpu:

@@ -1,8 +1,9 @@
 """Run all tests, part by part, and print how long each took: `make test`.
 
-`python -m tools.suite` runs everything, `python -m tools.suite unit bank` only these parts. What needs a
-program that is missing (Chromium, PostgreSQL, bubblewrap) is skipped with its reason; with LGM_NO_SKIP=1,
-which CI sets, such a skip is a failure. The exit status is 0 only if nothing failed.
+`python -m tools.suite` runs everything, `python -m tools.suite unit bank` only these parts. All cores are
+used: a part with many tests spreads them over processes (pytest-xdist), parts that are one process run side
+by side. What needs a program that is missing (Chromium, PostgreSQL, bubblewrap) is skipped with its reason;
+with LGM_NO_SKIP=1, which CI sets, such a skip is a failure. The exit status is 0 only if nothing failed.
 """
 
 from __future__ import annotations
@@ -18,22 +19,38 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import IO
+
+from grading.engine import cores
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit status where it collected nothing
 STUDENT_VERSIONS = "tests/test_student_versions.py"
 BROWSER = "tests/test_browser.py"
+MOST = 4  # processes at a time: each may hold TensorFlow and a notebook's kernel, about 1.5 GB
+# Processes side by side with as many threads as cores each would only wait for each other.
+ONE_THREAD = dict.fromkeys(
+    "TF_NUM_INTRAOP_THREADS TF_NUM_INTEROP_THREADS OMP_NUM_THREADS OPENBLAS_NUM_THREADS".split(), "1"
+)
+NBVAL = ("-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-kernel-startup-timeout=300", "-q")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the suite: its commands are arguments of Python; those of pytest report each test."""
+    """A part of the suite: its commands are arguments of Python; those of pytest report each test.
+
+    spread: how pytest-xdist spreads its tests over processes, "loadfile" where those of a file share what
+    takes long to make. Without it the part is one process, and runs beside neighbours that are one, too;
+    `alone` keeps such a part from that, because it uses all cores by itself.
+    """
 
     name: str
     what: str
     commands: tuple[tuple[str, ...], ...]
+    spread: str = ""
+    alone: bool = False
 
 
 PARTS = (
@@ -48,23 +65,28 @@ PARTS = (
         "unit",
         "utils, tools, grading",
         (("-m", "pytest", "-m", "not slow", f"--ignore={STUDENT_VERSIONS}", f"--ignore={BROWSER}"),),
+        spread="loadfile",
     ),
     Part(
         "slow",
         "the tests that take longer",
         (("-m", "pytest", "-m", "slow", f"--ignore={STUDENT_VERSIONS}", f"--ignore={BROWSER}"),),
+        spread="loadfile",
     ),
     Part(
         "nbval",
         "preparations and solutions run without an error",
-        (("-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q", "notebooks", "solutions"),),
+        ((*NBVAL, "notebooks", "solutions"),),
+        spread="loadfile",
+    ),
+    Part(
+        "bank", "right answers pass, wrong ones fail where meant", (("-m", "grading", "check"),), alone=True
     ),
     Part(
         "students",
         "student versions run with NotImplementedError only",
         (("-m", "pytest", STUDENT_VERSIONS),),
     ),
-    Part("bank", "right answers pass, wrong ones fail where meant", (("-m", "grading", "check"),)),
     Part("browser", "JupyterLab in Chromium", (("-m", "pytest", BROWSER),)),
 )
 
@@ -109,15 +131,22 @@ def environment() -> dict[str, str]:
     return new
 
 
-def run_part(part: Part, folder: Path, output: IO[bytes] | None = None) -> Outcome:
-    """Run a part's commands in order, all of them even if one fails; their output goes to `output`."""
+def run_part(part: Part, folder: Path, jobs: int = 1, output: IO[bytes] | None = None) -> Outcome:
+    """Run a part's commands in order, all of them even if one fails; their output goes to `output`.
+
+    jobs: over how many processes a part spreads its tests.
+    """
     outcome = Outcome(part)
     began = time.monotonic()
+    env = environment() | {"IPYTHONDIR": str(folder / "ipython")}
+    if jobs > 1 and not part.alone:
+        env = ONE_THREAD | env
     for number, command in enumerate(part.commands):
         report = folder / f"{part.name}{number}.xml"
         pytest = command[:2] == ("-m", "pytest")
         extra = [f"--junitxml={report}", "--durations=8", "--durations-min=3"] if pytest else []
-        env = environment() | {"IPYTHONDIR": str(folder / "ipython")}
+        if pytest and part.spread and jobs > 1:
+            extra += ["-n", str(jobs), "--dist", part.spread]
         status = subprocess.run(
             [sys.executable, *command, *extra], cwd=ROOT, env=env, stdout=output, stderr=output
         ).returncode
@@ -131,24 +160,36 @@ def run_part(part: Part, folder: Path, output: IO[bytes] | None = None) -> Outco
 
 
 def run(parts: Sequence[Part], jobs: int = 1) -> list[Outcome]:
-    """Run the parts, `jobs` at a time; with one job their output is seen at once, else as each one ends."""
-    with tempfile.TemporaryDirectory() as name:
+    """Run the parts in order, with `jobs` processes at a time.
+
+    The output of a part that runs alone is seen at once, of those side by side as each one ends.
+    """
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(jobs) as pool:
         folder = Path(name)
 
-        def one(part: Part) -> Outcome:
-            title = f"──── {part.name}: {part.what} "
-            if jobs == 1:
-                print(f"\n{title:─<100}", flush=True)
-                return run_part(part, folder)
+        def beside(part: Part) -> Outcome:
             with open(folder / f"{part.name}.log", "w+b") as output:
-                outcome = run_part(part, folder, output)
+                outcome = run_part(part, folder, jobs, output)
                 output.seek(0)
                 text = output.read().decode("utf-8", "replace")
-            print(f"\n{title:─<100}\n{text}", flush=True)
+            print(f"{title(part)}\n{text}", flush=True)
             return outcome
 
-        with ThreadPoolExecutor(jobs) as pool:
-            return list(pool.map(one, parts))
+        for alone, group in groupby(parts, lambda part: bool(part.spread) or part.alone or jobs == 1):
+            several = list(group)
+            if not alone and len(several) > 1:
+                outcomes += pool.map(beside, several)
+                continue
+            for part in several:
+                print(title(part), flush=True)
+                outcomes.append(run_part(part, folder, jobs))
+    return outcomes
+
+
+def title(part: Part) -> str:
+    """The line above a part's output."""
+    return "\n" + f"──── {part.name}: {part.what} ".ljust(100, "─")
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
@@ -169,7 +210,8 @@ def main(arguments: list[str] | None = None) -> int:
     names = [part.name for part in PARTS]
     parser = argparse.ArgumentParser(prog="python -m tools.suite", description="Run all tests, part by part.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; default: all")
-    parser.add_argument("--jobs", type=int, default=1, help="parts at a time (default 1)")
+    most = min(cores(), MOST)
+    parser.add_argument("--jobs", type=int, default=most, help=f"processes at a time (default {most})")
     options = parser.parse_args(arguments)
     if unknown := set(options.parts) - set(names):
         parser.error(f"no part is called {', '.join(sorted(unknown))}: choose from {', '.join(names)}")
