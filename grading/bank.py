@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
+from itertools import chain, pairwise, takewhile
 from pathlib import Path
 
 from grading.executor import Cell, Job, Result, modules_of, run_forked
@@ -247,7 +247,7 @@ def read_mutants(exercise: Exercise, entries: Iterable[Entry], gap: str) -> list
             found.append(Entry(f"mutant {number} of {gap}", "mutant", text, gap, mutant.source))
     for entry in listed.values():
         raise SourceError(
-            f"{entry.name}: the machine makes no such mutant of {gap!r}: delete or mend the entry"
+            f"{entry.name}: {gap!r} has no such mutant (any more): mend the change or delete it"
         )
     return found
 
@@ -375,7 +375,7 @@ def check(week: str, seeds: int, verbose: bool = False, root: Path = ROOT, gaps:
     preload(exercise, entries)
     faulty: set[str] = set()
     faults = 0
-    for verdict in [*run(exercise, answers, range(seeds)), *run(exercise, mutated)]:
+    for verdict in chain(run(exercise, answers, range(seeds)), run(exercise, mutated)):
         entry, result = verdict.entry, verdict.result
         where = f"{entry.name} (seed {verdict.seed})"
         if verdict.fault:

@@ -72,7 +72,7 @@ def weak(course: Path) -> None:
 
 def test_a_mutant_that_passes_is_shown_and_can_be_listed(sample: Path) -> None:
     weak(sample)
-    bank_file(sample).write_text(bank_file(sample).read_text().replace("x[:-1]", "x) * len(x + [1]"))
+    bank_file(sample).write_text(bank_file(sample).read_text().replace("np.sum(x[:-1])", "np.sum(x) + 1"))
     status, said = run_bank(sample)
     shown = "# - return float(np.sum(x))\n# + return float(np.mean(x))\n"
     assert status == 1 and "passes 'total': mend the test, or list it" in said and shown in said
@@ -125,7 +125,7 @@ MALFORMED = {
 @pytest.mark.parametrize("case", MALFORMED)
 def test_a_malformed_entry_gives_one_clear_line(case: str, sample: Path) -> None:
     text, message = MALFORMED[case]
-    line = len(bank_file(sample).read_text().splitlines()) + 2
+    line = len(bank_file(sample).read_text().splitlines()) + 3
     add(sample, text)
     with pytest.raises(SourceError) as caught:
         bank.read_entries(bank.read_exercise(WEEK, sample), sample)
