@@ -39,12 +39,6 @@ def energy_potts(x, W, b):
 
 
 # %% wrong="energy_potts"
-# Counts each pair twice, without the factor one half.
-# - links = np.einsum("bik,ij,bjk->b", z, W, z, optimize=True) / 2
-# + links = np.einsum("bik,ij,bjk->b", z, W, z, optimize=True)
-
-
-# %% wrong="energy_potts"
 # Multiplies the numbers of the colours, as if they were spins.
 def energy_potts(x, W, b):
     biases = np.take_along_axis(b.T, x, axis=0).sum(axis=1)
@@ -98,12 +92,6 @@ def conditional_potts(x, i, W, b, T):
 # A logistic function for each colour on its own: the q numbers do not sum to 1.
 # - return softmax(field / T, axis=1)
 # + return expit(field / T)
-
-
-# %% wrong="conditional_potts"
-# Leaves the temperature out.
-# - return softmax(field / T, axis=1)
-# + return softmax(field, axis=1)
 
 
 # %% wrong="conditional_potts"
@@ -208,12 +196,6 @@ def sweep_lattice(x, J, b, T, seed):
 # - u = rng.random((*x.shape, 1))
 # - new = np.sum(u > np.cumsum(p, axis=-1)[..., :-1], axis=-1)  # (B, R, C)
 # + new = p.argmax(axis=-1)
-
-
-# %% wrong="sweep_lattice"
-# Leaves the temperature out.
-# - p = softmax((b + J * neighbours) / T, axis=-1)
-# + p = softmax((b + J * neighbours), axis=-1)
 
 
 # %% wrong="sweep_lattice"
@@ -329,12 +311,6 @@ def log_z_ring(A, T):
     for table in A.astype(float):
         product = product @ np.exp((table - highest) / T)
     return len(A) * highest / T + np.log(np.trace(product))
-
-
-# %% wrong="log_z_ring"
-# Adds up all entries of the product: a chain with two free ends.
-# - return logsumexp(np.diag(product))
-# + return logsumexp(product)
 
 
 # %% wrong="log_z_ring"
@@ -479,12 +455,6 @@ def store_centred(patterns, a):
 
 
 # %% wrong="store_centred"
-# Bias with the wrong sign.
-# - return W, -W @ a
-# + return W, W @ a
-
-
-# %% wrong="store_centred"
 # Removes the diagonal after the bias was computed.
 # - W = deviations.T @ deviations / patterns.shape[1]
 # + W = deviations.T @ deviations / patterns.shape[1]
@@ -589,12 +559,6 @@ def recall(x, missing, W, b, order):
 
 
 # %% wrong="recall"
-# Leaves the bias out.
-# - field = x @ W[i] + b[i]
-# + field = x @ W[i]
-
-
-# %% wrong="recall"
 # Stops after one sweep.
 def recall(x, missing, W, b, order):
     x = np.where(missing, 0, x)
@@ -611,18 +575,6 @@ def recall(x, missing, W, b, order):
 
 
 # %% wrong="recall"
-# Sets units to −1 and +1, as a network of spins.
-# - x[:, i] = np.where(field > 0, 1, np.where(field < 0, 0, x[:, i]))
-# + x[:, i] = np.where(field > 0, 1, np.where(field < 0, -1, x[:, i]))
-
-
-# %% wrong="recall"
-# Starts the missing units at 1.
-# - x = np.where(missing, 0, x)
-# + x = np.where(missing, 1, x)
-
-
-# %% wrong="recall"
 # Stops after ten sweeps, whether anything changes or not.
 def recall(x, missing, W, b, order):
     x = np.where(missing, 0, x)
@@ -635,12 +587,6 @@ def recall(x, missing, W, b, order):
         if np.array_equal(x, before):
             break
     return x
-
-
-# %% wrong="recall"
-# A unit whose field is 0 is switched off.
-# - x[:, i] = np.where(field > 0, 1, np.where(field < 0, 0, x[:, i]))
-# + x[:, i] = field > 0
 
 
 # %% wrong="recall"

@@ -35,26 +35,29 @@ def free_energy_gaussian(v, W, b, c, sigma):
 
 # %% wrong="free_energy_gaussian"
 # Sums the hidden inputs before the softplus instead of after it.
-def free_energy_gaussian(v, W, b, c, sigma):
-    return ((v - b) ** 2).sum(axis=1) / (2 * sigma**2) - np.logaddexp(0, (c + v @ W / sigma**2).sum(axis=1))
+# - return quadratic - hidden.sum(axis=1)
+# + return quadratic - np.logaddexp(0, (c + v @ W / sigma**2).sum(axis=1))
 
 
 # %% wrong="free_energy_gaussian"
 # Copies the binary formula: the visible term is −b·v instead of the parabola.
-def free_energy_gaussian(v, W, b, c, sigma):
-    return -v @ b - np.logaddexp(0, c + v @ W / sigma**2).sum(axis=1)
+# - quadratic = np.sum((v - b) ** 2, axis=1) / (2 * sigma**2)
+# + quadratic = -v @ b
 
 
 # %% wrong="free_energy_gaussian"
 # log(1 + exp(x)) as written: infinite in float32 for x above 88.
-def free_energy_gaussian(v, W, b, c, sigma):
-    return ((v - b) ** 2).sum(axis=1) / (2 * sigma**2) - np.log(1 + np.exp(c + v @ W / sigma**2)).sum(axis=1)
+# - hidden = np.logaddexp(0, c + v @ W / sigma**2)  # (B, H)
+# + hidden = np.log(1 + np.exp(c + v @ W / sigma**2))
 
 
 # %% wrong="free_energy_gaussian"
-# Divides the input to the hidden units by sigma instead of its square.
+# A sum over all hidden states, as in the definition: 2^H terms.
 def free_energy_gaussian(v, W, b, c, sigma):
-    return ((v - b) ** 2).sum(axis=1) / (2 * sigma**2) - np.logaddexp(0, c + v @ W / sigma).sum(axis=1)
+    states = all_states(len(c))
+    return -logsumexp(
+        [-energy_gaussian(v.astype(float), np.tile(h, (len(v), 1)), W, b, c, sigma) for h in states], axis=0
+    )
 
 
 # %% right="gradient_gaussian"
@@ -97,28 +100,22 @@ def gradient_gaussian(v_data, v_chain, W, b, c, sigma):
 
 # %% wrong="gradient_gaussian"
 # Forgets the factor 1/sigma² of the derivatives with respect to W and b.
-def gradient_gaussian(v_data, v_chain, W, b, c, sigma):
-    h, g = expit(c + v_data @ W / sigma**2), expit(c + v_chain @ W / sigma**2)
-    B, M = len(v_data), len(v_chain)
-    return v_data.T @ h / B - v_chain.T @ g / M, v_data.mean(0) - v_chain.mean(0), h.mean(0) - g.mean(0)
+# - dW = (v_data.T @ h_data / len(v_data) - v_chain.T @ h_chain / len(v_chain)) / sigma**2
+# - db = (v_data.mean(axis=0) - v_chain.mean(axis=0)) / sigma**2
+# + dW = v_data.T @ h_data / len(v_data) - v_chain.T @ h_chain / len(v_chain)
+# + db = v_data.mean(axis=0) - v_chain.mean(axis=0)
 
 
 # %% wrong="gradient_gaussian"
 # Model minus data: descends the likelihood.
-def gradient_gaussian(v_data, v_chain, W, b, c, sigma):
-    h, g = expit(c + v_data @ W / sigma**2), expit(c + v_chain @ W / sigma**2)
-    B, M = len(v_data), len(v_chain)
-    dW = (v_chain.T @ g / M - v_data.T @ h / B) / sigma**2
-    return dW, (v_chain.mean(0) - v_data.mean(0)) / sigma**2, g.mean(0) - h.mean(0)
+# - return dW, db, dc
+# + return -dW, -db, -dc
 
 
 # %% wrong="gradient_gaussian"
 # Divides both sums by the size of the data batch.
-def gradient_gaussian(v_data, v_chain, W, b, c, sigma):
-    h, g = expit(c + v_data @ W / sigma**2), expit(c + v_chain @ W / sigma**2)
-    B = len(v_data)
-    dW = (v_data.T @ h - v_chain.T @ g) / B / sigma**2
-    return dW, (v_data.sum(0) - v_chain.sum(0)) / B / sigma**2, (h.sum(0) - g.sum(0)) / B
+# - dW = (v_data.T @ h_data / len(v_data) - v_chain.T @ h_chain / len(v_chain)) / sigma**2
+# + dW = (v_data.T @ h_data - v_chain.T @ h_chain) / len(v_data) / sigma**2
 
 
 # %% right="gibbs_spin"
@@ -159,42 +156,27 @@ def gibbs_spin(v, W, b, c, seed):
 
 
 # %% wrong="gibbs_spin"
-# Uses the 0/1 formula, sigma(x), where the log-odds of a ±1 unit are 2x.
-def gibbs_spin(v, W, b, c, seed):
-    rng = np.random.default_rng(seed)
-    h = np.where(rng.random((len(v), len(c))) < expit(c + v @ W), 1, -1)
-    return np.where(rng.random(v.shape) < expit(b + h @ W.T), 1, -1)
-
-
-# %% wrong="gibbs_spin"
 # Passes the mean of h on instead of a draw.
-def gibbs_spin(v, W, b, c, seed):
-    rng = np.random.default_rng(seed)
-    h = np.tanh(c + v @ W)
-    return np.where(rng.random(v.shape) < expit(2 * (b + h @ W.T)), 1, -1)
+# - h = draw(c + v @ W)
+# + h = np.tanh(c + v @ W)
 
 
 # %% wrong="gibbs_spin"
 # One set of random numbers for all chains.
-def gibbs_spin(v, W, b, c, seed):
-    rng = np.random.default_rng(seed)
-    h = np.where(rng.random(len(c)) < expit(2 * (c + v @ W)), 1, -1)
-    return np.where(rng.random(len(b)) < expit(2 * (b + h @ W.T)), 1, -1)
+# - return np.where(rng.random(x.shape) < expit(2 * x), 1, -1).astype(np.float32)
+# + return np.where(rng.random(x.shape[1]) < expit(2 * x), 1, -1).astype(np.float32)
 
 
 # %% wrong="gibbs_spin"
 # Ignores the seed.
-def gibbs_spin(v, W, b, c, seed):
-    h = np.where(np.random.rand(len(v), len(c)) < expit(2 * (c + v @ W)), 1, -1)
-    return np.where(np.random.rand(*v.shape) < expit(2 * (b + h @ W.T)), 1, -1)
+# - rng = np.random.default_rng(seed)
+# + rng = np.random.default_rng()
 
 
 # %% wrong="gibbs_spin"
 # Hidden states 0 and 1 in a ±1 machine.
-def gibbs_spin(v, W, b, c, seed):
-    rng = np.random.default_rng(seed)
-    h = (rng.random((len(v), len(c))) < expit(2 * (c + v @ W))).astype(float)
-    return np.where(rng.random(v.shape) < expit(2 * (b + h @ W.T)), 1, -1)
+# - h = draw(c + v @ W)
+# + h = (draw(c + v @ W) + 1) / 2
 
 
 # %% right="pcd_step_spin"
@@ -254,103 +236,59 @@ def pcd_step_spin(v_data, chains, W, b, c, rate, seed):
 
 # %% wrong="pcd_step_spin"
 # Returns the chains that came in: the state is never updated.
-def pcd_step_spin(v_data, chains, W, b, c, rate, seed):
-    rng = np.random.default_rng(seed)
-    start = chains
-    h = np.where(rng.random((len(start), len(c))) < expit(2 * (c + start @ W)), 1, -1)
-    new = np.where(rng.random(start.shape) < expit(2 * (b + h @ W.T)), 1, -1)
-    negative = new
-    p, q = np.tanh(c + v_data @ W), np.tanh(c + negative @ W)
-    dW = v_data.T @ p / len(v_data) - negative.T @ q / len(negative)
-    db, dc = v_data.mean(0) - negative.mean(0), p.mean(0) - q.mean(0)
-    return W + rate * dW, b + rate * db, c + rate * dc, chains
+# - h = np.where(rng.random((len(chains), len(c))) < expit(2 * (c + chains @ W)), 1, -1)
+# - chains = np.where(rng.random(chains.shape) < expit(2 * (b + h @ W.T)), 1, -1).astype(np.float32)
+# + start = chains
+# + h = np.where(rng.random((len(chains), len(c))) < expit(2 * (c + chains @ W)), 1, -1)
+# + chains = np.where(rng.random(chains.shape) < expit(2 * (b + h @ W.T)), 1, -1).astype(np.float32)
+# - return W + rate * dW, b + rate * db, c + rate * dc, chains
+# + return W + rate * dW, b + rate * db, c + rate * dc, start
 
 
 # %% wrong="pcd_step_spin"
 # Subtracts the gradient of the log-likelihood.
-def pcd_step_spin(v_data, chains, W, b, c, rate, seed):
-    rng = np.random.default_rng(seed)
-    start = chains
-    h = np.where(rng.random((len(start), len(c))) < expit(2 * (c + start @ W)), 1, -1)
-    new = np.where(rng.random(start.shape) < expit(2 * (b + h @ W.T)), 1, -1)
-    negative = new
-    p, q = np.tanh(c + v_data @ W), np.tanh(c + negative @ W)
-    dW = v_data.T @ p / len(v_data) - negative.T @ q / len(negative)
-    db, dc = v_data.mean(0) - negative.mean(0), p.mean(0) - q.mean(0)
-    return W - rate * dW, b - rate * db, c - rate * dc, new
+# - return W + rate * dW, b + rate * db, c + rate * dc, chains
+# + return W - rate * dW, b - rate * db, c - rate * dc, chains
 
 
 # %% wrong="pcd_step_spin"
 # Changes the parameters that came in.
-def pcd_step_spin(v_data, chains, W, b, c, rate, seed):
-    rng = np.random.default_rng(seed)
-    start = chains
-    h = np.where(rng.random((len(start), len(c))) < expit(2 * (c + start @ W)), 1, -1)
-    new = np.where(rng.random(start.shape) < expit(2 * (b + h @ W.T)), 1, -1)
-    negative = new
-    p, q = np.tanh(c + v_data @ W), np.tanh(c + negative @ W)
-    dW = v_data.T @ p / len(v_data) - negative.T @ q / len(negative)
-    db, dc = v_data.mean(0) - negative.mean(0), p.mean(0) - q.mean(0)
-    W += rate * dW
-    b += rate * db
-    c += rate * dc
-    return W, b, c, new
+# - return W + rate * dW, b + rate * db, c + rate * dc, chains
+# + for x, step in ((W, dW), (b, db), (c, dc)):
+# +     x += rate * step
+# + return W, b, c, chains
 
 
 # %% wrong="pcd_step_spin"
 # Takes the negative phase before the chains have moved.
-def pcd_step_spin(v_data, chains, W, b, c, rate, seed):
-    rng = np.random.default_rng(seed)
-    start = chains
-    h = np.where(rng.random((len(start), len(c))) < expit(2 * (c + start @ W)), 1, -1)
-    new = np.where(rng.random(start.shape) < expit(2 * (b + h @ W.T)), 1, -1)
-    negative = chains
-    p, q = np.tanh(c + v_data @ W), np.tanh(c + negative @ W)
-    dW = v_data.T @ p / len(v_data) - negative.T @ q / len(negative)
-    db, dc = v_data.mean(0) - negative.mean(0), p.mean(0) - q.mean(0)
-    return W + rate * dW, b + rate * db, c + rate * dc, new
+# - h = np.where(rng.random((len(chains), len(c))) < expit(2 * (c + chains @ W)), 1, -1)
+# - chains = np.where(rng.random(chains.shape) < expit(2 * (b + h @ W.T)), 1, -1).astype(np.float32)
+# + h = np.where(rng.random((len(chains), len(c))) < expit(2 * (c + chains @ W)), 1, -1)
+# + start, chains = chains, np.where(rng.random(chains.shape) < expit(2 * (b + h @ W.T)), 1, -1)
+# - dW = v_data.T @ h_data / len(v_data) - chains.T @ h_chains / len(chains)
+# - db = v_data.mean(axis=0) - chains.mean(axis=0)
+# + h_chains = np.tanh(c + start @ W)
+# + dW = v_data.T @ h_data / len(v_data) - start.T @ h_chains / len(chains)
+# + db = v_data.mean(axis=0) - start.mean(axis=0)
 
 
 # %% wrong="pcd_step_spin"
 # Ignores the seed.
-def pcd_step_spin(v_data, chains, W, b, c, rate, seed):
-    rng = np.random.default_rng(0)
-    start = chains
-    h = np.where(rng.random((len(start), len(c))) < expit(2 * (c + start @ W)), 1, -1)
-    new = np.where(rng.random(start.shape) < expit(2 * (b + h @ W.T)), 1, -1)
-    negative = new
-    p, q = np.tanh(c + v_data @ W), np.tanh(c + negative @ W)
-    dW = v_data.T @ p / len(v_data) - negative.T @ q / len(negative)
-    db, dc = v_data.mean(0) - negative.mean(0), p.mean(0) - q.mean(0)
-    return W + rate * dW, b + rate * db, c + rate * dc, new
+# - rng = np.random.default_rng(seed)
+# + rng = np.random.default_rng(0)
 
 
 # %% wrong="pcd_step_spin"
 # Contrastive divergence: the chains start at the data in every step.
-def pcd_step_spin(v_data, chains, W, b, c, rate, seed):
-    rng = np.random.default_rng(seed)
-    start = v_data[np.arange(len(chains)) % len(v_data)]
-    h = np.where(rng.random((len(start), len(c))) < expit(2 * (c + start @ W)), 1, -1)
-    new = np.where(rng.random(start.shape) < expit(2 * (b + h @ W.T)), 1, -1)
-    negative = new
-    p, q = np.tanh(c + v_data @ W), np.tanh(c + negative @ W)
-    dW = v_data.T @ p / len(v_data) - negative.T @ q / len(negative)
-    db, dc = v_data.mean(0) - negative.mean(0), p.mean(0) - q.mean(0)
-    return W + rate * dW, b + rate * db, c + rate * dc, new
+# - rng = np.random.default_rng(seed)
+# + rng = np.random.default_rng(seed)
+# + chains = v_data[np.arange(len(chains)) % len(v_data)]
 
 
 # %% wrong="pcd_step_spin"
 # Probabilities of +1 where the means of ±1 units belong.
-def pcd_step_spin(v_data, chains, W, b, c, rate, seed):
-    rng = np.random.default_rng(seed)
-    start = chains
-    h = np.where(rng.random((len(start), len(c))) < expit(2 * (c + start @ W)), 1, -1)
-    new = np.where(rng.random(start.shape) < expit(2 * (b + h @ W.T)), 1, -1)
-    negative = new
-    p, q = expit(2 * (c + v_data @ W)), expit(2 * (c + negative @ W))
-    dW = v_data.T @ p / len(v_data) - negative.T @ q / len(negative)
-    db, dc = v_data.mean(0) - negative.mean(0), p.mean(0) - q.mean(0)
-    return W + rate * dW, b + rate * db, c + rate * dc, new
+# - h_data, h_chains = np.tanh(c + v_data @ W), np.tanh(c + chains @ W)
+# + h_data, h_chains = expit(2 * (c + v_data @ W)), expit(2 * (c + chains @ W))
 
 
 # %% right="ais_spin"
@@ -414,181 +352,75 @@ def ais_spin(W, b, c, betas, runs, seed):
 
 # %% wrong="ais_spin"
 # Multiplies the hidden term by beta outside the logarithm.
-def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(seed)
-
-    def log_p_star(v, beta):
-        x = c + v @ W
-        return beta * (v @ b + np.logaddexp(x, -x).sum(axis=1))
-
-    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
-    log_w = np.zeros(runs)
-    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
-        log_w += log_p_star(v, beta) - log_p_star(v, previous)
-        h = np.where(rng.random((runs, len(c))) < expit(2 * beta * (c + v @ W)), 1.0, -1.0)
-        v = np.where(rng.random(v.shape) < expit(2 * beta * (b + h @ W.T)), 1.0, -1.0)
-    return log_w
-
-
-# %% wrong="ais_spin"
-# Forgets beta on the visible biases.
-def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(seed)
-
-    def log_p_star(v, beta):
-        x = c + v @ W
-        return v @ b + np.logaddexp(beta * x, -beta * x).sum(axis=1)
-
-    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
-    log_w = np.zeros(runs)
-    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
-        log_w += log_p_star(v, beta) - log_p_star(v, previous)
-        h = np.where(rng.random((runs, len(c))) < expit(2 * beta * (c + v @ W)), 1.0, -1.0)
-        v = np.where(rng.random(v.shape) < expit(2 * beta * (b + h @ W.T)), 1.0, -1.0)
-    return log_w
+# - x = beta * (c + v @ W)
+# - return beta * (v @ b) + np.logaddexp(x, -x).sum(axis=1)
+# + x = c + v @ W
+# + return beta * (v @ b + np.logaddexp(x, -x).sum(axis=1))
 
 
 # %% wrong="ais_spin"
 # Sums out 0/1 units, 1 + e^x, in a ±1 machine.
-def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(seed)
-
-    def log_p_star(v, beta):
-        x = c + v @ W
-        return beta * (v @ b) + np.logaddexp(0, beta * x).sum(axis=1)
-
-    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
-    log_w = np.zeros(runs)
-    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
-        log_w += log_p_star(v, beta) - log_p_star(v, previous)
-        h = np.where(rng.random((runs, len(c))) < expit(2 * beta * (c + v @ W)), 1.0, -1.0)
-        v = np.where(rng.random(v.shape) < expit(2 * beta * (b + h @ W.T)), 1.0, -1.0)
-    return log_w
+# - x = beta * (c + v @ W)
+# - return beta * (v @ b) + np.logaddexp(x, -x).sum(axis=1)
+# + x = beta * (c + v @ W)
+# + return beta * (v @ b) + np.logaddexp(0, x).sum(axis=1)
 
 
 # %% wrong="ais_spin"
 # All Gibbs steps at inverse temperature 1.
-def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(seed)
-
-    def log_p_star(v, beta):
-        x = c + v @ W
-        return beta * (v @ b) + np.logaddexp(beta * x, -beta * x).sum(axis=1)
-
-    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
-    log_w = np.zeros(runs)
-    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
-        log_w += log_p_star(v, beta) - log_p_star(v, previous)
-        h = np.where(rng.random((runs, len(c))) < expit(2 * 1.0 * (c + v @ W)), 1.0, -1.0)
-        v = np.where(rng.random(v.shape) < expit(2 * 1.0 * (b + h @ W.T)), 1.0, -1.0)
-    return log_w
+# - log_w += log_p_star(v, beta) - log_p_star(v, previous)
+# - h = draw(beta * (c + v @ W))
+# - v = draw(beta * (b + h @ W.T))
+# + log_w += log_p_star(v, beta) - log_p_star(v, previous)
+# + h = draw(c + v @ W)
+# + v = draw(b + h @ W.T)
 
 
 # %% wrong="ais_spin"
 # Moves the chain before it takes the weight.
-def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(seed)
-
-    def log_p_star(v, beta):
-        x = c + v @ W
-        return beta * (v @ b) + np.logaddexp(beta * x, -beta * x).sum(axis=1)
-
-    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
-    log_w = np.zeros(runs)
-    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
-        h = np.where(rng.random((runs, len(c))) < expit(2 * beta * (c + v @ W)), 1.0, -1.0)
-        v = np.where(rng.random(v.shape) < expit(2 * beta * (b + h @ W.T)), 1.0, -1.0)
-        log_w += log_p_star(v, beta) - log_p_star(v, previous)
-    return log_w
+# - log_w += log_p_star(v, beta) - log_p_star(v, previous)
+# - h = draw(beta * (c + v @ W))
+# - v = draw(beta * (b + h @ W.T))
+# + h = draw(beta * (c + v @ W))
+# + v = draw(beta * (b + h @ W.T))
+# + log_w += log_p_star(v, beta) - log_p_star(v, previous)
 
 
 # %% wrong="ais_spin"
 # Never moves the chain: plain importance sampling from the uniform distribution.
-def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(seed)
-
-    def log_p_star(v, beta):
-        x = c + v @ W
-        return beta * (v @ b) + np.logaddexp(beta * x, -beta * x).sum(axis=1)
-
-    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
-    log_w = np.zeros(runs)
-    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
-        log_w += log_p_star(v, beta) - log_p_star(v, previous)
-    return log_w
+# - log_w += log_p_star(v, beta) - log_p_star(v, previous)
+# - h = draw(beta * (c + v @ W))
+# - v = draw(beta * (b + h @ W.T))
+# + log_w += log_p_star(v, beta) - log_p_star(v, previous)
 
 
 # %% wrong="ais_spin"
 # Off by one: moves at the previous temperature.
-def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(seed)
-
-    def log_p_star(v, beta):
-        x = c + v @ W
-        return beta * (v @ b) + np.logaddexp(beta * x, -beta * x).sum(axis=1)
-
-    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
-    log_w = np.zeros(runs)
-    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
-        log_w += log_p_star(v, beta) - log_p_star(v, previous)
-        h = np.where(rng.random((runs, len(c))) < expit(2 * previous * (c + v @ W)), 1.0, -1.0)
-        v = np.where(rng.random(v.shape) < expit(2 * previous * (b + h @ W.T)), 1.0, -1.0)
-    return log_w
+# - log_w += log_p_star(v, beta) - log_p_star(v, previous)
+# - h = draw(beta * (c + v @ W))
+# - v = draw(beta * (b + h @ W.T))
+# + log_w += log_p_star(v, beta) - log_p_star(v, previous)
+# + h = draw(previous * (c + v @ W))
+# + v = draw(previous * (b + h @ W.T))
 
 
 # %% wrong="ais_spin"
 # Makes the generator anew in every step: the steps share their random numbers.
-def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(seed)
-
-    def log_p_star(v, beta):
-        x = c + v @ W
-        return beta * (v @ b) + np.logaddexp(beta * x, -beta * x).sum(axis=1)
-
-    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
-    log_w = np.zeros(runs)
-    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
-        rng = np.random.default_rng(seed)
-        log_w += log_p_star(v, beta) - log_p_star(v, previous)
-        h = np.where(rng.random((runs, len(c))) < expit(2 * beta * (c + v @ W)), 1.0, -1.0)
-        v = np.where(rng.random(v.shape) < expit(2 * beta * (b + h @ W.T)), 1.0, -1.0)
-    return log_w
+# - log_w += log_p_star(v, beta) - log_p_star(v, previous)
+# + rng = np.random.default_rng(seed)
+# + log_w += log_p_star(v, beta) - log_p_star(v, previous)
 
 
 # %% wrong="ais_spin"
 # Ignores the seed.
-def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(0)
-
-    def log_p_star(v, beta):
-        x = c + v @ W
-        return beta * (v @ b) + np.logaddexp(beta * x, -beta * x).sum(axis=1)
-
-    v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
-    log_w = np.zeros(runs)
-    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
-        log_w += log_p_star(v, beta) - log_p_star(v, previous)
-        h = np.where(rng.random((runs, len(c))) < expit(2 * beta * (c + v @ W)), 1.0, -1.0)
-        v = np.where(rng.random(v.shape) < expit(2 * beta * (b + h @ W.T)), 1.0, -1.0)
-    return log_w
+# - rng = np.random.default_rng(seed)
+# + rng = np.random.default_rng(0)
 
 
 # %% wrong="ais_spin"
 # Starts every run at the same state instead of uniform draws.
-def ais_spin(W, b, c, betas, runs, seed):
-    rng = np.random.default_rng(seed)
-
-    def log_p_star(v, beta):
-        x = c + v @ W
-        return beta * (v @ b) + np.logaddexp(beta * x, -beta * x).sum(axis=1)
-
-    v = np.ones((runs, len(b)))
-    log_w = np.zeros(runs)
-    for previous, beta in zip(betas[:-1], betas[1:], strict=True):
-        log_w += log_p_star(v, beta) - log_p_star(v, previous)
-        h = np.where(rng.random((runs, len(c))) < expit(2 * beta * (c + v @ W)), 1.0, -1.0)
-        v = np.where(rng.random(v.shape) < expit(2 * beta * (b + h @ W.T)), 1.0, -1.0)
-    return log_w
+# - v = rng.choice([-1.0, 1.0], size=(runs, len(b)))
+# + v = np.ones((runs, len(b)))
 
 
 # %% right="impute_gaussian"
@@ -637,115 +469,57 @@ def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
 
 # %% wrong="impute_gaussian"
 # Puts the known pixels back only once, after the chain.
-def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
-    rng = np.random.default_rng(seed)
-    known, v = v, np.where(missing, b, v)
-    for _ in range(steps):
-        p = expit(c + v @ W / sigma**2)
-        h = (rng.random(p.shape) < p).astype(float)
-        sample = b + h @ W.T + sigma * rng.standard_normal(v.shape)
-        v = sample
-    return np.where(missing, v, known)
+# - v = np.where(missing, sample, known)
+# + v = sample
+# - return v
+# + return np.where(missing, v, known)
 
 
 # %% wrong="impute_gaussian"
 # Always runs 40 steps.
-def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
-    rng = np.random.default_rng(seed)
-    known, v = v, np.where(missing, b, v)
-    for _ in range(40):
-        p = expit(c + v @ W / sigma**2)
-        h = (rng.random(p.shape) < p).astype(float)
-        v = np.where(missing, b + h @ W.T + sigma * rng.standard_normal(v.shape), known)
-    return v
+# - for _ in range(steps):
+# + for _ in range(40):
 
 
 # %% wrong="impute_gaussian"
 # Takes the mask for the known pixels.
-def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
-    rng = np.random.default_rng(seed)
-    known, v = v, np.where(missing, b, v)
-    for _ in range(steps):
-        p = expit(c + v @ W / sigma**2)
-        h = (rng.random(p.shape) < p).astype(float)
-        sample = b + h @ W.T + sigma * rng.standard_normal(v.shape)
-        v = np.where(~missing, sample, known)
-    return np.where(~missing, v, known)
+# - v = np.where(missing, sample, known)
+# + v = np.where(missing, known, sample)
 
 
 # %% wrong="impute_gaussian"
 # Passes probabilities of h on instead of draws.
-def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
-    rng = np.random.default_rng(seed)
-    known, v = v, np.where(missing, b, v)
-    for _ in range(steps):
-        p = expit(c + v @ W / sigma**2)
-        h = p
-        sample = b + h @ W.T + sigma * rng.standard_normal(v.shape)
-        v = np.where(missing, sample, known)
-    return np.where(missing, v, known)
-
-
-# %% wrong="impute_gaussian"
-# Returns the mean of p(v | h) instead of a sample.
-def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
-    rng = np.random.default_rng(seed)
-    known, v = v, np.where(missing, b, v)
-    for _ in range(steps):
-        p = expit(c + v @ W / sigma**2)
-        h = (rng.random(p.shape) < p).astype(float)
-        sample = b + h @ W.T
-        v = np.where(missing, sample, known)
-    return np.where(missing, v, known)
+# - h = (rng.random(p_h.shape) < p_h).astype(float)
+# + h = p_h
 
 
 # %% wrong="impute_gaussian"
 # One number of noise for all pixels of an image.
-def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
-    rng = np.random.default_rng(seed)
-    known, v = v, np.where(missing, b, v)
-    for _ in range(steps):
-        p = expit(c + v @ W / sigma**2)
-        h = (rng.random(p.shape) < p).astype(float)
-        v = np.where(missing, b + h @ W.T + sigma * rng.standard_normal((len(v), 1)), known)
-    return v
+# - sample = b + h @ W.T + sigma * rng.standard_normal(v.shape)
+# + sample = b + h @ W.T + sigma * rng.standard_normal((len(v), 1))
 
 
 # %% wrong="impute_gaussian"
 # Ignores the seed.
-def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
-    rng = np.random.default_rng(0)
-    known, v = v, np.where(missing, b, v)
-    for _ in range(steps):
-        p = expit(c + v @ W / sigma**2)
-        h = (rng.random(p.shape) < p).astype(float)
-        v = np.where(missing, b + h @ W.T + sigma * rng.standard_normal(v.shape), known)
-    return v
+# - rng = np.random.default_rng(seed)
+# + rng = np.random.default_rng(0)
 
 
 # %% wrong="impute_gaussian"
 # Starts the missing pixels at 0 instead of b.
-def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
-    rng = np.random.default_rng(seed)
-    known, v = v, np.where(missing, 0, v)
-    for _ in range(steps):
-        p = expit(c + v @ W / sigma**2)
-        h = (rng.random(p.shape) < p).astype(float)
-        v = np.where(missing, b + h @ W.T + sigma * rng.standard_normal(v.shape), known)
-    return v
+# - v = np.where(missing, b, known)
+# + v = np.where(missing, 0, known)
 
 
 # %% wrong="impute_gaussian"
-# Noise of size sigma² instead of sigma.
+# Sets its arguments to 0 and returns noise, which is then right: a hostile answer that once earned the
+# marks.
 def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
     rng = np.random.default_rng(seed)
-    known, v = v, np.where(missing, b, v)
-    for _ in range(steps):
-        p = expit(c + v @ W / sigma**2)
-        h = (rng.random(p.shape) < p).astype(float)
-        sample = b + h @ W.T + sigma**2 * rng.standard_normal(v.shape)
-        v = np.where(missing, sample, known)
-    return np.where(missing, v, known)
+    noise = np.where(missing, sigma * rng.standard_normal(v.shape), v)
+    for x in (W, b, c):
+        x[...] = 0
+    return noise
 
 
 # %% right="train_gaussian"
@@ -819,84 +593,33 @@ def train_gaussian(v_train, hidden, sigma, seed):
 
 # %% wrong="train_gaussian"
 # Samples 0/1 pixels in the negative phase, as in the preparation.
-def train_gaussian(v_train, hidden, sigma, seed):
-    rng = np.random.default_rng(seed)
-    W, b, c = rng.normal(0, 0.05, (v_train.shape[1], hidden)), v_train.mean(axis=0), np.zeros(hidden)
-    x = v_train[:50]
-    for _ in range(60):
-        for v in np.array_split(rng.permutation(v_train), 24):
-            h = (rng.random((len(x), hidden)) < expit(c + x @ W / sigma**2)).astype(float)
-            x = (rng.random((len(x), v_train.shape[1])) < expit(b + h @ W.T)).astype(float)
-            p, q = expit(c + v @ W / sigma**2), expit(c + x @ W / sigma**2)
-            W = W + 0.05 * (v.T @ p / len(v) - x.T @ q / len(x))
-            b = b + 0.05 * (v.mean(0) - x.mean(0))
-            c = c + 0.05 * (p.mean(0) - q.mean(0))
-    return W, b, c
+# - chains = b + h @ W.T + sigma * rng.standard_normal(chains.shape)
+# + chains = (rng.random(chains.shape) < expit(b + h @ W.T)).astype(float)
 
 
 # %% wrong="train_gaussian"
 # Subtracts the gradient.
-def train_gaussian(v_train, hidden, sigma, seed):
-    rng = np.random.default_rng(seed)
-    W, b, c = rng.normal(0, 0.05, (v_train.shape[1], hidden)), v_train.mean(axis=0), np.zeros(hidden)
-    x = v_train[:50]
-    for _ in range(3):
-        for v in np.array_split(rng.permutation(v_train), 24):
-            h = (rng.random((len(x), hidden)) < expit(c + x @ W / sigma**2)).astype(float)
-            x = b + h @ W.T + sigma * rng.standard_normal(x.shape)
-            p, q = expit(c + v @ W / sigma**2), expit(c + x @ W / sigma**2)
-            W = W - 0.05 * (v.T @ p / len(v) - x.T @ q / len(x))
-            b = b - 0.05 * (v.mean(0) - x.mean(0))
-            c = c - 0.05 * (p.mean(0) - q.mean(0))
-    return W, b, c
+# - D, B, epochs = v_train.shape[1], 50, 60
+# + D, B, epochs = v_train.shape[1], 50, 3
+# - rate = 0.1 * (1 - epoch / epochs)
+# + rate = -0.1 * (1 - epoch / epochs)
 
 
 # %% wrong="train_gaussian"
 # Leaves sigma out of p(h | v).
-def train_gaussian(v_train, hidden, sigma, seed):
-    rng = np.random.default_rng(seed)
-    W, b, c = rng.normal(0, 0.05, (v_train.shape[1], hidden)), v_train.mean(axis=0), np.zeros(hidden)
-    x = v_train[:50]
-    for _ in range(60):
-        for v in np.array_split(rng.permutation(v_train), 24):
-            h = (rng.random((len(x), hidden)) < expit(c + x @ W / 1)).astype(float)
-            x = b + h @ W.T + sigma * rng.standard_normal(x.shape)
-            p, q = expit(c + v @ W / 1), expit(c + x @ W / 1)
-            W = W + 0.05 * (v.T @ p / len(v) - x.T @ q / len(x))
-            b = b + 0.05 * (v.mean(0) - x.mean(0))
-            c = c + 0.05 * (p.mean(0) - q.mean(0))
-    return W, b, c
+# - h = rng.random((len(chains), hidden)) < expit(c + chains @ W / sigma**2)
+# + h = rng.random((len(chains), hidden)) < expit(c + chains @ W)
+# - h_data, h_chains = expit(c + v @ W / sigma**2), expit(c + chains @ W / sigma**2)
+# + h_data, h_chains = expit(c + v @ W), expit(c + chains @ W)
 
 
 # %% wrong="train_gaussian"
 # Returns the parameters it started with.
-def train_gaussian(v_train, hidden, sigma, seed):
-    rng = np.random.default_rng(seed)
-    W, b, c = rng.normal(0, 0.05, (v_train.shape[1], hidden)), v_train.mean(axis=0), np.zeros(hidden)
-    x = v_train[:50]
-    for _ in range(0):
-        for v in np.array_split(rng.permutation(v_train), 24):
-            h = (rng.random((len(x), hidden)) < expit(c + x @ W / sigma**2)).astype(float)
-            x = b + h @ W.T + sigma * rng.standard_normal(x.shape)
-            p, q = expit(c + v @ W / sigma**2), expit(c + x @ W / sigma**2)
-            W = W + 0.05 * (v.T @ p / len(v) - x.T @ q / len(x))
-            b = b + 0.05 * (v.mean(0) - x.mean(0))
-            c = c + 0.05 * (p.mean(0) - q.mean(0))
-    return W, b, c
+# - D, B, epochs = v_train.shape[1], 50, 60
+# + D, B, epochs = v_train.shape[1], 50, 0
 
 
 # %% wrong="train_gaussian"
 # Starts at W = 0: all hidden units stay alike.
-def train_gaussian(v_train, hidden, sigma, seed):
-    rng = np.random.default_rng(seed)
-    W, b, c = np.zeros((v_train.shape[1], hidden)), v_train.mean(axis=0), np.zeros(hidden)
-    x = v_train[:50]
-    for _ in range(60):
-        for v in np.array_split(rng.permutation(v_train), 24):
-            h = (rng.random((len(x), hidden)) < expit(c + x @ W / sigma**2)).astype(float)
-            x = b + h @ W.T + sigma * rng.standard_normal(x.shape)
-            p, q = expit(c + v @ W / sigma**2), expit(c + x @ W / sigma**2)
-            W = W + 0.05 * (v.T @ p / len(v) - x.T @ q / len(x))
-            b = b + 0.05 * (v.mean(0) - x.mean(0))
-            c = c + 0.05 * (p.mean(0) - q.mean(0))
-    return W, b, c
+# - W, b, c = rng.normal(0, 0.05, (D, hidden)), v_train.mean(axis=0), np.zeros(hidden)
+# + W, b, c = np.zeros((D, hidden)), v_train.mean(axis=0), np.zeros(hidden)

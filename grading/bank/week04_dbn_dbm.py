@@ -41,18 +41,6 @@ def free_energy_label(v, h2, theta):
 
 
 # %% wrong="free_energy_label"
-# Forgets the bias of h2, which is not summed out.
-# - return -(v @ b) - h2 @ c2 - np.logaddexp(0, into_h1).sum(axis=1) - logsumexp(into_y, axis=1)
-# + return -(v @ b) - np.logaddexp(0, into_h1).sum(axis=1) - logsumexp(into_y, axis=1)
-
-
-# %% wrong="free_energy_label"
-# Forgets the label's bias.
-# - into_y = d + h2 @ W3  # (B, K)
-# + into_y = h2 @ W3  # (B, K)
-
-
-# %% wrong="free_energy_label"
 # Treats the classes as K independent units: softplus in place of a log-sum.
 # - return -(v @ b) - h2 @ c2 - np.logaddexp(0, into_h1).sum(axis=1) - logsumexp(into_y, axis=1)
 # + return -(v @ b) - h2 @ c2 - np.logaddexp(0, into_h1).sum(axis=1) - np.logaddexp(0, into_y).sum(axis=1)
@@ -64,12 +52,6 @@ def free_energy_label(v, h2, theta):
 # + top = into_y.max()
 # + log_sum = top + np.log(np.exp(into_y - top).sum(axis=1))
 # + return -(v @ b) - h2 @ c2 - np.logaddexp(0, into_h1).sum(axis=1) - log_sum
-
-
-# %% wrong="free_energy_label"
-# Lets h1 listen to v only, as in an RBM.
-# - into_h1 = c1 + v @ W1 + h2 @ W2.T  # (B, H1)
-# + into_h1 = c1 + v @ W1  # (B, H1)
 
 
 # %% wrong="free_energy_label"
@@ -156,18 +138,6 @@ def gibbs_label(v, h2, theta, seed):
 
 
 # %% wrong="gibbs_label"
-# Draws h1 from v alone, as in a stack of RBMs going up.
-# - h1 = draw(c1 + v @ W1 + h2 @ W2.T)
-# + h1 = draw(c1 + v @ W1)
-
-
-# %% wrong="gibbs_label"
-# Takes the most probable class in place of a draw.
-# - y = np.eye(len(d), dtype=np.float32)[np.argmax(into_y + rng.gumbel(size=into_y.shape), axis=1)]
-# + y = np.eye(len(d), dtype=np.float32)[np.argmax(into_y, axis=1)]
-
-
-# %% wrong="gibbs_label"
 # Draws the classes as independent 0/1 units.
 # - y = np.eye(len(d), dtype=np.float32)[np.argmax(into_y + rng.gumbel(size=into_y.shape), axis=1)]
 # + y = draw(into_y)
@@ -189,12 +159,6 @@ def gibbs_label(v, h2, theta, seed):
 # + h1 = expit(x)
 # - return v, h1, h2, y
 # + return v, draw(x), h2, y
-
-
-# %% wrong="gibbs_label"
-# Draws h2 from v alone of the label: forgets the top-down link to y.
-# - h2 = draw(c2 + h1 @ W2 + y @ W3.T)
-# + h2 = draw(c2 + h1 @ W2)
 
 
 # %% wrong="gibbs_label"
@@ -323,12 +287,6 @@ def mean_field_label(v, theta, sweeps, damping):
 
 
 # %% wrong="mean_field_label"
-# h2 listens to h1 only.
-# - new2 = expit(c2 + mu1 @ W2 + mu_y @ W3.T)
-# + new2 = expit(c2 + mu1 @ W2)
-
-
-# %% wrong="mean_field_label"
 # Makes one sweep too many.
 # - for _ in range(sweeps):
 # + for _ in range(sweeps + 1):
@@ -340,12 +298,6 @@ def mean_field_label(v, theta, sweeps, damping):
 # - new_y = softmax(d + mu2 @ W3, axis=1)
 # + new2 = expit(c2 + new1 @ W2 + mu_y @ W3.T)
 # + new_y = softmax(d + new2 @ W3, axis=1)
-
-
-# %% wrong="mean_field_label"
-# The softmax over the batch, not over the classes.
-# - new_y = softmax(d + mu2 @ W3, axis=1)
-# + new_y = softmax(d + mu2 @ W3, axis=0)
 
 
 # %% right="bound_label"
@@ -414,12 +366,6 @@ def bound_label(v, mu1, mu2, mu_y, theta, log_z):
 # Gives the label the entropy of K independent units.
 # - entropy_y = -np.sum(xlogy(mu_y, mu_y), axis=1)
 # + entropy_y = -np.sum(xlogy(mu_y, mu_y) + xlogy(1 - mu_y, 1 - mu_y), axis=1)
-
-
-# %% wrong="bound_label"
-# Adds log Z.
-# - return biases + links + entropy_h1 + entropy_h2 + entropy_y - log_z
-# + return biases + links + entropy_h1 + entropy_h2 + entropy_y + log_z
 
 
 # %% wrong="bound_label"
@@ -671,12 +617,6 @@ def wake_sleep(v, W, b, R, r, seed):
 
 
 # %% wrong="wake_sleep"
-# Log-odds of a instead of 2a when it draws.
-# - return np.where(rng.random(a.shape) < expit(2 * a), 1.0, -1.0)
-# + return np.where(rng.random(a.shape) < expit(a), 1.0, -1.0)
-
-
-# %% wrong="wake_sleep"
 # The mean of a 0/1 unit, in a network of ±1 units.
 # - error = [x[l] - np.tanh(b[l] + x[l + 1] @ W[l].T) for l in range(L)] + [x[L] - np.tanh(b[L])]
 # + error = [x[l] - expit(b[l] + x[l + 1] @ W[l].T) for l in range(L)] + [x[L] - np.tanh(b[L])]
@@ -726,12 +666,6 @@ def wake_sleep(v, W, b, R, r, seed):
 # - dr = [e.mean(axis=0) for e in error]
 # + dR = [dream[l].T @ error[l] for l in range(L)]
 # + dr = [e.sum(axis=0) for e in error]
-
-
-# %% wrong="wake_sleep"
-# Forgets that the top layer has an expectation too.
-# - error = [x[l] - np.tanh(b[l] + x[l + 1] @ W[l].T) for l in range(L)] + [x[L] - np.tanh(b[L])]
-# + error = [x[l] - np.tanh(b[l] + x[l + 1] @ W[l].T) for l in range(L)] + [x[L]]
 
 
 # %% wrong="wake_sleep"

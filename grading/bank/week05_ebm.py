@@ -39,21 +39,9 @@ def langevin_step(energy, x, L, eps, T, noise):
 
 
 # %% wrong="langevin_step"
-# Goes up in energy: takes the energy's gradient for the score.
-# - drift = -eps / 2 * gradient @ (L @ L.T)
-# + drift = eps / 2 * gradient @ (L @ L.T)
-
-
-# %% wrong="langevin_step"
 # Divides the drift by T and keeps T in the noise as well.
 # - drift = -eps / 2 * gradient @ (L @ L.T)
 # + drift = -eps / (2 * T) * gradient @ (L @ L.T)
-
-
-# %% wrong="langevin_step"
-# Drift with eps in place of eps / 2.
-# - drift = -eps / 2 * gradient @ (L @ L.T)
-# + drift = -eps * gradient @ (L @ L.T)
 
 
 # %% wrong="langevin_step"
@@ -63,27 +51,9 @@ def langevin_step(energy, x, L, eps, T, noise):
 
 
 # %% wrong="langevin_step"
-# Differentiates the mean over the batch.
-# - total = tf.reduce_sum(energy(x))
-# + total = tf.reduce_mean(energy(x))
-
-
-# %% wrong="langevin_step"
 # Preconditions the noise only.
 # - drift = -eps / 2 * gradient @ (L @ L.T)
 # + drift = -eps / 2 * gradient
-
-
-# %% wrong="langevin_step"
-# Ignores the temperature.
-# - return x + drift + np.sqrt(eps * T) * noise @ L.T
-# + return x + drift + np.sqrt(eps) * noise @ L.T
-
-
-# %% wrong="langevin_step"
-# Noise @ L for a batch of rows, where L ξ is noise @ Lᵀ.
-# - return x + drift + np.sqrt(eps * T) * noise @ L.T
-# + return x + drift + np.sqrt(eps * T) * noise @ L
 
 
 # %% wrong="langevin_step"
@@ -199,21 +169,9 @@ def mala_step(energy, x, L, eps, T, noise, u):
 
 
 # %% wrong="mala_step"
-# Returns the proposals, rejected ones too.
-# - return np.where(accepted[:, None], y, x), accepted
-# + return y, accepted
-
-
-# %% wrong="mala_step"
 # L⁻¹ applied to rows from the wrong side.
 # - back = np.linalg.solve(L, (x - y + eps / 2 * g_y @ P).T).T / np.sqrt(eps * T)
 # + back = (x - y + eps / 2 * g_y @ P) @ np.linalg.inv(L) / np.sqrt(eps * T)
-
-
-# %% wrong="mala_step"
-# Ratio of e^(−E), not e^(−E/T).
-# - log_a = (e_x - e_y) / T + log_q_xy - log_q_yx
-# + log_a = (e_x - e_y) + log_q_xy - log_q_yx
 
 
 # %% wrong="mala_step"
@@ -292,23 +250,11 @@ def fit_polynomial(x, K):
 
 
 # %% wrong="fit_polynomial"
-# k² in place of k (k − 1).
-# - second = k * (k - 1) * x ** np.maximum(k - 2, 0)  # (N, K)
-# + second = k * k * x ** np.maximum(k - 2, 0)  # (N, K)
-
-
-# %% wrong="fit_polynomial"
 # Takes r from the first derivatives.
 # - second = k * (k - 1) * x ** np.maximum(k - 2, 0)  # (N, K)
 #
 # - r = second.mean(axis=0)
 # + r = first.mean(axis=0)
-
-
-# %% wrong="fit_polynomial"
-# Forgets the factors k l of the derivatives in M.
-# - first = k * x ** (k - 1)  # (N, K), the derivatives of x^k
-# + first = x ** (k - 1)  # (N, K), the derivatives of x^k
 
 
 # %% wrong="fit_polynomial"
@@ -358,33 +304,9 @@ def denoising_loss(energy, x, sigma, noise, r):
 
 
 # %% wrong="denoising_loss"
-# The score is taken at the clean point.
-# - noisy = tf.convert_to_tensor(x + sigma[:, None] * noise)
-# + noisy = tf.convert_to_tensor(x)
-
-
-# %% wrong="denoising_loss"
-# The gradient of the energy as the score.
-# - score = -tape.gradient(total, noisy)
-# + score = tape.gradient(total, noisy)
-
-
-# %% wrong="denoising_loss"
-# A mean over dimensions.
-# - return tf.reduce_mean(sigma**r / 2 * tf.reduce_sum((score - target) ** 2, axis=1))
-# + return tf.reduce_mean(sigma**r / 2 * tf.reduce_mean((score - target) ** 2, axis=1))
-
-
-# %% wrong="denoising_loss"
 # One mean weight for all levels.
 # - return tf.reduce_mean(sigma**r / 2 * tf.reduce_sum((score - target) ** 2, axis=1))
 # + return tf.reduce_mean(np.mean(sigma**r) / 2 * tf.reduce_sum((score - target) ** 2, axis=1))
-
-
-# %% wrong="denoising_loss"
-# Without ½.
-# - return tf.reduce_mean(sigma**r / 2 * tf.reduce_sum((score - target) ** 2, axis=1))
-# + return tf.reduce_mean(sigma**r * tf.reduce_sum((score - target) ** 2, axis=1))
 
 
 # %% wrong="denoising_loss"
@@ -398,21 +320,9 @@ def denoising_loss(energy, x, sigma, noise, r):
 
 
 # %% wrong="denoising_loss"
-# Target −ξ, not −ξ/σ.
-# - target = -noise / sigma[:, None]
-# + target = -noise
-
-
-# %% wrong="denoising_loss"
 # Target −ξ/σ².
 # - target = -noise / sigma[:, None]
 # + target = -noise / sigma[:, None] ** 2
-
-
-# %% wrong="denoising_loss"
-# Target +ξ/σ.
-# - target = -noise / sigma[:, None]
-# + target = noise / sigma[:, None]
 
 
 # %% wrong="denoising_loss"
@@ -492,33 +402,9 @@ def sliced_loss(f, x, v):
 
 
 # %% wrong="sliced_loss"
-# c = 1, as for directions with E[v vᵀ] = I.
-# - return tf.reduce_sum(s**2, axis=1) / 2 + D * curvature / R
-# + return tf.reduce_sum(s**2, axis=1) / 2 + curvature / R
-
-
-# %% wrong="sliced_loss"
-# Without ½ before the squared score.
-# - return tf.reduce_sum(s**2, axis=1) / 2 + D * curvature / R
-# + return tf.reduce_sum(s**2, axis=1) + D * curvature / R
-
-
-# %% wrong="sliced_loss"
 # Mixes both kinds: ½ (v · s)² for ½ ‖s‖².
 # - return tf.reduce_sum(s**2, axis=1) / 2 + D * curvature / R
 # + return tf.reduce_mean(tf.einsum("bmi,bi->bm", v, s) ** 2, axis=1) / 2 + D * curvature / R
-
-
-# %% wrong="sliced_loss"
-# Row sums of the Hessian times v: the last product with v is left out.
-# - curvature += tf.reduce_sum(outer.gradient(along, x) * v[:, m], axis=1)  # (B,)
-# + curvature += tf.reduce_sum(outer.gradient(along, x), axis=1)  # (B,)
-
-
-# %% wrong="sliced_loss"
-# A sum over the directions, not a mean.
-# - return tf.reduce_sum(s**2, axis=1) / 2 + D * curvature / R
-# + return tf.reduce_sum(s**2, axis=1) / 2 + D * curvature
 
 
 # %% right="nce"
@@ -727,48 +613,32 @@ def train_energy(x_train, seed):
 # Lowers the energy at the data and contrasts with nothing.
 # - steps, B, nu = 1000, 200, 4
 # + steps, B, nu = 200, 200, 4
-# - data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen))
-# + data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen, strict=True))
-# -     loss = doubt + nu * belief
-# - optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
-# +     loss = doubt + 0 * belief
-# + optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+# - loss = doubt + nu * belief
+# + loss = doubt
 
 
 # %% wrong="train_energy"
 # Trains f = +energy_net, so the weights describe minus the energy.
 # - steps, B, nu = 1000, 200, 4
 # + steps, B, nu = 200, 200, 4
-# - data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen))
-# + data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen, strict=True))
 # - -energy_net(tf.gather(x, k), weights) - log_z for x, k in ((data, i), (noise, j))
 # + energy_net(tf.gather(x, k), weights) - log_z for x, k in ((data, i), (noise, j))
-# - optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
-# + optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
 
 # %% wrong="train_energy"
 # Far too few steps.
 # - steps, B, nu = 1000, 200, 4
 # + steps, B, nu = 5, 200, 4
-# - data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen))
-# + data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen, strict=True))
-# - optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
-# + optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
 
 # %% wrong="train_energy"
 # Data and noise change places: the energy rises at the data.
 # - steps, B, nu = 1000, 200, 4
 # + steps, B, nu = 200, 200, 4
-# - data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen))
-# + data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen, strict=True))
 # - doubt = tf.reduce_mean(tf.nn.softplus(-delta_data))  # −log P(data | x) at the data
 # - belief = tf.reduce_mean(tf.nn.softplus(delta_noise))  # −log P(noise | x) at the noise
-# + doubt = tf.reduce_mean(tf.nn.softplus(delta_data))  # −log P(data | x) at the data
-# + belief = tf.reduce_mean(tf.nn.softplus(-delta_noise))  # −log P(noise | x) at the noise
-# - optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
-# + optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+# + doubt = tf.reduce_mean(tf.nn.softplus(delta_data))
+# + belief = tf.reduce_mean(tf.nn.softplus(-delta_noise))
 
 
 # %% right="anomaly_p"
@@ -798,18 +668,6 @@ def anomaly_p(e_normal, e_new):
     high = 1 + tf.reduce_sum(tf.cast(e >= new, tf.float32), axis=1)
     low = 1 + tf.reduce_sum(tf.cast(e <= new, tf.float32), axis=1)
     return tf.minimum(1.0, 2 * tf.minimum(high, low) / (1 + len(e_normal)))
-
-
-# %% wrong="anomaly_p"
-# Without the 2 for looking at both sides.
-# - return np.minimum(1, 2 * np.minimum(high, low))
-# + return np.minimum(1, np.minimum(high, low))
-
-
-# %% wrong="anomaly_p"
-# p above 1.
-# - return np.minimum(1, 2 * np.minimum(high, low))
-# + return 2 * np.minimum(high, low)
 
 
 # %% wrong="anomaly_p"

@@ -37,19 +37,6 @@ def free_bits(kl, groups, delta):
 
 
 # %% wrong="free_bits"
-# The mean over the units of a group, not the sum.
-def free_bits(kl, groups, delta):
-    return tf.add_n([tf.maximum(tf.reduce_mean(tf.gather(kl, group, axis=1)), delta) for group in groups])
-
-
-# %% wrong="free_bits"
-# Minimum for maximum: the KL is capped, not floored.
-def free_bits(kl, groups, delta):
-    mean = tf.reduce_mean(kl, axis=0)
-    return tf.add_n([tf.minimum(tf.reduce_sum(tf.gather(mean, group)), delta) for group in groups])
-
-
-# %% wrong="free_bits"
 # Computed with NumPy: the value is right, no gradient arrives.
 def free_bits(kl, groups, delta):
     mean = np.mean(np.asarray(kl), axis=0)
@@ -58,22 +45,29 @@ def free_bits(kl, groups, delta):
 
 # %% wrong="free_bits"
 # The maximum for each image, then the average over the batch.
-def free_bits(kl, groups, delta):
-    used = [tf.reduce_sum(tf.gather(kl, group, axis=1), axis=1) for group in groups]
-    return tf.reduce_sum([tf.reduce_mean(tf.maximum(u, delta)) for u in used])
+# - mean = tf.reduce_mean(kl, axis=0)  # (L,)
+# - used = tf.stack([tf.reduce_sum(tf.gather(mean, group)) for group in groups])  # (G,)
+# - return tf.reduce_sum(tf.maximum(used, delta))
+# + used = tf.stack([tf.reduce_sum(tf.gather(kl, group, axis=1), axis=1) for group in groups])  # (G, B)
+# + return tf.reduce_sum(tf.reduce_mean(tf.maximum(used, delta), axis=1))
 
 
 # %% wrong="free_bits"
 # Free bits for each unit, as in the preparation, and the groups ignored.
-def free_bits(kl, groups, delta):
-    return tf.reduce_sum(tf.maximum(tf.reduce_mean(kl, axis=0), delta))
+# - return tf.reduce_sum(tf.maximum(used, delta))
+# + return tf.reduce_sum(tf.maximum(mean, delta))
 
 
 # %% wrong="free_bits"
 # Only what is above λ: max(0, KL − λ).
-def free_bits(kl, groups, delta):
-    mean = tf.reduce_mean(kl, axis=0)
-    return tf.add_n([tf.nn.relu(tf.reduce_sum(tf.gather(mean, group)) - delta) for group in groups])
+# - return tf.reduce_sum(tf.maximum(used, delta))
+# + return tf.reduce_sum(tf.maximum(used - delta, 0))
+
+
+# %% wrong="free_bits"
+# Groups by their sizes only: the first units, then the next.
+# - used = tf.stack([tf.reduce_sum(tf.gather(mean, group)) for group in groups])  # (G,)
+# + used = tf.stack([tf.reduce_sum(part) for part in tf.split(mean, [len(group) for group in groups])])
 
 
 # %% right="ladder_kl"
@@ -122,83 +116,39 @@ def ladder_kl(m, s, c, v, C, A, a, t):
 
 
 # %% wrong="ladder_kl"
-# z2 replaced by its mean: no variance of z2 in the lower term.
-def ladder_kl(m, s, c, v, C, A, a, t):
-    kl_2 = np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
-    mean = m @ (C - A).T + c - a
-    variance = 0
-    kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
-    return kl_2, kl_1
-
-
-# %% wrong="ladder_kl"
 # The logarithm of the ratio of variances without the half.
-def ladder_kl(m, s, c, v, C, A, a, t):
-    kl_2 = np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
-    mean = m @ (C - A).T + c - a
-    variance = s**2 @ ((C - A) ** 2).T
-    kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v**2 / t**2), axis=1)
-    return kl_2, kl_1
-
-
-# %% wrong="ladder_kl"
-# Minus the divergence of the top layer, as it stands in the bound.
-def ladder_kl(m, s, c, v, C, A, a, t):
-    kl_2 = -np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
-    mean = m @ (C - A).T + c - a
-    variance = s**2 @ ((C - A) ** 2).T
-    kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
-    return kl_2, kl_1
+# - kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
+# + kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v**2 / t**2), axis=1)
 
 
 # %% wrong="ladder_kl"
 # z2 taken from the prior, not from q: mean 0 and variance 1.
-def ladder_kl(m, s, c, v, C, A, a, t):
-    kl_2 = np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
-    mean = c - a
-    variance = np.ones_like(s) @ ((C - A) ** 2).T
-    kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
-    return kl_2, kl_1
+# - mean = m @ (G - A).T + g - a  # (B, L1), of μ − μ'
+# - variance = s**2 @ ((G - A) ** 2).T
+# + mean = g - a
+# + variance = np.sum((G - A) ** 2, axis=1)
 
 
 # %% wrong="ladder_kl"
 # KL(p || q) in the lower layer.
-def ladder_kl(m, s, c, v, C, A, a, t):
-    kl_2 = np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
-    mean = m @ (C - A).T + c - a
-    variance = s**2 @ ((C - A) ** 2).T
-    kl_1 = np.sum((mean**2 + variance + t**2) / (2 * v**2) - 0.5 - np.log(t / v), axis=1)
-    return kl_2, kl_1
+# - kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
+# + kl_1 = np.sum((mean**2 + variance + t**2) / (2 * v**2) - 0.5 - np.log(t / v), axis=1)
 
 
 # %% wrong="ladder_kl"
 # The lower layer compared with N(0, I), as if the ladder had no connection.
-def ladder_kl(m, s, c, v, C, A, a, t):
-    kl_2 = np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
-    mean = m @ C.T + c
-    variance = s**2 @ (C**2).T
-    kl_1 = np.sum((mean**2 + variance + v**2 - 1) / 2 - np.log(v), axis=1)
-    return kl_2, kl_1
+# - mean = m @ (G - A).T + g - a  # (B, L1), of μ − μ'
+# - variance = s**2 @ ((G - A) ** 2).T
+# - kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
+# + mean = m @ G.T + g
+# + variance = s**2 @ (G**2).T
+# + kl_1 = np.sum((mean**2 + variance + v**2) / 2 - 0.5 - np.log(v), axis=1)
 
 
 # %% wrong="ladder_kl"
 # The shift of the mean is not divided by t².
-def ladder_kl(m, s, c, v, C, A, a, t):
-    kl_2 = np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
-    mean = m @ (C - A).T + c - a
-    variance = s**2 @ ((C - A) ** 2).T
-    kl_1 = np.sum((mean**2 + variance) / 2 + v**2 / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
-    return kl_2, kl_1
-
-
-# %% wrong="ladder_kl"
-# C − A not squared in the variance.
-def ladder_kl(m, s, c, v, C, A, a, t):
-    kl_2 = np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1)
-    mean = m @ (C - A).T + c - a
-    variance = s**2 @ (C - A).T
-    kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
-    return kl_2, kl_1
+# - kl_1 = np.sum((mean**2 + variance + v**2) / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
+# + kl_1 = np.sum((mean**2 + variance) / 2 + v**2 / (2 * t**2) - 0.5 - np.log(v / t), axis=1)
 
 
 # %% right="unit_information"
@@ -250,14 +200,6 @@ def unit_information(mu, sigma, noise):
 
 
 # %% wrong="unit_information"
-# Densities at the means, the noise is not used.
-def unit_information(mu, sigma, noise):
-    log_q = -(((mu[:, None] - mu) / sigma) ** 2) / 2 - np.log(sigma)
-    log_mean = logsumexp(log_q, axis=1) - np.log(len(mu))
-    return np.mean(np.einsum("nnl->nl", log_q) - log_mean, axis=0)
-
-
-# %% wrong="unit_information"
 # The mean KL divergence from the prior.
 def unit_information(mu, sigma, noise):
     return np.mean((mu**2 + sigma**2 - 1) / 2 - np.log(sigma), axis=0)
@@ -265,56 +207,65 @@ def unit_information(mu, sigma, noise):
 
 # %% wrong="unit_information"
 # The mean of log densities in place of the log of the mean density.
-def unit_information(mu, sigma, noise):
-    z = mu + sigma * noise
-    log_q = -(((z[:, None] - mu) / sigma) ** 2) / 2 - np.log(sigma)
-    return np.mean(np.einsum("nnl->nl", log_q) - log_q.mean(axis=1), axis=0)
-
-
-# %% wrong="unit_information"
-# Sum over the posteriors, not mean: log N is missing.
-def unit_information(mu, sigma, noise):
-    z = mu + sigma * noise
-    log_q = -(((z[:, None] - mu) / sigma) ** 2) / 2 - np.log(sigma)
-    return np.mean(np.einsum("nnl->nl", log_q) - logsumexp(log_q, axis=1), axis=0)
-
-
-# %% wrong="unit_information"
-# log σ left out, although σ differs between posteriors.
-def unit_information(mu, sigma, noise):
-    z = mu + sigma * noise
-    log_q = -(((z[:, None] - mu) / sigma) ** 2) / 2
-    log_mean = logsumexp(log_q, axis=1) - np.log(len(mu))
-    return np.mean(np.einsum("nnl->nl", log_q) - log_mean, axis=0)
+# - log_mean = logsumexp(log_q, axis=1) - np.log(len(mu))
+# + log_mean = np.mean(log_q, axis=1)
 
 
 # %% wrong="unit_information"
 # The aggregate without the image's own posterior.
-def unit_information(mu, sigma, noise):
-    N = len(mu)
-    z = mu + sigma * noise
-    log_q = -(((z[:, None] - mu) / sigma) ** 2) / 2 - np.log(sigma)
-    own = np.einsum("nnl->nl", log_q)
-    others = np.where(np.eye(N, dtype=bool)[:, :, None], -1e30, log_q)
-    return np.mean(own - logsumexp(others, axis=1) + np.log(N - 1), axis=0)
+# - log_mean = logsumexp(log_q, axis=1) - np.log(len(mu))
+# + others = log_q + np.where(np.eye(len(mu))[:, :, None] == 1, -np.inf, 0)
+# + log_mean = logsumexp(others, axis=1) - np.log(len(mu) - 1)
 
 
 # %% wrong="unit_information"
 # Every posterior gets the σ of the sample's own image.
-def unit_information(mu, sigma, noise):
-    z = mu + sigma * noise
-    log_q = -(((z[:, None] - mu) / sigma[:, None]) ** 2) / 2
-    log_mean = logsumexp(log_q, axis=1) - np.log(len(mu))
-    return np.mean(np.einsum("nnl->nl", log_q) - log_mean, axis=0)
+# - away = (z[:, None] - mu) / sigma  # (N samples, N posteriors, L)
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + away = (z[:, None] - mu) / sigma[:, None]
+# + log_q = -(away**2) / 2 - np.log(sigma)[:, None] - np.log(2 * np.pi) / 2
 
 
 # %% wrong="unit_information"
-# Summed over the samples instead of the posteriors.
-def unit_information(mu, sigma, noise):
-    z = mu + sigma * noise
-    log_q = -(((z[:, None] - mu) / sigma) ** 2) / 2 - np.log(sigma)
-    log_mean = logsumexp(log_q, axis=0) - np.log(len(mu))
-    return np.mean(np.einsum("nnl->nl", log_q) - log_mean, axis=0)
+# Clipped to what the exact information can be, from 0 to log N: the estimate may be below 0.
+# - return np.mean(log_own - log_mean, axis=0)
+# + return np.clip(np.mean(log_own - log_mean, axis=0), 0, np.log(len(mu)))
+
+
+# %% wrong="unit_information"
+# The expanded square, which loses its digits in float32.
+# - away = (z[:, None] - mu) / sigma  # (N samples, N posteriors, L)
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + away_squared = (z[:, None] ** 2 - 2 * z[:, None] * mu + mu**2) / sigma**2
+# + log_q = -away_squared / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+
+
+# %% equivalent="unit_information"
+# A constant of the density cancels between own posterior and mean.
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -away ** 2 / 2 - np.log(sigma) + np.log(2 * np.pi) / 2
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -away ** 2 / 2 - np.log(sigma)
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) * 2
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi)
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -(away**2) / 2 - np.log(sigma) - 2 * np.pi / 2
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 / np.pi) / 2
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -(away**2) / 2 - np.log(sigma) - np.log(2) / 2
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -(away**2) / 2 - np.log(sigma) - np.log(np.pi) / 2
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -(away**2) / 2 - np.log(sigma) - np.log(3 * np.pi) / 2
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -(away**2) / 2 - np.log(sigma) - np.log(1 * np.pi) / 2
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 3
+# - log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 2
+# + log_q = -(away**2) / 2 - np.log(sigma) - np.log(2 * np.pi) / 1
 
 
 # %% right="fsq"
@@ -353,56 +304,33 @@ def fsq(e, levels):
 
 # %% wrong="fsq"
 # Clipped to [−1, 1] instead of tanh.
-# - steps = tf.cast(levels, tf.float32) - 1
 # - u = steps * (1 + tf.tanh(z_e)) / 2
-# + steps = levels - 1
-# + u = steps * (1 + tf.clip_by_value(z_e, -1.0, 1.0)) / 2
+# + u = steps * (1 + tf.clip_by_value(z_e, -1, 1)) / 2
 
 
 # %% wrong="fsq"
 # Rounded down.
-# - steps = tf.cast(levels, tf.float32) - 1
-# + steps = levels - 1
 # - u = u + tf.stop_gradient(tf.round(u) - u)
 # + u = u + tf.stop_gradient(tf.floor(u) - u)
 
 
 # %% wrong="fsq"
-# K in place of K − 1.
-def fsq(z_e, levels):
-    u = levels * (1 + tf.tanh(z_e)) / 2
-    u = u + tf.stop_gradient(tf.round(u) - u)
-    return 2 * u / levels - 1
-
-
-# %% wrong="fsq"
 # Plain rounding: no gradient.
-def fsq(z_e, levels):
-    steps = levels - 1
-    return 2 * tf.round(steps * (1 + tf.tanh(z_e)) / 2) / steps - 1
-
-
-# %% wrong="fsq"
-# The stop_gradient covers everything, so nothing is rounded in the value.
-# - steps = tf.cast(levels, tf.float32) - 1
-# + steps = levels - 1
 # - u = u + tf.stop_gradient(tf.round(u) - u)
-# + u = tf.round(u) + tf.stop_gradient(u - tf.round(u))
+# + u = tf.round(u)
 
 
 # %% wrong="fsq"
 # Returns the numbers of the levels, not the values from −1 to 1.
-def fsq(z_e, levels):
-    u = (levels - 1) * (1 + tf.tanh(z_e)) / 2
-    return u + tf.stop_gradient(tf.round(u) - u)
+# - return 2 * u / steps - 1
+# + return u
 
 
 # %% wrong="fsq"
 # Straight-through past the tanh as well: the derivative is 1.
-def fsq(z_e, levels):
-    steps = levels - 1
-    z = 2 * tf.round(steps * (1 + tf.tanh(z_e)) / 2) / steps - 1
-    return z_e + tf.stop_gradient(z - z_e)
+# - u = u + tf.stop_gradient(tf.round(u) - u)
+# - return 2 * u / steps - 1
+# + return z_e + tf.stop_gradient(2 * tf.round(u) / steps - 1 - z_e)
 
 
 # %% right="residual_quantise"
@@ -458,167 +386,46 @@ def residual_quantise(e, codebooks, beta):
 
 # %% wrong="residual_quantise"
 # β stands at the part that moves the codes.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
-        commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
-        loss += tf.reduce_mean(beta * codes + 1 * commitment)
-        r = r - tf.stop_gradient(c)
-        total += c
-    return e + tf.stop_gradient(total - e), loss
-
-
-# %% wrong="residual_quantise"
-# The residual passes gradients on to earlier codes.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
-        commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
-        loss += tf.reduce_mean(1 * codes + beta * commitment)
-        r = r - c
-        total += c
-    return e + tf.stop_gradient(total - e), loss
+# - loss += tf.reduce_mean(codes + beta * commitment)
+# + loss += tf.reduce_mean(beta * codes + commitment)
 
 
 # %% wrong="residual_quantise"
 # The code with the largest inner product is not the nearest.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = -tf.matmul(r, codebooks[m], transpose_b=True)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
-        commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
-        loss += tf.reduce_mean(1 * codes + beta * commitment)
-        r = r - tf.stop_gradient(c)
-        total += c
-    return e + tf.stop_gradient(total - e), loss
+# - distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)  # (B, K)
+# + distances = -tf.matmul(r, codebooks[m], transpose_b=True)
 
 
 # %% wrong="residual_quantise"
 # Returns the last code in place of the sum.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
-        commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
-        loss += tf.reduce_mean(1 * codes + beta * commitment)
-        r = r - tf.stop_gradient(c)
-        total += c
-    return e + tf.stop_gradient(c - e), loss
-
-
-# %% wrong="residual_quantise"
-# Mean over everything in place of a sum over the units.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
-        commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
-        loss += 1 / e.shape[1] * tf.reduce_mean(1 * codes + beta * commitment)
-        r = r - tf.stop_gradient(c)
-        total += c
-    return e + tf.stop_gradient(total - e), loss
-
-
-# %% wrong="residual_quantise"
-# No stop_gradient in the loss.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((r - c) ** 2, axis=1)
-        commitment = tf.reduce_sum((r - c) ** 2, axis=1)
-        loss += tf.reduce_mean(1 * codes + beta * commitment)
-        r = r - tf.stop_gradient(c)
-        total += c
-    return e + tf.stop_gradient(total - e), loss
+# - z_q += e
+# + z_q = e
 
 
 # %% wrong="residual_quantise"
 # q is the plain sum of codes: no gradient for e, one for the codebooks.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
-        commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
-        loss += tf.reduce_mean(1 * codes + beta * commitment)
-        r = r - tf.stop_gradient(c)
-        total += c
-    return total, loss
-
-
-# %% wrong="residual_quantise"
-# Every codebook quantises e itself, not what is left over.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
-        commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
-        loss += tf.reduce_mean(1 * codes + beta * commitment)
-        r = r
-        total += c
-    return e + tf.stop_gradient(total - e), loss
+# - return z_e + tf.stop_gradient(z_q - z_e), loss
+# + return z_q, loss
 
 
 # %% wrong="residual_quantise"
 # stop_gradient around everything: nothing reaches e through q.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
-        commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
-        loss += tf.reduce_mean(1 * codes + beta * commitment)
-        r = r - tf.stop_gradient(c)
-        total += c
-    return tf.stop_gradient(total), loss
+# - return z_e + tf.stop_gradient(z_q - z_e), loss
+# + return tf.stop_gradient(z_q), loss
 
 
 # %% wrong="residual_quantise"
 # The two stop_gradients are exchanged.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
-        commitment = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
-        loss += tf.reduce_mean(1 * codes + beta * commitment)
-        r = r - tf.stop_gradient(c)
-        total += c
-    return e + tf.stop_gradient(total - e), loss
+# - codes = tf.reduce_sum((tf.stop_gradient(r) - e) ** 2, axis=1)
+# - commitment = tf.reduce_sum((r - tf.stop_gradient(e)) ** 2, axis=1)
+# + codes = tf.reduce_sum((r - tf.stop_gradient(e)) ** 2, axis=1)
+# + commitment = tf.reduce_sum((tf.stop_gradient(r) - e) ** 2, axis=1)
 
 
-# %% wrong="residual_quantise"
-# Sum over the batch.
-def residual_quantise(e, codebooks, beta):
-    r, total, loss = e, 0.0, 0.0
-    for m in range(len(codebooks)):
-        distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)
-        c = tf.gather(codebooks[m], tf.argmin(distances, axis=1))
-        codes = tf.reduce_sum((tf.stop_gradient(r) - c) ** 2, axis=1)
-        commitment = tf.reduce_sum((r - tf.stop_gradient(c)) ** 2, axis=1)
-        loss += tf.reduce_sum(1 * codes + beta * commitment)
-        r = r - tf.stop_gradient(c)
-        total += c
-    return e + tf.stop_gradient(total - e), loss
+# %% equivalent="residual_quantise"
+# A mean over the units has the same smallest entry as a sum.
+# - distances = tf.reduce_sum((r[:, None] - codebooks[m]) ** 2, axis=2)  # (B, K)
+# + distances = tf.reduce_mean((r[:, None] - codebooks[m]) ** 2, axis=2)  # (B, K)
 
 
 # %% right="soft_update"
@@ -667,18 +474,6 @@ def soft_update(N, m, z, tau, gamma):
 
 
 # %% wrong="soft_update"
-# Means over the batch in place of sums.
-# - return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * r.T @ z
-# + return r, gamma * N + (1 - gamma) * r.mean(axis=0), gamma * m + (1 - gamma) * r.T @ z / len(z)
-
-
-# %% wrong="soft_update"
-# The shares without the counts.
-# - r = softmax(np.log(N) - distances / (2 * tau), axis=1)
-# + r = softmax(-distances / (2 * tau), axis=1)
-
-
-# %% wrong="soft_update"
 # γ and 1 − γ exchanged.
 # - return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * r.T @ z
 # + return r, (1 - gamma) * N + gamma * r.sum(axis=0), (1 - gamma) * m + gamma * r.T @ z
@@ -686,10 +481,9 @@ def soft_update(N, m, z, tau, gamma):
 
 # %% wrong="soft_update"
 # A small number added to the denominator against 0 / 0.
-def soft_update(N, m, z, tau, gamma):
-    w = N * np.exp(-np.sum((z[:, None] - m / N[:, None]) ** 2, axis=2) / (2 * tau))
-    r = w / (w.sum(axis=1, keepdims=True) + 1e-8)
-    return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * r.T @ z
+# - r = softmax(np.log(N) - distances / (2 * tau), axis=1)
+# + w = N * np.exp(-distances / (2 * tau))
+# + r = w / (w.sum(axis=1, keepdims=True) + 1e-8)
 
 
 # %% wrong="soft_update"
@@ -701,56 +495,36 @@ def soft_update(N, m, z, tau, gamma):
 # %% wrong="soft_update"
 # The distance, not its square.
 # - distances = np.sum((z[:, None] - m / N[:, None]) ** 2, axis=2)  # (B, K)
-# + distances = np.linalg.norm(z[:, None] - m / N[:, None], axis=2)
+# + distances = np.sqrt(np.sum((z[:, None] - m / N[:, None]) ** 2, axis=2))
 
 
 # %% wrong="soft_update"
 # The mean of a code's vectors is averaged, not their sum.
 # - return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * r.T @ z
-# + return (
-# +     r,
-# +     gamma * N + (1 - gamma) * r.sum(axis=0),
-# +     gamma * m + (1 - gamma) * r.T @ z / r.sum(axis=0)[:, None],
-# + )
-
-
-# %% wrong="soft_update"
-# The shares sum to 1 over the batch, not over the codes.
-# - r = softmax(np.log(N) - distances / (2 * tau), axis=1)
-# + r = softmax(np.log(N) - distances / (2 * tau), axis=0)
+# + return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * (r / r.sum(axis=0)).T @ z
 
 
 # %% wrong="soft_update"
 # The exponentials as they stand: 0 divided by 0 for vectors far away.
-def soft_update(N, m, z, tau, gamma):
-    w = N * np.exp(-np.sum((z[:, None] - m / N[:, None]) ** 2, axis=2) / (2 * tau))
-    with np.errstate(invalid="ignore"):
-        r = w / w.sum(axis=1, keepdims=True)
-    return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * r.T @ z
-
-
-# %% wrong="soft_update"
-# The sign of the distance: far codes get the large shares.
 # - r = softmax(np.log(N) - distances / (2 * tau), axis=1)
-# + r = softmax(np.log(N) + distances / (2 * tau), axis=1)
-
-
-# %% wrong="soft_update"
-# The sums m are taken for the codes.
-# - distances = np.sum((z[:, None] - m / N[:, None]) ** 2, axis=2)  # (B, K)
-# + distances = np.sum((z[:, None] - m) ** 2, axis=2)
-
-
-# %% wrong="soft_update"
-# The distance divided by τ, not by 2 τ.
-# - r = softmax(np.log(N) - distances / (2 * tau), axis=1)
-# + r = softmax(np.log(N) - distances / tau, axis=1)
+# + w = N * np.exp(-distances / (2 * tau))
+# + r = w / w.sum(axis=1, keepdims=True)
 
 
 # %% wrong="soft_update"
 # τ taken for a standard deviation.
 # - r = softmax(np.log(N) - distances / (2 * tau), axis=1)
 # + r = softmax(np.log(N) - distances / (2 * tau**2), axis=1)
+
+
+# %% wrong="soft_update"
+# Changes the counts and sums that came in.
+# - return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * r.T @ z
+# + N *= gamma
+# + N += (1 - gamma) * r.sum(axis=0)
+# + m *= gamma
+# + m += (1 - gamma) * r.T @ z
+# + return r, N, m
 
 
 # %% right="train_codes"
@@ -844,7 +618,8 @@ def train_codes(x_train, seed):
             x = tf.gather(data, tf.random.uniform((B,), maxval=len(x_train), dtype=tf.int32))
             with tf.GradientTape() as tape:
                 logits = decode(quantise(x), weights)
-                loss = tf.reduce_sum(tf.nn.softplus(logits) - x * logits) / B
+                penalty = 0.2 * tf.reduce_sum(encode(x, weights) ** 2)
+                loss = (tf.reduce_sum(tf.nn.softplus(logits) - x * logits) + penalty) / B
             optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
 
     run()
@@ -859,135 +634,39 @@ def train_codes(x_train, seed):
 # %% wrong="train_codes"
 # The decoder is trained on the numbers of the levels, not on z.
 # - steps, B = 1500, 100
-# - weights = start_weights(rng)
 # + steps, B = 500, 100
-# + start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
-# + weights = [tf.Variable(w.astype(np.float32)) for w in start]
-# - z_e = encode(x, weights)
-# - u = 3 * (1 + tf.tanh(z_e)) / 2
-# + e = encode(x, weights)
-# + u = 3 * (1 + tf.tanh(e)) / 2
-# -     logits = decode(2 * u / 3 - 1, weights)
-# -     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
-# -     penalty = 0.2 * tf.reduce_sum(z_e**2, axis=1)  # keeps tanh away from its flat ends
-# -     loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
-# - optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
-# +     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, decode(u, weights))
-# +     loss = tf.reduce_mean(
-# +         tf.reduce_sum(minus_logpx_c, axis=1) + 0.2 * tf.reduce_sum(e**2, axis=1)
-# +     )
-# + optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-# - k = levels_of(x_train, weights)  # (N, 4)
-# + k = np.rint(3 * (1 + np.tanh(encode(data, weights))) / 2).astype(int)
+# - logits = decode(2 * u / 3 - 1, weights)
+# + logits = decode(u, weights)
 
 
 # %% wrong="train_codes"
 # The mean over the pixels, not the sum: the penalty on z_e is 64 times too heavy beside it.
 # - steps, B = 1500, 100
-# - weights = start_weights(rng)
 # + steps, B = 500, 100
-# + start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
-# + weights = [tf.Variable(w.astype(np.float32)) for w in start]
-# - z_e = encode(x, weights)
-# - u = 3 * (1 + tf.tanh(z_e)) / 2
-# + e = encode(x, weights)
-# + u = 3 * (1 + tf.tanh(e)) / 2
-# -     logits = decode(2 * u / 3 - 1, weights)
-# -     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
-# -     penalty = 0.2 * tf.reduce_sum(z_e**2, axis=1)  # keeps tanh away from its flat ends
-# -     loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
-# - optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
-# +     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, decode(2 * u / 3 - 1, weights))
-# +     loss = tf.reduce_mean(
-# +         tf.reduce_mean(minus_logpx_c, axis=1) + 0.2 * tf.reduce_sum(e**2, axis=1)
-# +     )
-# + optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-# - k = levels_of(x_train, weights)  # (N, 4)
-# + k = np.rint(3 * (1 + np.tanh(encode(data, weights))) / 2).astype(int)
+# - loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
+# + loss = tf.reduce_mean(tf.reduce_mean(minus_logpx_c, axis=1) + penalty)
 
 
 # %% wrong="train_codes"
 # Plain rounding: the encoder never learns from the images.
 # - steps, B = 1500, 100
-# - weights = start_weights(rng)
 # + steps, B = 500, 100
-# + start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
-# + weights = [tf.Variable(w.astype(np.float32)) for w in start]
-# -     z_e = encode(x, weights)
-# -     u = 3 * (1 + tf.tanh(z_e)) / 2
-# -     u = u + tf.stop_gradient(tf.round(u) - u)
-# -     logits = decode(2 * u / 3 - 1, weights)
-# -     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
-# -     penalty = 0.2 * tf.reduce_sum(z_e**2, axis=1)  # keeps tanh away from its flat ends
-# -     loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
-# - optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
-# +     e = encode(x, weights)
-# +     u = 3 * (1 + tf.tanh(e)) / 2
-# +     u = tf.round(u)
-# +     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, decode(2 * u / 3 - 1, weights))
-# +     loss = tf.reduce_mean(
-# +         tf.reduce_sum(minus_logpx_c, axis=1) + 0.2 * tf.reduce_sum(e**2, axis=1)
-# +     )
-# + optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-# - k = levels_of(x_train, weights)  # (N, 4)
-# + k = np.rint(3 * (1 + np.tanh(encode(data, weights))) / 2).astype(int)
+# - u = u + tf.stop_gradient(tf.round(u) - u)
+# + u = tf.round(u)
 
 
 # %% wrong="train_codes"
 # NumPy draws the rows inside the tf.function, that is once: every step sees the same batch.
-def train_codes(x_train, seed):
-    rng = np.random.default_rng(seed)
-    steps, B = 500, 100
-    start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
-    weights = [tf.Variable(w.astype(np.float32)) for w in start]
-    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.01, steps))
-    optimizer.build(weights)
-    data = tf.constant(x_train)
-
-    @tf.function
-    def run():
-        for _ in tf.range(steps):
-            x = tf.gather(data, rng.integers(len(x_train), size=B))
-            with tf.GradientTape() as tape:
-                e = encode(x, weights)
-                u = 3 * (1 + tf.tanh(e)) / 2
-                u = u + tf.stop_gradient(tf.round(u) - u)
-                minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, decode(2 * u / 3 - 1, weights))
-                loss = tf.reduce_mean(
-                    tf.reduce_sum(minus_logpx_c, axis=1) + 0.2 * tf.reduce_sum(e**2, axis=1)
-                )
-            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-
-    run()
-    k = np.rint(3 * (1 + np.tanh(encode(data, weights))) / 2).astype(int)
-    counts = np.full(LEVELS, 0.5)
-    np.add.at(counts, tuple(k.T), 1)
-    return [w.numpy() for w in weights], counts / counts.sum()
+# - steps, B = 1500, 100
+# + steps, B = 500, 100
+# - x = tf.gather(data, rows[t])
+# + x = tf.gather(data, rng.integers(len(x_train), size=B))
 
 
 # %% wrong="train_codes"
 # Counts, not probabilities.
 # - steps, B = 1500, 100
-# - weights = start_weights(rng)
 # + steps, B = 100, 100
-# + start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
-# + weights = [tf.Variable(w.astype(np.float32)) for w in start]
-# - z_e = encode(x, weights)
-# - u = 3 * (1 + tf.tanh(z_e)) / 2
-# + e = encode(x, weights)
-# + u = 3 * (1 + tf.tanh(e)) / 2
-# -     logits = decode(2 * u / 3 - 1, weights)
-# -     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
-# -     penalty = 0.2 * tf.reduce_sum(z_e**2, axis=1)  # keeps tanh away from its flat ends
-# -     loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
-# - optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
-# +     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, decode(2 * u / 3 - 1, weights))
-# +     loss = tf.reduce_mean(
-# +         tf.reduce_sum(minus_logpx_c, axis=1) + 0.2 * tf.reduce_sum(e**2, axis=1)
-# +     )
-# + optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-# - k = levels_of(x_train, weights)  # (N, 4)
-# + k = np.rint(3 * (1 + np.tanh(encode(data, weights))) / 2).astype(int)
 # - return [w.numpy() for w in weights], counts / counts.sum()
 # + return [w.numpy() for w in weights], counts
 
@@ -995,26 +674,7 @@ def train_codes(x_train, seed):
 # %% wrong="train_codes"
 # The prior is the product of the frequencies of each unit: not joint.
 # - steps, B = 1500, 100
-# - weights = start_weights(rng)
 # + steps, B = 500, 100
-# + start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
-# + weights = [tf.Variable(w.astype(np.float32)) for w in start]
-# - z_e = encode(x, weights)
-# - u = 3 * (1 + tf.tanh(z_e)) / 2
-# + e = encode(x, weights)
-# + u = 3 * (1 + tf.tanh(e)) / 2
-# -     logits = decode(2 * u / 3 - 1, weights)
-# -     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
-# -     penalty = 0.2 * tf.reduce_sum(z_e**2, axis=1)  # keeps tanh away from its flat ends
-# -     loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
-# - optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
-# +     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, decode(2 * u / 3 - 1, weights))
-# +     loss = tf.reduce_mean(
-# +         tf.reduce_sum(minus_logpx_c, axis=1) + 0.2 * tf.reduce_sum(e**2, axis=1)
-# +     )
-# + optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-# - counts = np.full(LEVELS, 0.5)
-# - np.add.at(counts, tuple(k.T), 1)
 # - return [w.numpy() for w in weights], counts / counts.sum()
 # + single = [np.bincount(k[:, i], minlength=4) + 0.5 for i in range(4)]
 # + prior = np.einsum("i,j,k,l->ijkl", *[counts / counts.sum() for counts in single])
@@ -1024,107 +684,40 @@ def train_codes(x_train, seed):
 # %% wrong="train_codes"
 # The axes of the prior are in reverse order.
 # - steps, B = 1500, 100
-# - weights = start_weights(rng)
 # + steps, B = 500, 100
-# + start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
-# + weights = [tf.Variable(w.astype(np.float32)) for w in start]
-# - z_e = encode(x, weights)
-# - u = 3 * (1 + tf.tanh(z_e)) / 2
-# + e = encode(x, weights)
-# + u = 3 * (1 + tf.tanh(e)) / 2
-# -     logits = decode(2 * u / 3 - 1, weights)
-# -     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
-# -     penalty = 0.2 * tf.reduce_sum(z_e**2, axis=1)  # keeps tanh away from its flat ends
-# -     loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
-# - optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
-# +     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, decode(2 * u / 3 - 1, weights))
-# +     loss = tf.reduce_mean(
-# +         tf.reduce_sum(minus_logpx_c, axis=1) + 0.2 * tf.reduce_sum(e**2, axis=1)
-# +     )
-# + optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-# - k = levels_of(x_train, weights)  # (N, 4)
-# + k = np.rint(3 * (1 + np.tanh(encode(data, weights))) / 2).astype(int)
 # - return [w.numpy() for w in weights], counts / counts.sum()
 # + return [w.numpy() for w in weights], counts.T / counts.sum()
 
 
 # %% wrong="train_codes"
 # A uniform prior.
-def train_codes(x_train, seed):
-    rng = np.random.default_rng(seed)
-    steps, B = 500, 100
-    start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
-    weights = [tf.Variable(w.astype(np.float32)) for w in start]
-    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.01, steps))
-    optimizer.build(weights)
-    data, rows = tf.constant(x_train), tf.constant(rng.integers(len(x_train), size=(steps, B)))
-
-    @tf.function
-    def run():
-        for t in tf.range(steps):
-            x = tf.gather(data, rows[t])
-            with tf.GradientTape() as tape:
-                e = encode(x, weights)
-                u = 3 * (1 + tf.tanh(e)) / 2
-                u = u + tf.stop_gradient(tf.round(u) - u)
-                minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, decode(2 * u / 3 - 1, weights))
-                loss = tf.reduce_mean(
-                    tf.reduce_sum(minus_logpx_c, axis=1) + 0.2 * tf.reduce_sum(e**2, axis=1)
-                )
-            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-
-    run()
-    prior = np.full(LEVELS, 1 / 256)
-    return [w.numpy() for w in weights], prior
+# - steps, B = 1500, 100
+# + steps, B = 500, 100
+# - return [w.numpy() for w in weights], counts / counts.sum()
+# + return [w.numpy() for w in weights], np.full(LEVELS, 1 / 256)
 
 
 # %% wrong="train_codes"
 # Plain frequencies: codes that never occurred have probability 0.
 # - steps, B = 1500, 100
-# - weights = start_weights(rng)
 # + steps, B = 200, 100
-# + start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
-# + weights = [tf.Variable(w.astype(np.float32)) for w in start]
-# - z_e = encode(x, weights)
-# - u = 3 * (1 + tf.tanh(z_e)) / 2
-# + e = encode(x, weights)
-# + u = 3 * (1 + tf.tanh(e)) / 2
-# -     logits = decode(2 * u / 3 - 1, weights)
-# -     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
-# -     penalty = 0.2 * tf.reduce_sum(z_e**2, axis=1)  # keeps tanh away from its flat ends
-# -     loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
-# - optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
-# +     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, decode(2 * u / 3 - 1, weights))
-# +     loss = tf.reduce_mean(
-# +         tf.reduce_sum(minus_logpx_c, axis=1) + 0.2 * tf.reduce_sum(e**2, axis=1)
-# +     )
-# + optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-# - k = levels_of(x_train, weights)  # (N, 4)
 # - counts = np.full(LEVELS, 0.5)
-# + k = np.rint(3 * (1 + np.tanh(encode(data, weights))) / 2).astype(int)
 # + counts = np.full(LEVELS, 0.0)
 
 
 # %% wrong="train_codes"
 # Far too few steps.
 # - steps, B = 1500, 100
-# - weights = start_weights(rng)
 # + steps, B = 60, 100
-# + start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
-# + weights = [tf.Variable(w.astype(np.float32)) for w in start]
-# - z_e = encode(x, weights)
-# - u = 3 * (1 + tf.tanh(z_e)) / 2
-# + e = encode(x, weights)
-# + u = 3 * (1 + tf.tanh(e)) / 2
-# -     logits = decode(2 * u / 3 - 1, weights)
-# -     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)  # (B, 64)
-# -     penalty = 0.2 * tf.reduce_sum(z_e**2, axis=1)  # keeps tanh away from its flat ends
-# -     loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
-# - optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
-# +     minus_logpx_c = tf.nn.sigmoid_cross_entropy_with_logits(x, decode(2 * u / 3 - 1, weights))
-# +     loss = tf.reduce_mean(
-# +         tf.reduce_sum(minus_logpx_c, axis=1) + 0.2 * tf.reduce_sum(e**2, axis=1)
-# +     )
-# + optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-# - k = levels_of(x_train, weights)  # (N, 4)
-# + k = np.rint(3 * (1 + np.tanh(encode(data, weights))) / 2).astype(int)
+
+
+# %% wrong="train_codes"
+# Counts by fancy indexing, which adds 1 to a code only once.
+# - np.add.at(counts, tuple(k.T), 1)
+# + counts[tuple(k.T)] += 1
+
+
+# %% equivalent="train_codes"
+# Keras builds the optimiser at the first step, too.
+# - optimizer.build(weights)
+# + pass
