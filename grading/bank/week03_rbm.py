@@ -51,15 +51,6 @@ def free_energy_gaussian(v, W, b, c, sigma):
 # + hidden = np.log(1 + np.exp(c + v @ W / sigma**2))
 
 
-# %% wrong="free_energy_gaussian"
-# A sum over all hidden states, as in the definition: 2^H terms.
-def free_energy_gaussian(v, W, b, c, sigma):
-    states = all_states(len(c))
-    return -logsumexp(
-        [-energy_gaussian(v.astype(float), np.tile(h, (len(v), 1)), W, b, c, sigma) for h in states], axis=0
-    )
-
-
 # %% right="gradient_gaussian"
 # Python loops over units and terms, float64, NumPy's older random generator, lists as results.
 def gradient_gaussian(v_data, v_chain, W, b, c, sigma):

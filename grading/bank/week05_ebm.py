@@ -68,6 +68,12 @@ def langevin_step(energy, x, L, eps, T, noise):
 # + return x + drift + T * np.sqrt(eps) * noise @ L.T
 
 
+# %% equivalent="langevin_step"
+# TensorFlow differentiates the sum of a vector.
+# - total = tf.reduce_sum(energy(x))
+# + total = energy(x)
+
+
 # %% right="mala_step"
 # One point at a time in float64, plain loops; gradients in NumPy by hand for the training.
 def mala_step(energy, x, L, eps, T, noise, u):
@@ -209,6 +215,12 @@ def mala_step(energy, x, L, eps, T, noise, u):
 # + log_a = (e_x - e_y) / T
 
 
+# %% equivalent="mala_step"
+# A uniform number is never exactly the ratio.
+# - accepted = np.log(u) < log_a
+# + accepted = np.log(u) <= log_a
+
+
 # %% right="fit_polynomial"
 # One point at a time in float64, plain loops; gradients in NumPy by hand for the training.
 def fit_polynomial(x, K):
@@ -331,6 +343,12 @@ def denoising_loss(energy, x, sigma, noise, r):
 # + return tf.reduce_mean(tf.reduce_sum((sigma[:, None] ** r * (score - target)) ** 2, axis=1) / 2)
 
 
+# %% equivalent="denoising_loss"
+# TensorFlow differentiates the sum of a vector.
+# - total = tf.reduce_sum(energy(noisy, sigma))
+# + total = energy(noisy, sigma)
+
+
 # %% right="sliced_loss"
 # One point at a time in float64, plain loops; gradients in NumPy by hand for the training.
 def sliced_loss(f, x, v):
@@ -405,6 +423,14 @@ def sliced_loss(f, x, v):
 # Mixes both kinds: ½ (v · s)² for ½ ‖s‖².
 # - return tf.reduce_sum(s**2, axis=1) / 2 + D * curvature / R
 # + return tf.reduce_mean(tf.einsum("bmi,bi->bm", v, s) ** 2, axis=1) / 2 + D * curvature / R
+
+
+# %% equivalent="sliced_loss"
+# TensorFlow differentiates the sum of a vector or matrix.
+# - total = tf.reduce_sum(f(x))
+# + total = f(x)
+# - along = tf.reduce_sum(s * v[:, m])
+# + along = s * v[:, m]
 
 
 # %% right="nce"
@@ -639,6 +665,12 @@ def train_energy(x_train, seed):
 # - belief = tf.reduce_mean(tf.nn.softplus(delta_noise))  # −log P(noise | x) at the noise
 # + doubt = tf.reduce_mean(tf.nn.softplus(delta_data))
 # + belief = tf.reduce_mean(tf.nn.softplus(-delta_noise))
+
+
+# %% equivalent="train_energy"
+# Keras builds the optimiser at the first step, too.
+# - optimizer.build(variables)
+# + pass
 
 
 # %% right="anomaly_p"

@@ -752,7 +752,9 @@ def check_codes(x, part):
     frequencies = np.full(LEVELS, 0.5)
     np.add.at(frequencies, tuple(levels_of(train_images, code_weights).T), 1)
     simple = np.mean(two_parts(x, code_weights, frequencies)[0]) + np.log(256)
-    needed = 0.4 * max(simple, 0.1)  # a uniform prior gains 0, and must not pass where frequencies gain nothing
+    needed = 0.4 * max(
+        simple, 0.1
+    )  # a uniform prior gains 0, and must not pass where frequencies gain nothing
     logp_c, logpx_c, exact = (float(np.mean(v)) for v in two_parts(x, code_weights, code_prior))
     gain, bound = logp_c + np.log(256), logp_c + logpx_c
     print(
