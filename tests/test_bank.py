@@ -203,7 +203,7 @@ def test_the_executor() -> None:
         Cell("test", "broken", "assert g() == 1, 'g'"),
     ]
     job = Job("a", cells, 7)
-    late = Job("b", [Cell("test", "slow", "import time\ntime.sleep(60)")])
+    late = Job("b", [Cell("test", "slow", "while True:\n    pass")])
     fresh = Job("c", [Cell("test", "fresh", "assert 'left' not in globals(), 'a fresh namespace'")])
     results = {job.label: result for job, result in run_forked([job, late, fresh], timeout=3.0)}
     first = results["a"]

@@ -513,6 +513,18 @@ def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
     return noise
 
 
+# %% equivalent="impute_gaussian"
+# The noise is symmetric.
+# - sample = b + h @ W.T + sigma * rng.standard_normal(v.shape)
+# + sample = b + h @ W.T - sigma * rng.standard_normal(v.shape)
+
+
+# %% equivalent="impute_gaussian"
+# This v is no argument any more, but made here.
+# - v = np.where(missing, sample, known)
+# + v[...] = np.where(missing, sample, known)
+
+
 # %% right="train_gaussian"
 # Python loops over units and terms, float64, NumPy's older random generator, lists as results.
 def train_gaussian(v_train, hidden, sigma, seed):

@@ -427,7 +427,8 @@ check_both(np.random.default_rng(4), B=5, M=6, D=6, H=3, rate=0.1)
 rng = stattests.grading_rng("pcd_step_spin")
 check_both(rng, B=9, M=4, D=7, H=4, rate=float(rng.uniform(0.2, 0.5)))
 M, D, H = 20_000, 3, 2
-W, b, c = (rng.normal(0, 0.6, size=shape).astype(np.float32) for shape in [(D, H), (D,), (H,)])
+W = (rng.choice([-1, 1], (D, H)) * rng.uniform(0.5, 0.8, (D, H))).astype(np.float32)
+b, c = (rng.normal(0, 0.4, size=n).astype(np.float32) for n in (D, H))
 start = int(rng.integers(2**D))
 chains = np.tile(all_states(D, (-1, 1))[start], (M, 1)).astype(np.float32)
 data, seed = rng.choice([-1, 1], (10, D)).astype(np.float32), int(rng.integers(2**30))
@@ -489,17 +490,21 @@ def ais_spin(W, b, c, betas, runs, seed):
 
 # %% test="ais_spin" points=3
 def exact_ais(W, b, c, betas):
-    """Exact mean of log w, the width of its range, and log(Z / Z_0), by following all 2^D states along the path."""
+    """Exact mean and variance of log w, the width of its range, and log(Z / Z_0), by following all 2^D states."""
     D, H = W.shape
     v, h = all_states(D, (-1, 1)).astype(float), all_states(H, (-1, 1)).astype(float)
     minus_energy = v @ b[:, None] + h @ c + v @ W @ h.T  # (2^D, 2^H)
-    q, mean, width = np.full(2**D, 0.5**D), 0.0, 0.0
+    moments = np.array([[0.5**D], [0], [0]]) * np.ones(2**D)  # of log w, of order 0, 1 and 2, split by state
+    width = 0.0
     for previous, beta in zip(betas[:-1], betas[1:]):
         step = logsumexp(beta * minus_energy, axis=1) - logsumexp(previous * minus_energy, axis=1)
-        mean, width = mean + q @ step, width + np.ptp(step)
+        q, first, second = moments
+        moments = np.array([q, first + step * q, second + 2 * step * first + step**2 * q])
+        width += np.ptp(step)
         p_h_v = softmax(beta * (v @ W @ h.T + h @ c), axis=1)
-        q = q @ p_h_v @ softmax(beta * (h @ W.T @ v.T + v @ b), axis=1)
-    return mean, width, logsumexp(minus_energy) - (D + H) * np.log(2)
+        moments = moments @ p_h_v @ softmax(beta * (h @ W.T @ v.T + v @ b), axis=1)
+    mean, square = moments[1:].sum(axis=1)
+    return mean, square - mean**2, width, logsumexp(minus_energy) - (D + H) * np.log(2)
 
 
 def check_ais_exact(c, betas, D):
@@ -517,14 +522,15 @@ def check_ais_exact(c, betas, D):
 
 
 def check_ais(W, b, c, betas, seed, runs=20_000):
-    """The mean log weight and its exact value: log w lies in an interval of known width, so Hoeffding's inequality holds.
+    """The mean log weight and its exact value: log w has a known variance and range, so Bernstein's inequality holds.
 
     False alarm below 1e-6 / 5 for each call.
     """
-    mean, width, log_ratio = exact_ais(W.astype(float), b.astype(float), c.astype(float), betas.astype(float))
+    exact = exact_ais(W.astype(float), b.astype(float), c.astype(float), betas.astype(float))
+    mean, variance, width, log_ratio = exact
     log_w = stattests.call(ais_spin, W, b, c, betas, runs, seed)
     log_w = stattests.assert_array("the log weights", log_w, (runs,)).astype(float)
-    tolerance = stattests.hoeffding_tolerance(runs, 0, width, alpha=2e-7)
+    tolerance = stattests.bernstein_tolerance(runs, variance, width, alpha=2e-7)
     stattests.assert_mean(
         log_w,
         mean,
