@@ -42,7 +42,7 @@ release: setup ## Generate the student versions in exercises/ from solutions/
 student: setup ## Build the students' repository in OUT (build/student)
 	@$(RUN) tools.student "$(OUT)" $(ARGS)
 
-bank: setup ## Run a week's right and wrong answers under many seeds (WEEK=week03_rbm SEEDS=20)
+bank: setup ## Run a week's right and wrong answers under many seeds, and all mutants (WEEK=week03_rbm SEEDS=20)
 	@$(RUN) grading.bank "$(WEEK)" --seeds $(SEEDS) $(ARGS)
 
 grade: setup ## Grade a week's submissions (WEEK=week03_rbm ARGS="--zip all.zip --students class.csv")

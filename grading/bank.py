@@ -1,32 +1,41 @@
 """The bank: right and wrong answers to an exercise, run against its tests. `python -m grading.bank WEEK`.
 
-Each file of grading/bank/WEEK/right and wrong replaces gaps of the exercise (grading/bank/README.md has the
-format). Right answers must pass the tests of all gaps they replace, whatever the grading seed; a wrong answer
-must fail the test of the gap it names, by an assertion that says what is wrong. Each gap needs at least three
-right and two wrong answers.
+grading/bank/WEEK.py holds answers that people gave or might give (grading/bank/README.md has the format);
+mutants of the reference solution come on top (grading/mutants.py). A right answer must pass the test of its
+gap, whatever the grading seed; a wrong one must fail it, by an assertion that says what is wrong; a mutant
+must fail it somehow, unless the bank lists it as equivalent.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import difflib
+import hashlib
 import importlib
+import json
 import os
+import random
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain, pairwise, takewhile
 from pathlib import Path
 
-import jupytext
-
 from grading.executor import Cell, Job, Result, modules_of, run_forked
+from grading.mutants import mutants
 from tools import notebooks
 from tools.notebooks import ROOT, SourceError
 
 RIGHT_PER_GAP = 3
-WRONG_PER_GAP = 2
+WRONG_PER_GAP = 1
+SAMPLE = 24  # mutants of a week in `make test`, besides all those of gaps that changed
+TRAINS = "threshold is empirical"  # in the test of a gap that trains: seconds for each run
+HEADER = re.compile(r'# %% (right|wrong|equivalent)="(\w+)"\s*')
+CHANGE = re.compile(r"# ([-+])(?: (.*)|)")
 
 
 @dataclass(frozen=True)
@@ -37,45 +46,59 @@ class Exercise:
     cells: list[Cell]
     points: dict[str, float]
 
-    def slice(self, gaps: Iterable[str], replaced: dict[str, str]) -> list[Cell]:
-        """The cells that the tests of `gaps` need, with replaced solutions put in.
+    def slice(self, gap: str, source: str = "") -> list[Cell]:
+        """The cells that the test of `gap` needs, with `source` in place of its solution.
 
-        That is the setup cell and, backwards from the tests, each cell that sets a name in use further down.
+        That is the setup cell and, backwards from the test, each cell that sets a name in use further down.
         """
-        wanted = set(gaps)
         chosen: list[Cell] = []
         needed: set[str] = set()
         for cell in reversed(self.cells):
-            if cell.kind == "solution" and cell.name in replaced:
-                cell = Cell(cell.kind, cell.name, replaced[cell.name])
+            if cell.kind == "solution" and cell.name == gap:
+                cell = Cell(cell.kind, cell.name, source or cell.source)
                 take = True
             elif cell.kind == "test":
-                take = cell.name in wanted
+                take = cell.name == gap
             else:
-                take = cell.name == "setup" or bool(cell.sets & needed) or cell.name in wanted
+                take = cell.name == "setup" or bool(cell.sets & needed)
             if take:
                 chosen.append(cell)
                 needed |= cell.uses
         return chosen[::-1]
 
+    def cell(self, kind: str, gap: str) -> str:
+        """The source of a gap's solution or test."""
+        return next(cell.source for cell in self.cells if (cell.kind, cell.name) == (kind, gap))
+
+    def trains(self, gap: str) -> bool:
+        return TRAINS in self.cell("test", gap)
+
+    def digest(self, gap: str) -> str:
+        """Of all cells that the gap's test needs."""
+        text = "\0".join(cell.source for cell in self.slice(gap))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of the bank, or the reference solution: the gaps to test and the cells it replaces."""
+    """An answer to a gap; kind: right, wrong, equivalent (to the reference) or mutant; name: its place."""
 
     name: str
-    right: bool
+    kind: str
     text: str
-    gaps: tuple[str, ...]
-    replaced: dict[str, str] = field(default_factory=dict)
+    gap: str
+    source: str
+
+    @property
+    def right(self) -> bool:
+        return self.kind in ("right", "equivalent")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an entry did on one gap with one seed, and what is wrong with that ("" if nothing)."""
+    """What an entry did with one seed, and what is wrong with that ("" if nothing)."""
 
     entry: Entry
-    gap: str
     seed: int
     result: Result
     fault: str
@@ -102,105 +125,203 @@ def read_exercise(week: str, root: Path = ROOT) -> Exercise:
 
 
 def read_entries(exercise: Exercise, root: Path = ROOT) -> list[Entry]:
-    """The reference solution and all files of the week's bank."""
-    folder = root / "grading" / "bank" / exercise.week
-    entries = [Entry("solution", True, "the reference solution", tuple(exercise.points))]
-    for path in sorted(folder.glob("*/*.py")):
-        if path.parent.name not in ("right", "wrong"):
-            raise SourceError(f"{path.relative_to(root)}: a bank's folders are called right and wrong")
+    """The reference solution of each gap and all answers of the week's file."""
+    entries = [
+        Entry(f"reference {gap}", "right", "the reference solution", gap, exercise.cell("solution", gap))
+        for gap in exercise.points
+    ]
+    path = root / "grading" / "bank" / f"{exercise.week}.py"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    starts = [i for i, line in enumerate(lines) if line.startswith("# %%")] + [len(lines)]
+    for start, end in pairwise(starts):
+        name = f"{path.relative_to(root).as_posix()}:{start + 1}"
         try:
-            entries.append(_read_entry(path, exercise))
+            entries += _read_cell(name, lines[start], lines[start + 1 : end], exercise)
         except (SourceError, SyntaxError) as error:
-            raise SourceError(f"{path.relative_to(root)}: {error}") from None
+            raise SourceError(f"{name}: {error}") from None
     return entries
 
 
-def _read_entry(path: Path, exercise: Exercise) -> Entry:
-    source = path.read_text(encoding="utf-8")
-    text = ast.get_docstring(ast.parse(source))
+def _read_cell(name: str, header: str, lines: list[str], exercise: Exercise) -> Iterator[Entry]:
+    """A cell's answer; of `equivalent` cells, which share a reason, one for each change."""
+    match = HEADER.fullmatch(header)
+    if not match:
+        raise SourceError('a cell begins with # %% right="gap", # %% wrong="gap" or # %% equivalent="gap"')
+    kind, gap = match.groups()
+    if gap not in exercise.points:
+        raise SourceError(f"there is no gap {gap!r} with a test; there are {', '.join(exercise.points)}")
+    head = list(takewhile(lambda line: line.startswith("# ") and not CHANGE.fullmatch(line), lines))
+    text, rest = " ".join(line[2:] for line in head), lines[len(head) :]
     if not text:
-        raise SourceError("needs a docstring that names the style or the misconception")
-    replaced: dict[str, str] = {}
-    for cell in jupytext.reads(source, fmt="py:percent").cells:
-        if set(cell.metadata) - {"lines_to_next_cell"} == set():
-            if cell.cell_type == "code" and not _only_docstring(cell.source):
-                raise SourceError('code outside of a # %% solution="name" cell')
+        raise SourceError("begins with a comment that names the style, the misconception or the reason")
+    code = [line for line in rest if not line.startswith("#")]
+    if any(line.strip() for line in code):
+        if kind == "equivalent":
+            raise SourceError("an equivalent mutant is given by its changed lines, # - old and # + new")
+        source = "\n".join(rest).strip()
+        ast.parse(source)
+        yield Entry(name, kind, text, gap, source)
+        return
+    if kind == "right":
+        raise SourceError("a right answer is written as a whole")
+    changes = _changes(rest)
+    if not changes:
+        raise SourceError("holds neither code nor changed lines, # - old and # + new")
+    for group in [[change] for change in changes] if kind == "equivalent" else [changes]:
+        yield Entry(name, kind, text, gap, change(exercise.cell("solution", gap), group))
+
+
+Change = tuple[list[str], list[str]]  # old lines, new lines
+
+
+def _changes(lines: list[str]) -> list[Change]:
+    """The changes in a cell: each is `# - old` lines, then `# + new` ones; an empty comment parts two."""
+    changes: list[Change] = []
+    before = ""
+    for line in lines:
+        match = CHANGE.fullmatch(line)
+        sign = match[1] if match else ""
+        if match and sign == "-":
+            if before != "-":
+                changes.append(([], []))
+            changes[-1][0].append(match[2] or "")
+        elif match:
+            if not before:
+                raise SourceError(f"{line!r} needs the line before it that it replaces: # - old")
+            changes[-1][1].append(match[2] or "")
+        elif line.strip(" #"):
+            raise SourceError(f"{line!r} stands among changed lines and begins with neither # - nor # +")
+        before = sign
+    return changes
+
+
+def change(reference: str, changes: Iterable[Change]) -> str:
+    """The reference with these lines changed; SourceError where it has the old ones not exactly once."""
+    lines = reference.split("\n")
+    places = []
+    for old, new in changes:
+        wanted = [line.strip() for line in old]
+        found = [i for i in range(len(lines)) if [line.strip() for line in lines[i : i + len(old)]] == wanted]
+        if len(found) != 1:
+            times = f"{len(found)} times" if found else "no longer"
+            raise SourceError(f"the reference solution has this {times}, once expected: {' ⏎ '.join(wanted)}")
+        places.append((found[0], old, new))
+    for start, old, new in sorted(places, reverse=True):
+        deeper = _indent(lines[start]) - _indent(old[0])
+        lines[start : start + len(old)] = [" " * (_indent(line) + deeper) + line.strip() for line in new]
+    source = "\n".join(lines)
+    ast.parse(source)
+    return source
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def as_change(reference: str, source: str) -> str:
+    """The difference in the bank's own form, to be pasted there."""
+    lines = [
+        line
+        for line in difflib.ndiff(reference.split("\n"), source.split("\n"))
+        if line.startswith(("- ", "+ "))
+    ]
+    margin = min(_indent(line[2:]) for line in lines)
+    return "\n".join(f"# {line[:2]}{line[2 + margin :]}" for line in lines)
+
+
+def read_mutants(exercise: Exercise, entries: Iterable[Entry], gap: str) -> list[Entry]:
+    """The gap's mutants without those that the bank lists as equivalent.
+
+    A gap that trains takes seconds for each run, and most changes give another training, as good or worse: of
+    its mutants there are only those that leave a line out.
+    """
+    reference = exercise.cell("solution", gap)
+    listed = {ast.dump(ast.parse(e.source)): e for e in entries if e.kind == "equivalent" and e.gap == gap}
+    found: list[Entry] = []
+    for mutant in mutants(reference):
+        if listed.pop(ast.dump(ast.parse(mutant.source)), None):
             continue
-        name = cell.metadata.get("solution")
-        if name not in exercise.points:
-            known = ", ".join(exercise.points)
-            raise SourceError(f"cell {dict(cell.metadata)} replaces no gap with a test; there are {known}")
-        if name in replaced:
-            raise SourceError(f"replaces {name!r} twice")
-        replaced[name] = cell.source
-    if not replaced:
-        raise SourceError("replaces nothing")
-    right = path.parent.name == "right"
-    named = [line[4:].strip() for line in text.splitlines() if line.lower().startswith("gap:")]
-    if right and named:
-        raise SourceError("a right answer names no gap: it must pass all that it replaces")
-    if not right and (len(named) != 1 or named[0] not in replaced):
-        raise SourceError("a wrong answer's docstring must end in `Gap: name`, a gap that the file replaces")
-    gaps = tuple(replaced) if right else tuple(named)
-    return Entry(f"{path.parent.name}/{path.name}", right, text.splitlines()[0], gaps, replaced)
-
-
-def _only_docstring(source: str) -> bool:
-    body = ast.parse(source).body
-    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
+        if mutant.left_out or not exercise.trains(gap):
+            number = len(found) + 1
+            text = as_change(reference, mutant.source)
+            found.append(Entry(f"mutant {number} of {gap}", "mutant", text, gap, mutant.source))
+    for entry in listed.values():
+        raise SourceError(
+            f"{entry.name}: {gap!r} has no such mutant (any more): mend the change or delete it"
+        )
+    return found
 
 
 def missing(exercise: Exercise, entries: list[Entry]) -> list[str]:
     """One line for each gap with too few answers."""
     lines = []
     for gap in exercise.points:
-        for right, least in ((True, RIGHT_PER_GAP), (False, WRONG_PER_GAP)):
+        for kind, least in (("right", RIGHT_PER_GAP), ("wrong", WRONG_PER_GAP)):
             count = sum(
-                entry.right == right and bool(entry.replaced) and gap in entry.gaps for entry in entries
+                (e.kind, e.gap) == (kind, gap) and not e.name.startswith("reference") for e in entries
             )
             if count < least:
-                word = "right" if right else "wrong"
-                lines.append(f"gap {gap!r} has {count} {word} answers in the bank, needs {least}")
+                lines.append(f"gap {gap!r} has {count} {kind} answers in the bank, needs {least}")
     return lines
 
 
-def judge(entry: Entry, gap: str, seed: int, result: Result) -> Verdict:
+def judge(entry: Entry, seed: int, result: Result) -> Verdict:
     """Compare what happened with what should."""
     said = f"{result.error}: {result.message}" if result.error != "AssertionError" else result.message
-    if entry.right:
-        fault = "" if result.passed else f"is right, but lost {gap!r}: {said}"
-    elif result.passed:
-        fault = f"is wrong, but passed {gap!r}"
-    elif result.error != "AssertionError":
-        fault = f"should fail {gap!r} by an assertion that explains, but ended in {said}"
-    elif not result.message.strip():
-        fault = f"failed {gap!r} by an assertion without a message"
-    else:
-        fault = ""
-    return Verdict(entry, gap, seed, result, fault)
+    fault = ""
+    if entry.kind == "right" and not result.passed:
+        fault = f"is right, but lost {entry.gap!r}: {said}"
+    elif entry.kind == "equivalent" and not result.passed:
+        fault = f"is listed as equivalent, but the test of {entry.gap!r} tells it apart: {said}"
+    elif entry.kind == "mutant" and result.passed:
+        fault = f"passes {entry.gap!r}: mend the test, or list it as equivalent with the reason"
+    elif entry.kind == "wrong" and result.passed:
+        fault = f"is wrong, but passed {entry.gap!r}"
+    elif entry.kind == "wrong" and result.error != "AssertionError":
+        fault = f"should fail {entry.gap!r} by an assertion that explains, but ended in {said}"
+    elif entry.kind == "wrong" and not result.message.strip():
+        fault = f"failed {entry.gap!r} by an assertion without a message"
+    return Verdict(entry, seed, result, fault)
 
 
-Executor = Callable[[list[Job]], Iterable[tuple[Job, dict[str, Result]]]]
-
-
-def run(
-    exercise: Exercise, entries: list[Entry], seeds: Iterable[int] = (0,), execute: Executor = run_forked
-) -> Iterable[Verdict]:
-    """Verdicts of all entries under all seeds, in the order in which they are ready.
-
-    execute: runs jobs (cells in order, a grading seed) and gives each test's result; the grader's two-kernel
-    executor can stand in for the default, which runs a job in one forked process.
-    """
-    jobs, owners = [], {}
+def run(exercise: Exercise, entries: list[Entry], seeds: Iterable[int] = (0,)) -> Iterator[Verdict]:
+    """Verdicts of all entries under all seeds, in the order in which they are ready."""
+    owners: dict[str, tuple[Job, Entry]] = {}
     for seed in seeds:
-        for entry in entries:
-            job = Job(f"{entry.name} seed {seed}", exercise.slice(entry.gaps, entry.replaced), seed)
-            owners[job.label] = entry
-            jobs.append(job)
-    for job, results in execute(jobs):
-        entry = owners[job.label]
-        for gap in entry.gaps:
-            yield judge(entry, gap, job.seed, results[gap])
+        for entry in sorted(entries, key=lambda entry: not exercise.trains(entry.gap)):  # the longest first
+            job = Job(f"{len(owners)}", exercise.slice(entry.gap, entry.source), seed)
+            owners[job.label] = (job, entry)
+    for job, results in run_forked([job for job, _ in owners.values()]):
+        entry = owners[job.label][1]
+        yield judge(entry, job.seed, results[entry.gap])
+
+
+def sample(exercise: Exercise, entries: list[Entry], clean: dict[str, str]) -> list[Entry]:
+    """All mutants of gaps that changed since the last clean run of all, and some of the others.
+
+    Which ones depends on what the exercise contains and on nothing else.
+    """
+    changed: list[Entry] = []
+    others: list[Entry] = []
+    for gap in exercise.points:
+        found = read_mutants(exercise, entries, gap)
+        (others if clean.get(gap) == exercise.digest(gap) else changed).extend(found)
+    rng = random.Random(" ".join(exercise.digest(gap) for gap in exercise.points))
+    return changed + rng.sample(others, min(SAMPLE, len(others)))
+
+
+def read_clean(week: str, root: Path = ROOT) -> dict[str, str]:
+    """Gap → digest at the last run of all its mutants that found nothing."""
+    path = root / "grading" / "bank" / "clean.json"
+    return json.loads(path.read_text(encoding="utf-8")).get(week, {}) if path.exists() else {}
+
+
+def write_clean(exercise: Exercise, gaps: Iterable[str], root: Path = ROOT) -> None:
+    """Note that all mutants of these gaps fail; of the others, that it is not known."""
+    path = root / "grading" / "bank" / "clean.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known[exercise.week] = {gap: exercise.digest(gap) for gap in gaps}
+    path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def preload(exercise: Exercise, entries: list[Entry]) -> None:
@@ -209,8 +330,7 @@ def preload(exercise: Exercise, entries: list[Entry]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # as many processes as cores run side by side
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    sources = [cell.source for cell in exercise.cells]
-    sources += [source for entry in entries for source in entry.replaced.values()]
+    sources = [cell.source for cell in exercise.cells] + [entry.source for entry in entries]
     names: dict[str, None] = {}
     for source in sources:
         with suppress(SyntaxError):
@@ -239,33 +359,42 @@ def _import(names: Iterable[str]) -> None:
 
 def banks(root: Path = ROOT) -> list[str]:
     """The weeks that have a bank."""
-    return sorted(path.name for path in (root / "grading" / "bank").glob("*") if path.is_dir())
+    return sorted(path.stem for path in (root / "grading" / "bank").glob("*.py"))
 
 
-def check(week: str, seeds: int, verbose: bool = False, root: Path = ROOT) -> bool:
-    """Run a week's bank and print what is wrong and a summary; True if nothing is."""
+def check(week: str, seeds: int, verbose: bool = False, root: Path = ROOT, gaps: Iterable[str] = ()) -> bool:
+    """Run a week's bank and all mutants, print what is wrong and a summary; True if nothing is."""
     start = time.perf_counter()
     exercise = read_exercise(week, root)
     entries = read_entries(exercise, root)
     lacking = missing(exercise, entries)
     for lack in lacking:
         print(f"MISSING  {lack}")
+    mutated = [mutant for gap in exercise.points for mutant in read_mutants(exercise, entries, gap)]
+    answers, mutated = ([e for e in some if not gaps or e.gap in gaps] for some in (entries, mutated))
     preload(exercise, entries)
+    faulty: set[str] = set()
     faults = 0
-    for verdict in run(exercise, entries, range(seeds)):
-        faults += bool(verdict.fault)
-        where = f"{verdict.entry.name} (seed {verdict.seed})"
+    for verdict in chain(run(exercise, answers, range(seeds)), run(exercise, mutated)):
+        entry, result = verdict.entry, verdict.result
+        where = f"{entry.name} (seed {verdict.seed})"
         if verdict.fault:
-            print(f"FAULT    {where} {verdict.fault}\n         {verdict.entry.text}", flush=True)
+            faults += 1
+            faulty.add(entry.gap)
+            print(f"FAULT    {where} {verdict.fault}\n{entry.text}", flush=True)
         elif verbose:
-            said = "passes" if verdict.result.passed else f"fails: {verdict.result.message}"
-            print(f"ok       {where} {verdict.gap} {verdict.result.seconds:.1f} s, {said}", flush=True)
-    right = sum(entry.right for entry in entries)
+            said = "passes" if result.passed else f"fails: {result.message}"
+            print(f"ok       {where} {entry.gap} {result.seconds:.1f} s, {said}", flush=True)
+    counts = ", ".join(
+        f"{sum(e.kind == kind for e in answers)} {kind}" for kind in ("right", "wrong", "equivalent")
+    )
     print(
-        f"{week}: {len(exercise.points)} gaps, {right} right answers, {len(entries) - right} wrong ones, "
-        f"{seeds} seed{'s' * (seeds != 1)}: {faults} faults, {len(lacking)} missing, "
+        f"{week}: {len(exercise.points)} gaps, answers: {counts}, {seeds} seed{'s' * (seeds != 1)}; "
+        f"{len(mutated)} mutants: {faults} faults, {len(lacking)} missing, "
         f"{time.perf_counter() - start:.0f} s"
     )
+    if not gaps:
+        write_clean(exercise, [gap for gap in exercise.points if gap not in faulty], root)
     return not faults and not lacking
 
 
@@ -273,6 +402,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m grading.bank", description=__doc__.splitlines()[0])
     parser.add_argument("weeks", nargs="*", metavar="WEEK", help="such as week03_rbm; all by default")
     parser.add_argument("--seeds", type=int, default=1, help="grading seeds to run, from 0 on (default 1)")
+    parser.add_argument("--gap", action="append", default=[], help="only this gap (may be repeated)")
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="print each answer and the test's message"
     )
@@ -280,7 +410,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     root = options.root.resolve()
     try:
-        good = [check(week, options.seeds, options.verbose, root) for week in options.weeks or banks(root)]
+        good = [
+            check(week, options.seeds, options.verbose, root, options.gap)
+            for week in options.weeks or banks(root)
+        ]
     except SourceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

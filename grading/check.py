@@ -7,13 +7,16 @@ is about and, where chance is involved, its false-alarm bound; the times must fi
 
 from __future__ import annotations
 
+import ast
+import itertools
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from grading import bank, executor
+from grading import spoil as spoiler
 from grading.assignment import assignment_from_source, solved, unsolved
 from grading.engine import Place, execute
 from grading.hidden import split_hidden
@@ -24,42 +27,6 @@ from tools.notebooks import ROOT
 TEST_SECONDS = 15.0  # that a solution's graded cell may take, in both processes together
 CHANCE = re.compile(r"_tolerance\(|permutation_test\(|threshold is empirical|assert_mean\(")
 BOUND = re.compile(r"false[ -]alarm|empirical|alpha=|probability below", re.IGNORECASE)
-
-SPOILT = "the arguments were spoilt"
-# Sets all arrays that a test hands over to 0 in place, and only then computes: the test must notice.
-SPOIL = """
-def _spoil(function):
-    import functools
-    import numpy as np
-
-    def zero(value):
-        if isinstance(value, (list, tuple)):
-            for part in value:
-                zero(part)
-        elif isinstance(value, np.ndarray) and value.flags.writeable and value.any():
-            value[...] = 0
-            print("the arguments were spoilt")
-        elif hasattr(value, "assign") and np.any(value):
-            value.assign(value * 0)
-            print("the arguments were spoilt")
-
-    @functools.wraps(function)
-    def spoilt(*arguments, **options):
-        zero([*arguments, *options.values()])
-        return function(*arguments, **options)
-
-    return spoilt
-
-
-for _name in {names!r}:
-    _thing = globals().get(_name)
-    if isinstance(_thing, type):
-        for _method, _function in list(vars(_thing).items()):
-            if callable(_function):
-                setattr(_thing, _method, _spoil(_function))
-    elif callable(_thing):
-        globals()[_name] = _spoil(_thing)
-"""
 
 
 @dataclass
@@ -124,10 +91,13 @@ def job(assignment: Assignment, notebook: bytes, seed: int, name: str) -> Job:
 
 
 def spoil(cells: Iterable[CleanCell], assignment: Assignment) -> tuple[CleanCell, ...]:
-    """The cells, with functions that first set the arrays that a test hands them to 0 in place."""
+    """The cells, with functions that first set all arrays that a test hands them to 0 in place."""
     defines = {cell.name: cell.defines for cell in assignment.cells}
+    code = Path(spoiler.__file__).read_text(encoding="utf-8")
     return tuple(
-        replace(cell, source=cell.source + "\n" + SPOIL.replace("{names!r}", repr(defines[cell.name])))
+        replace(
+            cell, source=f"{cell.source}\n{code}\nSpoiler({defines[cell.name]!r}, globals()).chosen = 'all'"
+        )
         if cell.kind == "solution" and cell.cell_type == "code"
         else cell
         for cell in cells
@@ -141,14 +111,53 @@ def judge_spoilt(outcome: Outcome, report: Report) -> None:
         report.fault(f"{outcome.pseudonym}: {outcome.failure}")
     lost = 0
     for gap in outcome.gaps:
-        touched = SPOILT in printed.get(gap.gap, "")
+        touched = spoiler.SPOILT in printed.get(gap.gap, "")
         lost += touched and not gap.passed
         if touched and gap.passed:
-            report.fault(
-                f"test of {gap.gap!r} passes an answer that sets its arguments to 0 in place: compute what "
-                "is right before the call, or hand over copies"
-            )
-    report.good(f"{lost} tests reject answers that change what they were given")
+            report.fault(spoils(gap.gap, "its arguments", "first"))
+    report.good(f"{lost} tests reject answers that set all their arguments to 0")
+
+
+def spoils(gap: str, what: str, when: str) -> str:
+    """What is wrong with a test that a spoiling answer passes."""
+    return (
+        f"test of {gap!r} passes an answer that {when} sets {what} to 0 in place: hand over copies with "
+        "`stattests.call`, which looks at them afterwards"
+    )
+
+
+def spoilt_one_by_one(exercise: bank.Exercise, gap: str) -> executor.Job:
+    """The gap's test again and again, in one process: each argument spoilt alone, then in pairs.
+
+    Alone also after the answer has been computed. Named by what is spoilt and when.
+    """
+    *cells, test = exercise.slice(gap)
+    solution = next(cell for cell in cells if (cell.kind, cell.name) == ("solution", gap))
+    names = sorted(solution.sets)
+    functions = [node for node in ast.walk(ast.parse(solution.source)) if isinstance(node, ast.FunctionDef)]
+    arguments = list(
+        dict.fromkeys(a.arg for f in functions if f.name in names for a in f.args.args + f.args.kwonlyargs)
+    )
+    install = f"from grading.spoil import Spoiler\n_spoiler = Spoiler({names!r}, globals())"
+    cells += [executor.Cell("given", "spoiler", install), executor.Cell("test", "plain", test.source)]
+    ways: list[tuple[tuple[str, ...], bool]] = [((a,), late) for a in arguments for late in (False, True)]
+    ways += [(pair, False) for pair in itertools.combinations(arguments, 2)]
+    for chosen, late in ways:
+        name = f"{'afterwards' if late else 'first'} {' and '.join(chosen)}"
+        start = f"_spoiler.start({chosen!r}, {late})\n"
+        cells.append(executor.Cell("test", name, start + test.source))
+    return executor.Job(gap, cells)
+
+
+def judge_one_by_one(gap: str, results: dict[str, executor.Result], report: Report) -> None:
+    """Each way to spoil an argument must fail the test, unless it has no array."""
+    tried = {name: result for name, result in results.items() if result.error != "Untouched"}
+    if not tried.pop("plain").passed:
+        return report.fault(f"{gap!r}: the solution loses its points while its arguments are watched")
+    for name, result in tried.items():
+        when, what = name.split(" ", 1)
+        if result.passed:
+            report.fault(spoils(gap, what, when))
 
 
 def judge_own(assignment: Assignment, outcomes: Iterable[Outcome], report: Report) -> None:
@@ -176,36 +185,26 @@ def judge_own(assignment: Assignment, outcomes: Iterable[Outcome], report: Repor
             report.good("the unsolved version gets no points")
 
 
-def bank_executor(place: Place) -> Callable[[list[executor.Job]], Iterator[tuple[executor.Job, dict]]]:
-    """An executor for grading.bank.run that sends each job through the grader's two processes."""
-
-    def run(jobs: list[executor.Job]) -> Iterator[tuple[executor.Job, dict[str, executor.Result]]]:
-        by_label = {job.label: job for job in jobs}
-        for outcome in execute((as_grader_job(job) for job in jobs), place):
-            results = {
-                gap.gap: executor.Result(gap.passed, gap.error, gap.message, gap.seconds)
-                for gap in outcome.gaps
-            }
-            for cell in by_label[outcome.pseudonym].cells:
-                if cell.kind == "test":
-                    lost = executor.Result(False, "GraderFailure", outcome.failure)
-                    results.setdefault(cell.name, lost)
-            yield by_label[outcome.pseudonym], results
-
-    return run
-
-
-def as_grader_job(job: executor.Job) -> Job:
-    """A job of the bank, a slice of the solved exercise, as one of the grader's."""
-    trusted, clean = [], []
-    for number, cell in enumerate(job.cells):
-        name = {"test": f"test_{cell.name}"}.get(cell.kind, cell.name) or f"given{number}"
-        gap, points = (cell.name if cell.kind in ("test", "solution") else ""), float(cell.kind == "test")
-        defines = tuple(sorted(cell.sets)) if cell.kind == "solution" else ()
-        kind = cell.kind
-        trusted.append(TrustedCell(name, kind, cell.source, points=points, gap=gap, defines=defines))  # type: ignore[arg-type]
-        clean.append(CleanCell(name, kind, cell.source, gap=gap, points=points))  # type: ignore[arg-type]
-    return Job(job.label, Assignment("bank", tuple(trusted)), (tuple(clean),), job.seed)
+def look_at_bank(exercise: bank.Exercise, entries: list[bank.Entry], seeds: int, report: Report) -> None:
+    """The answers of the bank, a sample of mutants, arguments spoilt one by one; all in forked processes."""
+    for lack in bank.missing(exercise, entries):
+        report.fault(lack)
+    bank.preload(exercise, entries)
+    answers = [entry for entry in entries if entry.kind in ("right", "wrong")]
+    mutants = bank.sample(exercise, entries, bank.read_clean(exercise.week))
+    verdicts = [*bank.run(exercise, answers, range(seeds)), *bank.run(exercise, mutants)]
+    for verdict in verdicts:
+        if verdict.fault:
+            report.fault(f"{verdict.entry.name} (seed {verdict.seed}) {verdict.fault}\n{verdict.entry.text}")
+    report.good(f"bank: {len(answers)} answers and {len(mutants)} mutants, {len(verdicts)} verdicts")
+    ways = 0
+    quick = [
+        gap for gap in exercise.points if not exercise.trains(gap)
+    ]  # the others take one array of images
+    for job, results in executor.run_forked([spoilt_one_by_one(exercise, gap) for gap in quick]):
+        judge_one_by_one(job.label, results, report)
+        ways += len(results)
+    report.good(f"arguments set to 0 one at a time and in pairs, in {ways} ways")
 
 
 def check(week: str, seeds: int, place: Place, root: Path = ROOT, with_bank: bool = True) -> bool:
@@ -222,14 +221,7 @@ def check(week: str, seeds: int, place: Place, root: Path = ROOT, with_bank: boo
     judge_spoilt(next(outcome for outcome in outcomes if outcome.pseudonym == "spoilt"), report)
     if with_bank:
         exercise = bank.read_exercise(week, root)
-        entries = bank.read_entries(exercise, root)
-        for lack in bank.missing(exercise, entries):
-            report.fault(lack)
-        verdicts = list(bank.run(exercise, entries, range(seeds), bank_executor(place)))
-        for verdict in verdicts:
-            if verdict.fault:
-                report.fault(f"{verdict.entry.name} (seed {verdict.seed}) {verdict.fault}")
-        report.good(f"bank: {len(entries)} answers, {len(verdicts)} verdicts")
+        look_at_bank(exercise, bank.read_entries(exercise, root), seeds, report)
     print("\n".join(report.lines))
     print(
         f"{week}: {len(report.faults)} faults, {time.perf_counter() - start:.0f} s; "

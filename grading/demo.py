@@ -46,10 +46,10 @@ def students(assignment: Assignment) -> Iterator[Student]:
     def solved_but(*open_gaps: str, **replaced: str) -> bytes:
         return samples.notebook(WEEK, assignment, replaced, open_gaps)
 
-    entries = {entry.name: entry for entry in samples.bank_entries(WEEK)}
+    entries = samples.bank_entries(WEEK)
     plain = exercise_name(WEEK)
     yield Student("Ada Anderson", plain, solved_but(), "right: the reference solution")
-    loops = entries["right/loops_float64.py"].replaced
+    loops = {entry.gap: entry.source for entry in entries if entry.right and "loops" in entry.text}
     yield Student("Børge Åkesson", plain, solved_but(**loops), "right: with loops instead of matrices")
     yield Student(
         "Chiara Conti",
@@ -57,7 +57,7 @@ def students(assignment: Assignment) -> Iterator[Student]:
         solved_but("train_gaussian", "ais_spin"),
         "two gaps left open, the others right",
     )
-    wrong = entries["wrong/gradient_sign.py"].replaced
+    wrong = {entry.gap: entry.source for entry in entries if entry.text.startswith("Model minus data: desc")}
     yield Student(
         "Dilan Demir", f"Copy of {plain}", solved_but(**wrong), "a sign is wrong; Colab's file name"
     )

@@ -11,6 +11,8 @@ import contextlib
 import io
 import multiprocessing
 import os
+import resource
+import signal
 import sys
 import tempfile
 import time
@@ -26,7 +28,8 @@ from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-TIMEOUT = 120.0
+TIMEOUT = 60.0  # seconds of processor time: on a busy machine the clock runs on
+WALL = 20.0  # times as much by the clock, for what sleeps
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def run_forked(
 ) -> Iterable[tuple[Job, dict[str, Result]]]:
     """Run each job in a forked process, as many at a time as there are cores; results as they come.
 
-    A process that dies or takes longer than `timeout` seconds costs its own tests and no others.
+    A process that dies or takes over `timeout` seconds of processor time costs its own tests and no others.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
         raise OSError("the bank needs an operating system with fork: on Windows use WSL2")
@@ -173,14 +176,14 @@ def run_forked(
     def start() -> None:
         for job in waiting:
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(job, sender), daemon=True)
+            process = context.Process(target=_child, args=(job, sender, run_cells, timeout), daemon=True)
             with warnings.catch_warnings():
                 warnings.simplefilter(
                     "ignore", DeprecationWarning
                 )  # imports have left threads, all of them idle
                 process.start()
             sender.close()
-            running[receiver] = (job, process, time.monotonic() + timeout)
+            running[receiver] = (job, process, time.monotonic() + WALL * timeout)
             if len(running) >= workers:
                 return
 
@@ -191,10 +194,16 @@ def run_forked(
             for receiver, (job, process, deadline) in list(running.items()):
                 if receiver not in ready and time.monotonic() < deadline:
                     continue
-                results = _collect(receiver, job, f"took longer than {timeout:.0f} s", receiver in ready)
-                del running[receiver]
+                late = receiver not in ready
+                results = {} if late else _received(receiver)
                 process.kill()
                 process.join()
+                if not results:
+                    late |= process.exitcode == -signal.SIGXCPU
+                    reason = f"took longer than {timeout:.0f} s" if late else "the process died"
+                    tests = [cell.name for cell in job.cells if cell.kind == "test"]
+                    results = dict.fromkeys(tests, Result(False, "ProcessError", reason))
+                del running[receiver]
                 start()
                 yield job, results
     finally:
@@ -210,7 +219,7 @@ def modules_of(cells: list[Cell]) -> list[str]:
     process.start()
     sender.close()
     try:
-        return receiver.recv() if receiver.poll(TIMEOUT) else []
+        return receiver.recv() if receiver.poll(WALL * TIMEOUT) else []
     except EOFError:
         return []
     finally:
@@ -224,18 +233,21 @@ def _modules(job: Job) -> list[str]:
     return [name for name in list(sys.modules) if name not in before]
 
 
-def _collect(receiver: Connection, job: Job, late: str, ready: bool) -> dict[str, Result]:
-    reason = late
-    if ready:
-        try:
-            return receiver.recv()
-        except EOFError:
-            reason = "the process died"
-    return {cell.name: Result(False, "ProcessError", reason) for cell in job.cells if cell.kind == "test"}
+def _received(receiver: Connection) -> dict[str, Result]:
+    """What the process has sent; nothing if it ended before."""
+    try:
+        return receiver.recv()
+    except EOFError:
+        return {}
 
 
-def _child(job: Job, sender: Connection, act: Callable[[Job], Any] = run_cells) -> None:
+def _child(
+    job: Job, sender: Connection, act: Callable[[Job], Any] = run_cells, timeout: float = TIMEOUT
+) -> None:
     """In the forked process: run, answer, end without Python's clean-up, which belongs to the parent."""
+    used = sum(os.times()[:2])
+    limit = int(used + timeout) + 1  # the kernel ends this process when it has used so much processor time
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
     try:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 1)

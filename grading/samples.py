@@ -66,8 +66,9 @@ def notebook(
 
 
 def bank_entries(week: str, root: Path = ROOT) -> list[bank.Entry]:
-    """The reference solution and all answers of a week's bank."""
-    return bank.read_entries(bank.read_exercise(week, root), root)
+    """The reference solution and all right and wrong answers of a week's bank."""
+    entries = bank.read_entries(bank.read_exercise(week, root), root)
+    return [entry for entry in entries if entry.kind in ("right", "wrong")]
 
 
 def full_marks(assignment: Assignment) -> dict[str, float]:
@@ -80,19 +81,18 @@ def honest(week: str, assignment: Assignment, n: int, seed: int = 0, root: Path 
     rng = random.Random(seed)
     full = full_marks(assignment)
     entries = bank_entries(week, root)
-    right = [entry for entry in entries if entry.right]
     wrong = [entry for entry in entries if not entry.right]
     rng.shuffle(wrong)
     samples = []
     for i in range(n):
         points, left_open = dict(full), list[str]()
         if i % 4 == 0:
-            entry = right[i // 4 % len(right)]
-            name, replaced = f"right: {entry.name}", entry.replaced
+            chosen = [rng.choice([e for e in entries if e.right and e.gap == gap]) for gap in full]
+            name, replaced = f"right {i // 4 + 1}", {entry.gap: entry.source for entry in chosen}
         elif i % 4 in (1, 2):
             entry = wrong[(i // 2) % len(wrong)]
-            name, replaced = f"wrong: {entry.name}", entry.replaced
-            points[entry.gaps[0]] = 0.0
+            name, replaced = f"wrong: {entry.name}", {entry.gap: entry.source}
+            points[entry.gap] = 0.0
         else:
             left_open = sorted(rng.sample(sorted(full), rng.randint(1, len(full))))
             name, replaced = f"without {', '.join(left_open)}", {}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from conftest import WEEK
 
-from grading import check, trusted
-from grading.engine import Place
-from grading.executor import Cell
-from grading.executor import Job as BankJob
+from grading import bank, check, trusted
+from grading.executor import Cell, run_forked
 from grading.local import PlainLifeline
 from grading.model import Assignment, CleanCell, GapResult, Job, Outcome, TrustedCell
 
@@ -91,46 +90,85 @@ def test_solution_and_unsolved_version_are_judged(outcome: Outcome, word: str) -
     assert len(report.faults) == 1 and word in report.faults[0]
 
 
-def test_the_bank_goes_through_the_grader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slice of the bank becomes a job of the grader, and each of its tests gets a result."""
-    cells = [
-        Cell("given", "setup", "import numpy as np"),
-        Cell("solution", "f", "f = abs"),
-        Cell("test", "f", "f(1)"),
-    ]
-    seen = []
-
-    def execute(jobs, place) -> Iterator[Outcome]:
-        for job in jobs:
-            seen.append(job)
-            yield Outcome(job.pseudonym, failure="broke")
-
-    monkeypatch.setattr(check, "execute", execute)
-    job = BankJob("right/a.py seed 4", cells, 4)
-    [(back, results)] = list(check.bank_executor(Place())([job]))
-    assert back is job and results["f"].error == "GraderFailure" and seen[0].seed == 4
-    kinds = [(cell.kind, cell.gap, cell.defines) for cell in seen[0].assignment.cells]
-    assert kinds == [("given", "", ()), ("solution", "f", ("f",)), ("test", "f", ())]
-
-
 CALL = """x = np.arange(3.0)
 {before}
-y = f(x)
+y = {call}
 {after}
 assert np.array_equal(y, right)"""
+
+
+def calling(call: str, when: str, right: str) -> str:
+    """A test that works out the right answer before or after the call."""
+    return CALL.format(**{"before": "", "after": ""} | {when: right}, call=call)
 
 
 @pytest.mark.parametrize(("when", "faults"), [("before", 0), ("after", 1)])
 def test_a_test_that_trusts_its_arguments_after_the_call_is_named(when: str, faults: int) -> None:
     """An answer that sets x to 0 in place is right about 0, and passes if `right` is computed after it."""
-    source = CALL.format(**{"before": "", "after": ""} | {when: "right = 2 * x"})
     imports = TrustedCell("imports", "given", "import numpy as np")
     gap = TrustedCell("f", "solution", "...", gap="f", defines=("f",))
-    assignment = Assignment("week00_none", (imports, gap, test_(source)))
+    assignment = Assignment("week00_none", (imports, gap, test_(calling("f(x)", when, "right = 2 * x"))))
     cells = [CleanCell(cell.name, cell.kind, cell.source, gap=cell.gap) for cell in assignment.cells]
     cells[1] = replace(cells[1], source="def f(x):\n    return 2 * x")
-    spoilt = check.spoil(cells, assignment)
-    job = Job("spoilt", assignment, (spoilt,), seed=0)
+    job = Job("spoilt", assignment, (check.spoil(cells, assignment),), seed=0)
     report = check.Report()
     check.judge_spoilt(trusted.run(job, 0, PlainLifeline()), report)
     assert len(report.faults) == faults and (not faults or "in place" in report.faults[0])
+
+
+def adding(call: str, when: str) -> bank.Exercise:
+    """A gap f(x, z, n) that adds up two arrays."""
+    cells = [
+        Cell("given", "imports", "import numpy as np\nfrom utils import stattests"),
+        Cell("solution", "f", "def f(x, z, n):\n    return x + z * n"),
+        Cell("test", "f", calling(call, when, "right = x + 1")),
+    ]
+    return bank.Exercise("week00_none", cells, {"f": 2.0})
+
+
+ONE_BY_ONE = {
+    "copies": ("stattests.call(f, x, np.ones(3), 1)", "before", []),
+    "right answer first": ("f(x, np.ones(3), 1)", "before", ["afterwards sets x", "afterwards sets z"]),
+    "right answer last": (
+        "f(x, np.ones(3), 1)",
+        "after",
+        ["first sets x to", "afterwards sets z"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ONE_BY_ONE)
+def test_arguments_are_spoilt_one_by_one_and_in_pairs(case: str) -> None:
+    """Spoiling both at once hides what spoiling x alone shows: the test also notices z."""
+    call, when, expected = ONE_BY_ONE[case]
+    [(_, results)] = run_forked([check.spoilt_one_by_one(adding(call, when), "f")])
+    assert results["first n"].error == "Untouched", "n is no array"
+    assert not results["first x and z"].passed and results["first x and z"].error == "AssertionError"
+    report = check.Report()
+    check.judge_one_by_one("f", results, report)
+    assert len(report.faults) == len(expected)
+    assert all(any(words in fault for fault in report.faults) for words in expected), report.faults
+
+
+def test_a_solution_that_fails_while_it_is_watched_is_named() -> None:
+    [(_, results)] = run_forked([check.spoilt_one_by_one(adding("f(x, np.ones(3), 2)", "before"), "f")])
+    report = check.Report()
+    check.judge_one_by_one("f", results, report)
+    assert report.faults == ["'f': the solution loses its points while its arguments are watched"]
+
+
+def test_the_bank_is_judged(sample: Path) -> None:
+    """A wrong answer that passes and a right one that does not are faults of the exercise."""
+    exercise = bank.read_exercise(WEEK, sample)
+    entries = bank.read_entries(exercise, sample)
+    report = check.Report()
+    check.look_at_bank(exercise, entries, 1, report)
+    assert any("11 answers and 6 mutants" in line for line in report.lines)
+    assert len(report.faults) == 2 and all("afterwards sets x to 0" in fault for fault in report.faults)
+    wrong = [
+        replace(e, kind={"right": "wrong", "wrong": "right"}[e.kind]) for e in entries if e.gap == "scale"
+    ]
+    report = check.Report()
+    check.look_at_bank(exercise, wrong, 1, report)
+    assert sum("is wrong, but passed 'scale'" in fault for fault in report.faults) == 4
+    assert sum("is right, but lost 'scale'" in fault for fault in report.faults) == 2

@@ -305,3 +305,36 @@ def test_grading_rng(monkeypatch):
     assert secret == draw("test_energy") != fixed
     monkeypatch.setenv("LGM_GRADING_SEED", "0")
     assert draw("test_energy") == fixed
+
+
+def test_call_hands_over_copies() -> None:
+    x, pair = np.arange(3.0), [np.zeros(2), {"a": np.array([np.nan, 1.0])}]
+    seen = []
+
+    def f(x, pair, n, scale=1.0):
+        seen.extend([x, pair[0], pair[1]["a"]])
+        return x * n * scale
+
+    assert np.array_equal(stattests.call(f, x, pair, 2, scale=3.0), 6 * x)
+    assert not any(np.shares_memory(a, b) for a, b in zip(seen, [x, pair[0], pair[1]["a"]], strict=True))
+
+
+@pytest.mark.parametrize("where", [0, 1, 2, 3])
+def test_call_notices_what_is_changed_in_place(where: int) -> None:
+    def f(x, pair, given):
+        [x, pair[0], pair[1], given["a"]][where][0] = 7
+        return x
+
+    arguments = np.arange(3.0), [np.zeros(2), np.array([1, 2])], {"a": np.array([np.nan])}
+    with pytest.raises(AssertionError, match="f changes an array that it is given"):
+        stattests.call(f, *arguments)
+    assert arguments[0][0] == 0 and arguments[1][0][0] == 0 and np.isnan(arguments[2]["a"][0])
+
+
+def test_call_lets_variables_be_changed() -> None:
+    class Variable:
+        value = 1
+
+    variable = Variable()
+    stattests.call(lambda v: setattr(v, "value", 2), variable)
+    assert variable.value == 2, "an update in place may be what the exercise asks for"

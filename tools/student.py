@@ -172,9 +172,10 @@ def secret_lines(root: Path = ROOT) -> dict[str, str]:
                 secret[line.strip()] = source.path.relative_to(root).as_posix()
     for path in sorted((root / "utils").rglob("*.py")):
         shown |= {line.strip() for line in _lines(path)}
-    for pattern in ("solutions/*/*.md", "grading/bank/*/*/*.py"):
+    for pattern in ("solutions/*/*.md", "grading/bank/*.py"):
         for path in sorted(root.glob(pattern)):
-            secret |= {line.strip(): path.relative_to(root).as_posix() for line in _lines(path)}
+            lines = (re.sub(r"^# [-+] ", "", line).strip() for line in _lines(path))
+            secret |= dict.fromkeys(lines, path.relative_to(root).as_posix())
     return {line: owner for line, owner in secret.items() if len(line) >= TELLING and line not in shown}
 
 

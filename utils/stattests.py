@@ -108,6 +108,40 @@ _KINDS = {
 }
 
 
+def call(function: Callable, *arguments, **options):
+    """What ``function`` returns for copies of these arguments, which it must leave as they are.
+
+    Arrays are copied, in lists, tuples and dicts too; the rest is handed over as it is. Raises AssertionError
+    if an array has changed afterwards: the test would go on with wrong numbers, and so would a later cell.
+    """
+    copies = _copy([arguments, options])
+    answer = function(*copies[0], **copies[1])
+    if not _same(copies, [arguments, options]):
+        name = getattr(function, "__name__", "the function")
+        raise AssertionError(
+            f"{name} changes an array that it is given: compute a new one (x = x + y, not x += y or x[:] = …)"
+        )
+    return answer
+
+
+def _copy(value):
+    if isinstance(value, (list, tuple)):
+        return type(value)(_copy(part) for part in value)
+    if isinstance(value, dict):
+        return {key: _copy(part) for key, part in value.items()}
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _same(value, before) -> bool:
+    if isinstance(before, (list, tuple)):
+        return len(value) == len(before) and all(_same(*pair) for pair in zip(value, before, strict=True))
+    if isinstance(before, dict):
+        return value.keys() == before.keys() and all(_same(value[key], before[key]) for key in before)
+    return not isinstance(before, np.ndarray) or np.array_equal(
+        value, before, equal_nan=before.dtype.kind == "f"
+    )
+
+
 def assert_array(name: str, value, shape: tuple[int | None, ...], kind: str = "number") -> np.ndarray:
     """Check that ``value`` is a finite numeric array of this shape, and return it as a plain NumPy array.
 

@@ -78,7 +78,7 @@ def check_free_bits(kl, groups, delta):
         "image)."
     )
     stattests.assert_close(
-        f"the penalty with groups {groups}", free_bits(kl.copy(), groups, delta), exact, hint=hint
+        f"the penalty with groups {groups}", stattests.call(free_bits, kl, groups, delta), exact, hint=hint
     )
     (found,) = gradients.grad_of(free_bits, [kl.copy(), groups, delta])
     if found is None and not slope.any():
@@ -89,14 +89,23 @@ def check_free_bits(kl, groups, delta):
     )
 
 
-check_free_bits([[0.1, 0.9, 2.0], [0.3, 0.1, 4.0]], [[0, 1], [2]], 0.5)
-check_free_bits(np.random.default_rng(0).gamma(0.5, size=(5, 6)), [[0, 3], [1, 2, 4], [5]], 0.8)
+def grouped(rng, B, sizes, delta):
+    """Units that belong to groups by lot; together they use 0.3 δ in one group, 2 δ in the next, and so on."""
+    order = rng.permutation(sum(sizes)).tolist()
+    groups = [[order.pop() for _ in range(size)] for size in sizes]
+    kl = rng.gamma(1.0, size=(B, sum(sizes)))
+    for i, group in enumerate(groups):
+        kl[:, group] *= (2 if i % 2 else 0.3) * delta * B / kl[:, group].sum()
+    return kl, groups, delta
+
+
+check_free_bits([[0.1, 2.0, 0.9], [0.3, 4.0, 0.1]], [[0, 2], [1]], 0.5)
+check_free_bits(*grouped(np.random.default_rng(0), 5, [2, 3, 1], 0.8))
 ### BEGIN HIDDEN TESTS
 # Other values, groups and δ.
 rng = stattests.grading_rng("free_bits")
-order = rng.permutation(7).tolist()
-check_free_bits(rng.gamma(0.4, size=(4, 7)), [order[:3], order[3:4], order[4:]], float(rng.uniform(0.7, 1.1)))
-check_free_bits(rng.gamma(0.4, size=(9, 3)), [[2], [0], [1]], float(rng.uniform(0.3, 0.5)))
+check_free_bits(*grouped(rng, 4, [3, 1, 3], float(rng.uniform(0.7, 1.1))))
+check_free_bits(*grouped(rng, 9, [1, 1, 1], float(rng.uniform(0.3, 0.5))))
 check_free_bits(rng.gamma(0.4, size=(6, 4)), [[0, 1, 2, 3]], 0.0)
 ### END HIDDEN TESTS
 
@@ -142,6 +151,42 @@ def ladder_kl(m, s, g, v, G, A, a, t):
 
 
 # %% test="ladder_kl" points=3
+def check_ladder(what, values, kl_2, kl_1):
+    """Compare both terms with the right ones."""
+    answer = stattests.call(ladder_kl, *[np.asarray(value, np.float32) for value in values])
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: kl_2 and kl_1"
+    stattests.assert_close(
+        f"kl_2, {what}",
+        answer[0],
+        kl_2,
+        rtol=1e-3,
+        atol=1e-3,
+        hint="kl_2 belongs to the upper layer and comes first; s, v and t are standard deviations.",
+    )
+    stattests.assert_close(
+        f"kl_1, {what}",
+        answer[1],
+        kl_1,
+        rtol=1e-3,
+        atol=2e-3,
+        hint="The mean of ((G − A) z2 + g − a)² contains the variance of z2. All of it is divided by t². Check also "
+        "log(t/v) and −½.",
+    )
+
+
+m, s = [[0.5, -1.0], [1.0, 0.0], [0.0, 2.0]], [[0.5, 1.0], [0.8, 0.4], [1.0, 1.0]]
+g, v = [[0.2, 1.0], [-0.5, 0.3], [1.0, -1.0]], [[0.6, 0.3], [0.5, 1.2], [1.0, 0.5]]
+G, A, a, t = [[1.0, 0.5], [-0.3, 2.0]], [[0.4, -0.2], [0.7, 1.0]], [0.1, -0.4], [0.5, 1.5]
+check_ladder("an example", (m, s, g, v, G, A, a, t), [0.9431, 1.0394, 2.0], [2.7871, 0.8585, 14.6210])
+follows = (m, s, np.tile(a, (3, 1)), np.tile(t, (3, 1)), A, A, a, t)
+check_ladder("with q(z1 | z2, x) = p(z1 | z2)", follows, [0.9431, 1.0394, 2.0], [0.0, 0.0, 0.0])
+# q: z1 = (z2, 1) + noise; p: z1 is the noise alone
+small = ([[0.0]], [[1.0]], [[0.0, 1.0]], [[1.0, 1.0]], [[1.0], [0.0]], [[0.0], [0.0]], [0.0, 0.0], [1.0, 1.0])
+check_ladder("with L1 = 2, L2 = 1", small, [0.0], [1.0])
+
+
+### BEGIN HIDDEN TESTS
+# Other values and sizes; a lower layer that follows the prior.
 def gaussian_kl(mean_q, cov_q, mean_p, cov_p):
     """KL divergence of two Gaussians with full covariance matrices."""
     away = mean_p - mean_q
@@ -158,7 +203,7 @@ def joint_gaussian(mean, deviation, matrix, shift, noise):
     return np.concatenate([mean, matrix @ mean + shift]), covariance
 
 
-def check_ladder(rng, B, L1, L2, same=False):
+def check_joint(rng, B, L1, L2, same=False):
     """The two terms add up to the divergence of the joint distributions of (z2, z1), which has a closed form."""
     m, g = rng.normal(size=(B, L2)), rng.normal(size=(B, L1))
     s, v, t = (np.exp(rng.normal(-0.3, 0.4, size=n)) for n in ((B, L2), (B, L1), L1))
@@ -170,36 +215,14 @@ def check_ladder(rng, B, L1, L2, same=False):
     prior = joint_gaussian(np.zeros(L2), np.ones(L2), A, a, t)
     both = [gaussian_kl(*joint_gaussian(m[b], s[b], G, g[b], v[b]), *prior) for b in range(B)]
     top = [gaussian_kl(m[b], np.diag(s[b] ** 2), np.zeros(L2), np.eye(L2)) for b in range(B)]
-    answer = ladder_kl(*[z.copy() for z in values])
-    assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: kl_2 and kl_1"
-    stattests.assert_close(
-        "kl_2",
-        answer[0],
-        top,
-        rtol=1e-3,
-        atol=1e-3,
-        hint="kl_2 belongs to the upper layer and comes first; s, v and t are standard deviations.",
-    )
-    stattests.assert_close(
-        "kl_1" + (", with q(z1 | z2, x) = p(z1 | z2)" if same else f" with L1 = {L1}, L2 = {L2}"),
-        answer[1],
-        np.array(both) - top,
-        rtol=1e-3,
-        atol=2e-3,
-        hint="The mean of ((G − A) z2 + g − a)² contains the variance of z2. All of it is divided by t². Check also "
-        "log(t/v) and −½.",
-    )
+    what = "with q(z1 | z2, x) = p(z1 | z2)" if same else f"with L1 = {L1}, L2 = {L2}"
+    check_ladder(what, values, top, np.array(both) - top)
 
 
-check_ladder(np.random.default_rng(0), B=3, L1=1, L2=1)
-check_ladder(np.random.default_rng(1), B=4, L1=3, L2=2)
-check_ladder(np.random.default_rng(2), B=2, L1=2, L2=3, same=True)
-### BEGIN HIDDEN TESTS
-# Other values and sizes; a lower layer that follows the prior.
 rng = stattests.grading_rng("ladder_kl")
-check_ladder(rng, B=6, L1=4, L2=2)
-check_ladder(rng, B=1, L1=2, L2=5)
-check_ladder(rng, B=5, L1=3, L2=3, same=True)
+check_joint(rng, B=6, L1=4, L2=2)
+check_joint(rng, B=1, L1=2, L2=5)
+check_joint(rng, B=5, L1=3, L2=3, same=True)
 ### END HIDDEN TESTS
 
 # %% [markdown] given="information_task"
@@ -240,29 +263,18 @@ def unit_information(mu, sigma, noise):
 
 
 # %% test="unit_information" points=3
-def check_information(mu, sigma, noise, what):
-    """Compare with densities of scipy, one unit and one sample at a time."""
-    mu, sigma, noise = (np.asarray(z, np.float32) for z in (mu, sigma, noise))
-    wide = [z.astype(float) for z in (mu, sigma, noise)]
-    exact = []
-    for mean, deviation, xi in zip(*(z.T for z in wide)):
-        z = mean + deviation * xi
-        own = norm.logpdf(z, mean, deviation)
-        aggregate = [logsumexp(norm.logpdf(point, mean, deviation)) - np.log(len(z)) for point in z]
-        exact.append(np.mean(own - aggregate))
+def check_information(mu, sigma, noise, exact, what):
+    """Compare with the right values."""
+    values = [np.asarray(z, np.float32) for z in (mu, sigma, noise)]
     stattests.assert_close(
         f"the information, {what}",
-        unit_information(mu.copy(), sigma.copy(), noise.copy()),
+        stattests.call(unit_information, *values),
         exact,
         rtol=2e-3,
         atol=2e-3,
-        hint=f"{mu.shape[0]} images, {mu.shape[1]} units. The own posterior at the own sample, minus the log of the mean "
+        hint=f"{len(mu)} images, {len(values[0][0])} units. The own posterior at the own sample, minus the log of the mean "
         "density over all posteriors at that sample; σ differs between posteriors.",
     )
-
-
-def random_posteriors(rng, N, L):
-    return rng.normal(size=(N, L)), np.exp(rng.normal(-1, 0.5, size=(N, L))), rng.normal(size=(N, L))
 
 
 def three_units(rng, N):
@@ -271,25 +283,59 @@ def three_units(rng, N):
     return mu, np.tile([0.5, 0.1, 0.01], (N, 1)), rng.normal(size=(N, 3))
 
 
-check_information(*random_posteriors(np.random.default_rng(0), 6, 2), "random posteriors")
-check_information(*three_units(np.random.default_rng(1), 50), "three units")
+mu = [[0.0, 1.0, 0.0], [2.0, 1.5, 0.1], [-1.0, 1.0, -0.1], [0.5, 2.0, 0.0]]
+sigma = [[0.5, 1.0, 0.8], [1.0, 0.2, 1.0], [0.3, 0.5, 1.2], [0.4, 0.8, 1.0]]
+noise = [[0.3, -1.2, 1.5], [-0.6, 0.8, -1.3], [1.1, 0.1, 0.2], [-0.2, 1.4, -1.6]]
+check_information(mu, sigma, noise, [0.9221, 0.9548, -0.1027], "an example")
 mu, sigma, noise = (z.astype(np.float32) for z in three_units(np.random.default_rng(1), 50))
+information = np.asarray(stattests.call(unit_information, mu, sigma, noise))
+stattests.assert_close(
+    "the information of a unit that is the same for all images", information[1], 0, atol=1e-3
+)
+stattests.assert_close(
+    "the information of a unit that tells all apart", information[2], np.log(50), rtol=1e-3
+)
 print("unit              0      1      2")
 for name, row in {
     "mean KL      ": np.mean((mu**2 + sigma**2 - 1) / 2 - np.log(sigma), axis=0),
     "variance of μ": mu.var(axis=0),
-    "information  ": np.asarray(unit_information(mu.copy(), sigma.copy(), noise.copy())),
+    "information  ": information,
 }.items():
     print(name, " ".join(f"{value:6.2f}" for value in row))
 print(f"log 50 = {np.log(50):.2f}")
+
+
 ### BEGIN HIDDEN TESTS
-# Other posteriors and sizes; the three units, and all of them in other units of length, which changes nothing.
+# Other posteriors and sizes; the three units, and all of them in other units of length or moved, which changes nothing.
+def compare_information(mu, sigma, noise, what):
+    """Compare with densities of scipy, one unit and one sample at a time."""
+    exact = []
+    for mean, deviation, xi in zip(*(np.asarray(z, np.float32).astype(float).T for z in (mu, sigma, noise))):
+        z = mean + deviation * xi
+        own = norm.logpdf(z, mean, deviation)
+        aggregate = [logsumexp(norm.logpdf(point, mean, deviation)) - np.log(len(z)) for point in z]
+        exact.append(np.mean(own - aggregate))
+    check_information(mu, sigma, noise, exact, what)
+
+
+def random_posteriors(rng, N, L):
+    return rng.normal(size=(N, L)), np.exp(rng.normal(-1, 0.5, size=(N, L))), rng.normal(size=(N, L))
+
+
 rng = stattests.grading_rng("unit_information")
-check_information(*random_posteriors(rng, 9, 4), "random posteriors")
-check_information(*random_posteriors(rng, 30, 1), "one unit")
+compare_information(*random_posteriors(rng, 9, 4), "random posteriors")
+compare_information(*random_posteriors(rng, 30, 1), "one unit")
 mu, sigma, noise = three_units(rng, 40)
-check_information(mu, sigma, noise, "three units")
-check_information(1000 * mu, 1000 * sigma, noise, "three units in other units of length")
+compare_information(mu, sigma, noise, "three units")
+compare_information(1000 * mu, 1000 * sigma, noise, "three units in other units of length")
+mu, sigma, noise = random_posteriors(rng, 12, 3)
+compare_information(mu + 1000, sigma, noise, "all means moved by 1000")
+alike = (
+    rng.normal(0, 0.1, size=(8, 5)),
+    np.exp(rng.normal(0, 0.1, size=(8, 5))),
+    rng.choice([-1.5, 1.5], (8, 5)),
+)
+compare_information(*alike, "posteriors that are nearly the same: the estimate may be negative")
 ### END HIDDEN TESTS
 
 # %% [markdown] given="fsq_task"
@@ -334,13 +380,15 @@ def check_fsq(rng, B, levels):
     counts = np.array(levels, np.float32)
     stattests.assert_close(
         f"z_q with levels {levels}",
-        fsq(e.copy(), counts.copy()),
+        stattests.call(fsq, e, counts),
         exact,
         atol=1e-4,
         hint="Round to the nearest of K values from −1 to 1; are there K − 1 steps between them?",
     )
     (found,) = gradients.grad_of(fsq, [e.copy(), counts.copy()])
-    assert found is not None, "no gradient reaches z_e: rounding stops it, unless it is passed by"
+    assert found is not None, (
+        "no gradient reaches z_e: was all of it computed by TensorFlow, and is the rounding passed by?"
+    )
     stattests.assert_close(
         f"the derivative of z_q with levels {levels}",
         found,
@@ -436,7 +484,7 @@ def check_residual(rng, B, M, K, C, beta):
             loss += (1 + beta) * np.sum(r**2) / B
             d_e[b] += 2 * beta * r / B
             d_codebooks[m, k] -= 2 * r / B
-    answer = residual_quantise(z_e.copy(), codebooks.copy(), beta)
+    answer = stattests.call(residual_quantise, z_e, codebooks, beta)
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return z_q and the loss"
     what = f"with {M} codebook{'s' if M > 1 else ''} of {K} codes, beta = {beta:.2f}"
     stattests.assert_close(
@@ -507,7 +555,36 @@ def soft_update(N, m, z, tau, gamma):
 
 
 # %% test="soft_update" points=2
-def check_soft(rng, B, K, C, tau, gamma, far=0.0):
+def check_soft(what, values, right):
+    """Compare shares, counts and sums with the right ones."""
+    answer = stattests.call(soft_update, *[np.asarray(x, np.float32) for x in values[:3]], *values[3:])
+    assert isinstance(answer, (tuple, list)) and len(answer) == 3, "return three arrays: the shares, N and m"
+    hints = {
+        "the shares": "Each row sums to 1, N weighs the codes, the squared distance is divided by 2 tau.",
+        "N": "Old counts times gamma, sums over the batch times 1 − gamma.",
+        "m": "A sum of vectors, each times its share; no division by counts.",
+    }
+    for (name, hint), value, exact in zip(hints.items(), answer, right):
+        stattests.assert_close(f"{name}, {what}", value, exact, rtol=3e-3, atol=2e-3, hint=hint)
+
+
+N, m = [2.0, 0.5, 1.0], [[2.0, -1.0], [0.5, 1.0], [-1.5, 0.5]]
+z = [[0.5, 0.0], [-1.0, 1.5], [2.0, 1.0], [0.0, 0.5]]
+shares = [
+    [0.9510, 0.0163, 0.0326],
+    [0.0150, 0.0546, 0.9304],
+    [0.6207, 0.3789, 0.0004],
+    [0.6576, 0.0673, 0.2750],
+]
+new_N, new_m = [2.0489, 0.5034, 1.0477], [[1.9404, -0.6056], [0.5423, 0.8989], [-1.3827, 0.7067]]
+check_soft("an example", (N, m, z, 0.7, 0.8), (shares, new_N, new_m))
+# codes −1 and 1 in one dimension: the first is nearer by far, and both exponentials are 0 in the computer
+check_soft("far away", ([1.0, 1.0], [[-1.0], [1.0]], [[-100.0]], 1.0, 0.0), ([[1, 0]], [1, 0], [[-100], [0]]))
+
+
+### BEGIN HIDDEN TESTS
+# Other sizes, values of τ and decays; vectors so far away that all exponentials of a row are 0.
+def compare_soft(rng, B, K, C, tau, gamma, far=0.0):
     """Compare with loops, in which the weights of a row are divided by the largest; far: added to the vectors."""
     N, codes, z = rng.uniform(0.3, 3, size=K), rng.normal(size=(K, C)), far + 1.5 * rng.normal(size=(B, C))
     values = [x.astype(np.float32) for x in (N, N[:, None] * codes, z)]
@@ -520,31 +597,14 @@ def check_soft(rng, B, K, C, tau, gamma, far=0.0):
             r[b, k] = w[k] / sum(w)
             new_N[k] += (1 - gamma) * r[b, k]
             new_m[k] += (1 - gamma) * r[b, k] * z[b]
-    answer = soft_update(*[x.copy() for x in values], tau, gamma)
-    assert isinstance(answer, (tuple, list)) and len(answer) == 3, "return three arrays: the shares, N and m"
     what = f"with {K} codes, tau = {tau:.3g}, gamma = {gamma:.2f}" + (", vectors far away" if far else "")
-    for name, value, exact, hint in (
-        (
-            "the shares",
-            answer[0],
-            r,
-            "Each row sums to 1, N weighs the codes, the squared distance is divided by 2 tau.",
-        ),
-        ("N", answer[1], new_N, "Old counts times gamma, sums over the batch times 1 − gamma."),
-        ("m", answer[2], new_m, "A sum of vectors, each times its share; no division by counts."),
-    ):
-        stattests.assert_close(f"{name} {what}", value, exact, rtol=3e-3, atol=2e-3, hint=hint)
+    check_soft(what, (*values, tau, gamma), (r, new_N, new_m))
 
 
-check_soft(np.random.default_rng(0), B=4, K=3, C=2, tau=0.5, gamma=0.9)
-check_soft(np.random.default_rng(1), B=6, K=4, C=3, tau=2.0, gamma=0.0)
-check_soft(np.random.default_rng(2), B=5, K=3, C=2, tau=1.0, gamma=0.5, far=40.0)
-### BEGIN HIDDEN TESTS
-# Other sizes, values of τ and decays; vectors so far away that all exponentials of a row are 0.
 rng = stattests.grading_rng("soft_update")
-check_soft(rng, B=7, K=5, C=2, tau=float(rng.uniform(0.3, 1)), gamma=float(rng.uniform(0.6, 0.9)))
-check_soft(rng, B=3, K=6, C=1, tau=float(rng.uniform(1, 3)), gamma=0.0)
-check_soft(rng, B=8, K=2, C=4, tau=float(rng.uniform(0.8, 1.2)), gamma=0.5, far=-30.0)
+compare_soft(rng, B=7, K=5, C=2, tau=float(rng.uniform(0.3, 1)), gamma=float(rng.uniform(0.6, 0.9)))
+compare_soft(rng, B=3, K=6, C=1, tau=float(rng.uniform(1, 3)), gamma=0.0)
+compare_soft(rng, B=8, K=2, C=4, tau=float(rng.uniform(0.8, 1.2)), gamma=0.5, far=-30.0)
 ### END HIDDEN TESTS
 
 # %% [markdown] given="train_task"
@@ -565,13 +625,14 @@ check_soft(rng, B=8, K=2, C=4, tau=float(rng.uniform(0.8, 1.2)), gamma=0.5, far=
 #
 # - a mean bound of at least **−20.0 nats per image** (independent pixels reach −25.6; the threshold leaves room for bad
 #   luck),
-# - and a prior that gains, against a uniform one, at least a third of what smoothed frequencies of the training codes
+# - and a prior that gains, against a uniform one, at least 40 % of what smoothed frequencies of the training codes
 #   gain. All of it is a few tenths of a nat: the codes are used almost evenly. Validation images may have codes that no
 #   training image has.
 #
-# Only `seed=0` is judged. 1,500 steps of Adam with batches of 100 images suffice. It should take less than 20 seconds;
-# 120 are the limit. A loop without `tf.function` takes minutes; a `tf.function` for one step, called in a Python loop,
-# is fine too. The loss of a step is the mean over the batch of
+# Only `seed=0` is judged, on images whose pixels the test has put into another order (the networks do not know which
+# pixels are neighbours), so use `x_train` and no other array. 1,500 steps of Adam with batches of 100 images suffice. It
+# should take less than 20 seconds; 120 are the limit. A loop without `tf.function` takes minutes; a `tf.function` for one
+# step, called in a Python loop, is fine too. The loss of a step is the mean over the batch of
 #
 # $$-\log p(x \mid c(x)) + 0.2\, \lVert z_e \rVert^2 .$$
 #
@@ -668,7 +729,11 @@ def train_codes(x_train, seed):
 
 
 # %% test="train_codes" points=3
-answer = train_codes(ink_train.copy(), 0)
+shuffled = np.random.default_rng(0).permutation(
+    64
+)  # another order of the pixels: only x_train itself is of use
+train_images, validation_images = ink_train[:, shuffled], ink_validation[:, shuffled]
+answer = stattests.call(train_codes, train_images, 0)
 assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two things: the weights and the prior"
 assert isinstance(answer[0], (tuple, list)) and len(answer[0]) == 8, "the weights are a list of eight arrays"
 code_weights = [
@@ -685,9 +750,11 @@ assert code_prior.min() > 0, (
 def check_codes(x, part):
     """The bound of images x, and what the prior gains, both from weights and prior alone."""
     frequencies = np.full(LEVELS, 0.5)
-    np.add.at(frequencies, tuple(levels_of(ink_train, code_weights).T), 1)
+    np.add.at(frequencies, tuple(levels_of(train_images, code_weights).T), 1)
     simple = np.mean(two_parts(x, code_weights, frequencies)[0]) + np.log(256)
-    needed = max(simple, 0.1) / 3  # a uniform prior gains 0, and must not pass where frequencies gain nothing
+    needed = 0.4 * max(
+        simple, 0.1
+    )  # a uniform prior gains 0, and must not pass where frequencies gain nothing
     logp_c, logpx_c, exact = (float(np.mean(v)) for v in two_parts(x, code_weights, code_prior))
     gain, bound = logp_c + np.log(256), logp_c + logpx_c
     print(
@@ -706,13 +773,13 @@ def check_codes(x, part):
     )
 
 
-check_codes(ink_validation, "validation part")
+check_codes(validation_images, "validation part")
 ### BEGIN HIDDEN TESTS
 # The same on the test images.
 # The threshold is empirical: over 60 seeds the reference reaches −18.79 to −17.97 on the validation part and −18.83 to −18.14
 # on the test images. The worst minus the range is −19.60 and −19.52; −20.0 leaves more room, for other ways to train. Smoothed
 # frequencies gain 0.19 to 0.42 nats, with 0.1 to 2.5 added to the counts always half of that or more.
-check_codes((grey.test >= 4).astype(np.float32), "unseen images")
+check_codes((grey.test >= 4).astype(np.float32)[:, shuffled], "unseen images")
 ### END HIDDEN TESTS
 
 # %% [markdown] given="argue_task"

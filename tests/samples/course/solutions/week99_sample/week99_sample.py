@@ -24,6 +24,7 @@ def scale(x):
 # %% test="scale" points=3
 y = scale(np.array([1.0, 2.0]))
 assert y.shape == (2,), f"shape (2,) expected, got {y.shape}"
+assert y[1] == 6.0, f"3 times 2 is 6, not {y[1]}"
 ### BEGIN HIDDEN TESTS
 secret_hidden_phrase = scale(np.array([-1.0]))
 assert secret_hidden_phrase[0] == -3.0, "negative numbers count, too"

@@ -1,9 +1,0 @@
-"""Returns a column.
-
-Gap: scale
-"""
-
-
-# %% solution="scale"
-def scale(x):
-    return SCALE * x[:, None]
