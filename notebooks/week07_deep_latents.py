@@ -477,7 +477,7 @@ class LadderVAE(Hierarchy):
 
 
 # %% train
-# Both functions are week 6's.
+# As in week 6.
 def train(model, data, epochs, rate, validation=None, callbacks=(), xla=False):
     """Adam, its rate falling to 0 along a cosine → {"loss": [...], "val_loss": [...]} by epoch, seconds."""
     several_devices = tf.distribute.get_strategy().num_replicas_in_sync > 1
@@ -487,6 +487,7 @@ def train(model, data, epochs, rate, validation=None, callbacks=(), xla=False):
         steps_per_execution=1 if several_devices else len(data),  # an epoch is one call of the graph
         jit_compile=xla,
     )
+    model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
     began, bar = time.perf_counter(), TqdmCallback(verbose=0)
     options = {"validation_data": validation, "callbacks": [bar, *callbacks]}
     history = model.fit(data, epochs=epochs, shuffle=False, verbose=0, **options).history

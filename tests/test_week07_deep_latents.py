@@ -248,17 +248,14 @@ def make(week, kind):
     return week[kind](3, 4, 6), np.random.default_rng(15).integers(4, size=(300, 3)).astype(np.int32)
 
 
-KINDS = ["LadderVAE", "GreyLadder", "VQVAE", "CodePrior"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["LadderVAE", "VQVAE", "CodePrior"])
 def test_fit_evaluate_and_predict_as_any_keras_model(week, kind):
     """Validation and early stopping; evaluation and prediction change no weight."""
     keras.utils.set_random_seed(16)
     model, x = make(week, kind)
     patient = keras.callbacks.EarlyStopping(patience=2, min_delta=0.02)
-    data = batches(x, B=50, seed=0, binarise=kind != "GreyLadder")
-    history, seconds = week["train"](model, data, 80, 0.05, tf.data.Dataset.from_tensors(x[:100]), [patient])
+    data, validation = batches(x, B=50, seed=0), tf.data.Dataset.from_tensors(x[:100])
+    history, seconds = week["train"](model, data, 80, 0.05, validation, [patient])
     assert 2 < len(history["loss"]) == len(history["val_loss"]) < 80, "stopped early"
     assert history["loss"][-1] < history["loss"][0] and seconds > 0
     assert model.optimizer.iterations == 6 * len(history["loss"]), "an epoch is an epoch"
@@ -287,12 +284,13 @@ def test_fit_moves_the_codebook_and_reports_its_use(week):
     assert history["perplexity"] == [pytest.approx(float(week["perplexity"](N)), rel=1e-4)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["LadderVAE", "GreyLadder", "VQVAE", "CodePrior"])
 def test_weights_are_saved_and_restored_with_all_state(week, kind, tmp_path):
     """β, codebook, counts and sums come along: the restored model says the same of new data."""
     first, x = make(week, kind)
-    week["train"](first, batches(x, B=50, seed=0, binarise=kind != "GreyLadder"), 3, 0.05)
-    if kind.endswith(("Ladder", "LadderVAE")):
+    for variable in [first.codebook, first.m, first.N] if kind == "VQVAE" else []:
+        variable.assign(variable + tf.random.uniform(variable.shape))
+    if kind in ("LadderVAE", "GreyLadder"):
         first.beta.assign(0.3)
     first.save_weights(tmp_path / "some.weights.h5")
     loaded, given = make(week, kind)[0], make(week, kind)[0]
@@ -320,12 +318,12 @@ def test_a_callback_that_changes_beta_is_obeyed(week):
     assert history["loss"][3] - history["loss"][1] == pytest.approx(999 * rate, rel=0.05)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["LadderVAE", "VQVAE"])
 def test_one_seed_gives_the_same_training(week, kind):
     def weights():
         keras.utils.set_random_seed(14)
         model, x = make(week, kind)
-        week["train"](model, batches(x, B=50, seed=1, binarise=kind != "GreyLadder"), 2, 0.01)
+        week["train"](model, batches(x, B=50, seed=1), 2, 0.01)
         return model.get_weights()
 
     for a, b in zip(weights(), weights(), strict=True):
