@@ -594,29 +594,30 @@ plotting.image_grid(
 # %% [markdown] layers_say
 # **A bad start.** Without warm-up the two upper layers add nothing: their KL is practically 0, and in effect this
 # is a model with one layer, of which 4 units in 16 do something. The same model trained with a warm-up is better by
-# three quarters of a nat (the first of the differences above): this collapse is no optimum. (With three other seeds
-# the middle layer always stayed at 0, the top layer once, and the loss was 0.6 to 1.6 nats.) The model could do
-# without any one of its layers; which one goes is decided by the training. In chains it is usually the upper ones.
+# 0.7 nats (the first of the differences above): this collapse is no optimum. (With three other seeds the middle
+# layer's KL always stayed at 0, the top layer's once, and the loss was 0.5 to 0.8 nats.) The model could do without
+# any one of its layers; which one goes is decided by the training. In chains it is usually the upper ones.
 #
-# **Look at both measures.** Without warm-up they agree. With it, half of the units of the top layer count as active,
-# but their KL is a tenth of a nat in all: the threshold of 0.01 is a low one. With two of those seeds the top layer
-# lived, and then the middle layer had a KL of 0 and *active* units, 6 and 7 of 8: their means followed the layer
-# above. What a layer of a ladder *adds* is in its KL. In the chain of section 2 it was the other way round: there an
+# **Look at both measures.** Without warm-up they agree. With it, all four units of the top layer count as active,
+# but their KL is 0.03 nats in all: the threshold of 0.01 is a low one. With two of those seeds the top layer lived
+# without warm-up, and then the middle layer had a KL of 0 and *active* units, 6 and 7 of 8: their means followed the
+# layer above. What a layer of a ladder *adds* is in its KL. In the chain of section 2 it was the other way round: there an
 # upper layer can have a KL and know nothing.
 #
 # **Two cures, and what they cost.** With 0.1 free bits all three layers are used from the start, without a warm-up.
 # The price is section 1's: coordinates that are not needed spend their 0.1 nats all the same, and the bound (the
-# plain one, without $\delta$) stays behind that of the warm-up. A warm-up costs time: for nearly half of the epochs
-# $\beta$ is below 1, and what is maximised is neither a bound nor what will be reported. And it has revived the
-# middle layer, but hardly the top one. Whether that one is kept down by a bad start as well, or rightly so, this run
-# does not say; with free bits its KL is 1.5 nats, and the bound is no better.
+# plain one, without $\delta$) is no better than that of the warm-up. A warm-up costs time: for nearly half of the
+# epochs $\beta$ is below 1, and what is maximised is neither a bound nor what will be reported. And it has revived
+# the middle layer, but hardly the top one (with those other seeds its KL was 0.15 to 0.96 nats). Whether that one is
+# kept down by a bad start as well, or rightly so, this run does not say; with free bits its KL is 1.8 nats, and the
+# bound is no better.
 #
 # **More layers.** With warm-up, two layers are clearly better than one with about as many parameters. That is a
 # statement about this short training with this learning rate. Week 6's VAE has the same sizes as the one layer
 # here, is trained with larger steps and for longer, and is as good as the ladders but for a tenth of a nat (section
 # 8). What does the third layer gain? Less than a tenth of a nat, within the errors: its KL is about as small, so in
-# effect this is a ladder with two layers. And the printed errors know nothing of the training: with three seeds the
-# bound of the ladder with two layers varied by 0.03 nats, that of the ladder with three by 0.4. So a difference of
+# effect this is a ladder with two layers. And the printed errors know nothing of the training: with four seeds the
+# bound of the ladder with two layers varied by 0.05 nats, that of the ladder with three by 0.3. So a difference of
 # a few tenths between single trainings is no finding where three layers are involved. On larger images and with
 # five layers Sønderby et al. (2016) find that the ladder uses its upper layers more than a chain does, with a
 # better bound.
@@ -1255,7 +1256,7 @@ for name, represent in inputs.items():
 # a codebook lost most of its codes (section 5). The two have the same cause. What is not used gets no signal, and
 # what gets no signal cannot become useful. The cures give it a chance to become useful before it is judged: warm-up
 # and free bits the one, restarts at the data the other. (A chance only: even with warm-up the top layer got no
-# further than a tenth of a nat.)
+# further than 0.03 nats.)
 
 # %% [markdown] scoreboard_text
 # ## 8 · The scoreboard
@@ -1328,7 +1329,7 @@ scoreboard.table(compare_with=compare_with)
 
 # %% [markdown] board_says
 # Both ladders are ahead of the mixture, by 0.3 to 0.4 nats, about three errors. These do not contain the noise of
-# training: between three seeds (section 3) it was 0.03 nats for two layers, 0.4 for three, so the lead of the
+# training: between four seeds (section 3) it was 0.05 nats for two layers, 0.3 for three, so the lead of the
 # latter may be luck. They need three to five times as many parameters. The ELBO, in the notes, is a nat lower than
 # the bound with importance samples: a comparison by ELBO would have put the ladders below the mixture, and wrongly
 # so. Week 6's VAE, one layer trained for longer, is a tenth of a nat behind; its IWAE, one layer as well, is one or
