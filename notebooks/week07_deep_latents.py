@@ -974,8 +974,8 @@ plotting.image_grid(
 )
 
 # %% [markdown] dead_says
-# Whatever codes happen to be near the encoder's outputs at the start remain, three with this seed, one or two with
-# others. With three, the decoder has $3^4 = 81$ pictures to offer, and the reconstruction is worse by several nats;
+# Whatever codes happen to be near the encoder's outputs at the start remain, four with this seed, one with each of five
+# others. With four, the decoder has $4^4 = 256$ pictures to offer, and the reconstruction is worse by several nats;
 # with one, the model is a product of independent pixels. More training does not help: a dead code has no gradient and
 # no vectors. The start at the data puts every code where vectors are, and the restarts deal with those that fall behind
 # later. (A smaller $\gamma$ would not help, and a codebook learned by gradients has the same problem.)
@@ -1117,7 +1117,7 @@ if enumerable:
     assert np.all(exact >= bound - 1e-3)
 
 # %% [markdown] exact_says
-# About three nats. The posterior over the codes is as wide, on average, as 15 equally probable ones; the bound
+# About two and a half nats. The posterior over the codes is as wide, on average, as 13 equally probable ones; the bound
 # counts only the one that the encoder picked, and loses $-\log p(c(x) \mid x)$. This also says what the training of
 # a VQ-VAE leaves aside: it maximises $\log p(x \mid c(x))$, as if the other codes did not exist.
 
@@ -1247,7 +1247,7 @@ for name, represent in inputs.items():
 # None is better than the pixels, in a probe or in clustering; the bottom layer of the ladder is level with them
 # with 100 labels, and both bottom layers are in clustering. On $8 \times 8$ scans a linear classifier is good
 # already, and a code of 16 or 8 numbers has been chosen for its use in redrawing the image, not in naming it: with
-# all labels the bottom layers lose 3 to 4 percentage points, the top layer 9, the codes of the VQ-VAE 12. The top
+# all labels the bottom layers lose 3 to 4 percentage points, the top layer 9, the codes of the VQ-VAE 11. The top
 # layer has eight numbers; the code has been rounded to 16 bits. A good density is no promise of good features. On
 # larger images, where pixels are poor features, the comparison may well turn out otherwise; it has to be measured.
 
@@ -1328,7 +1328,7 @@ for row in scoreboard.reference():
 scoreboard.table(compare_with=compare_with)
 
 # %% [markdown] board_says
-# Both ladders are ahead of the mixture, by 0.3 to 0.4 nats, about three errors. These do not contain the noise of
+# Both ladders are ahead of the mixture, by 0.4 nats, more than three errors. These do not contain the noise of
 # training: between four seeds (section 3) it was 0.05 nats for two layers, 0.3 for three, so the lead of the
 # latter may be luck. They need three to five times as many parameters. The ELBO, in the notes, is a nat lower than
 # the bound with importance samples: a comparison by ELBO would have put the ladders below the mixture, and wrongly
@@ -1336,7 +1336,7 @@ scoreboard.table(compare_with=compare_with)
 # two tenths ahead. (Its bounds have twice as many importance samples, which favours them, by about a hundredth.) On
 # 64 pixels nothing here shows that a hierarchy is needed.
 #
-# The VQ-VAE does not win. By its bound it loses more than three nats, by the exact value 0.4. Three possible causes
+# The VQ-VAE does not win. By its bound it loses almost three nats, by the exact value 0.4. Three possible causes
 # of what remains, which we have not separated: the training looks at one code an image and with a uniform prior;
 # four codes of 16 carry 11 nats at most, and the pixels have to pay for the rest independently; and the prior is
 # learned from 1,197 sequences. Its strength is elsewhere, in images, sound and video, where a long sequence of
