@@ -10,6 +10,7 @@ from utils import stattests
 
 tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
+from utils.networks import batches  # noqa: E402
 
 
 def states(n, values=2):
@@ -86,24 +87,23 @@ def test_free_bits_and_warm_up_change_the_objective_as_stated(week):
     keras.utils.set_random_seed(5)
     model = week["LadderVAE"](4, 5, [3, 2])
     x = tf.constant(states(4), tf.float32)
-    logpx_z = tf.zeros(16)
+    logpx_z = tf.constant(np.random.default_rng(2).normal(size=16), tf.float32)
     kl = [
         tf.constant(np.random.default_rng(i).uniform(0, 0.4, (16, n)), tf.float32)
         for i, n in [(0, 3), (1, 2)]
     ]
     model.terms = lambda _: (logpx_z, kl)
     means = np.concatenate([layer.numpy().mean(axis=0) for layer in kl])
-    model.compile(keras.optimizers.Adam())
-    for warm_up, step, beta, free in [
-        (0, 0, 1, 0),
-        (10, 3, 0.3, 0),
-        (10, 0, 0, 0),
-        (10, 30, 1, 0),
-        (0, 0, 1, 0.2),
-    ]:
-        model.warm_up, model.free = warm_up, free
-        model.optimizer.iterations.assign(step)
-        assert float(model.objective(x)) == pytest.approx(-beta * np.maximum(free, means).sum(), rel=1e-5)
+    for beta, free in [(1, 0), (0.3, 0), (0, 0), (1, 0.2), (0.3, 0.2)]:
+        model.free = free
+        model.beta.assign(beta)
+        objective = model(x).numpy()
+        stated = logpx_z.numpy().mean() - beta * np.maximum(free, means).sum()
+        assert objective.mean() == pytest.approx(stated, rel=1e-5)
+        assert float(model.losses[0]) == pytest.approx(-stated, rel=1e-5)
+        if free == 0:  # each image its own
+            each = logpx_z - beta * sum(layer.numpy().sum(axis=1) for layer in kl)
+            np.testing.assert_allclose(objective, each, rtol=1e-4)
 
 
 def test_activity_of_one_layer_is_the_variance_of_the_posterior_mean(week):
@@ -173,11 +173,12 @@ def test_training_moves_encoder_and_decoder_and_not_the_codebook_by_gradient(wee
     vq.codebook.assign(tf.random.stateless_normal([4, 3], [1, 2]))
     before = vq.codebook.numpy()
     x = tf.constant(states(4), tf.float32)
-    vq.update = lambda z, c: None
     with tf.GradientTape() as tape:
-        tape.watch(vq.codebook)
-        loss = tf.reduce_mean(vq.objective(x))
-    gradients = tape.gradient(loss, [*vq.trainable_variables, vq.codebook])
+        tape.watch(vq.codebook.value)
+        objective = vq(x, training=True)
+        loss = -tf.reduce_mean(objective)
+    assert float(vq.losses[0]) == pytest.approx(float(loss))
+    gradients = tape.gradient(loss, [v.value for v in [*vq.trainable_variables, vq.codebook]])
     assert gradients[-1] is None
     assert all(g is not None and np.abs(g).max() > 0 for g in gradients[:-1])
     np.testing.assert_array_equal(before, vq.codebook)
@@ -227,14 +228,102 @@ def test_the_histogram_mixture_is_normalised(week):
     )
 
 
-def test_one_seed_gives_the_same_training(week):
-    x = (np.random.default_rng(13).random((40, 6)) < 0.4).astype(np.float32)
+def images(n, D=6):
+    return (np.random.default_rng(13).random((n, D)) < 0.4).astype(np.float32)
 
+
+def make(week, kind):
+    """A small model of this kind, and data for it (300, …)."""
+    if kind == "LadderVAE":
+        return week[kind](6, 5, [3, 2]), images(300)
+    if kind == "GreyLadder":
+        return week[kind](6, 5, [3, 2], outputs=2), np.random.default_rng(14).integers(
+            17, size=(300, 6)
+        ).astype(np.float32)
+    if kind == "VQVAE":
+        model, x = week[kind](6, 5, 2, 3, 4), images(300)
+        model.codebook.assign(tf.reshape(model.z_e(x), [-1, 3])[:4])
+        model.m.assign(model.codebook)
+        return model, x
+    return week[kind](3, 4, 6), np.random.default_rng(15).integers(4, size=(300, 3)).astype(np.int32)
+
+
+@pytest.mark.parametrize("kind", ["LadderVAE", "VQVAE", "CodePrior"])
+def test_fit_evaluate_and_predict_as_any_keras_model(week, kind):
+    """Validation and early stopping; evaluation and prediction change no weight."""
+    keras.utils.set_random_seed(16)
+    model, x = make(week, kind)
+    patient = keras.callbacks.EarlyStopping(patience=2, min_delta=0.02)
+    data, validation = batches(x, B=50, seed=0), tf.data.Dataset.from_tensors(x[:100])
+    history, seconds = week["train"](model, data, 80, 0.05, validation, [patient])
+    assert 2 < len(history["loss"]) == len(history["val_loss"]) < 80, "stopped early"
+    assert history["loss"][-1] < history["loss"][0] and seconds > 0
+    assert model.optimizer.iterations == 6 * len(history["loss"]), "an epoch is an epoch"
+    before = model.get_weights()
+    many = np.repeat(x[:100], 100, axis=0)
+    loss, predicted = model.evaluate(many, verbose=0), model.predict(many, verbose=0)
+    assert predicted.shape == (10_000,)
+    # The loss is minus the mean objective.
+    assert abs(loss + predicted.mean()) < 6 * np.sqrt(2) * predicted.std() / 100
+    model(x[:5], training=True)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_fit_moves_the_codebook_and_reports_its_use(week):
+    """One step by hand: after it the codebook is the moving average of the encoder's outputs."""
+    keras.utils.set_random_seed(18)
+    vq, x = make(week, "VQVAE")
+    vq.revive = False
+    codebook, N, m = vq.codebook.numpy(), vq.N.numpy(), vq.m.numpy()
+    history, _ = week["train"](vq, tf.data.Dataset.from_tensors(x), 1, 0.01)
+    z = tf.reshape(vq.z_e(x), [-1, 3])
+    N, m = week["moving_average"](N, m, z, week["nearest"](z, codebook), 0.95)
+    np.testing.assert_allclose(vq.N, N, rtol=1e-5)
+    np.testing.assert_allclose(vq.codebook, m / N[:, None], rtol=1e-4, atol=1e-5)
+    assert history["perplexity"] == [pytest.approx(float(week["perplexity"](N)), rel=1e-4)]
+
+
+@pytest.mark.parametrize("kind", ["LadderVAE", "GreyLadder", "VQVAE", "CodePrior"])
+def test_weights_are_saved_and_restored_with_all_state(week, kind, tmp_path):
+    """β, codebook, counts and sums come along: the restored model says the same of new data."""
+    first, x = make(week, kind)
+    for variable in [first.codebook, first.m, first.N] if kind == "VQVAE" else []:
+        variable.assign(variable + tf.random.uniform(variable.shape))
+    if kind in ("LadderVAE", "GreyLadder"):
+        first.beta.assign(0.3)
+    first.save_weights(tmp_path / "some.weights.h5")
+    loaded, given = make(week, kind)[0], make(week, kind)[0]
+    loaded.load_weights(tmp_path / "some.weights.h5")
+    given.set_weights(first.get_weights())
+    values = []
+    for model in (first, loaded, given):
+        tf.random.set_seed(19)  # the same draws of z
+        values.append(model(x).numpy())
+        if kind == "VQVAE":
+            np.testing.assert_array_equal(model.codebook, first.codebook)
+            np.testing.assert_array_equal(model.m, first.m)
+            np.testing.assert_array_equal(model.N, first.N)
+    np.testing.assert_array_equal(values[0], values[1])
+    np.testing.assert_array_equal(values[0], values[2])
+
+
+def test_a_callback_that_changes_beta_is_obeyed(week):
+    """From the third epoch on the loss is that of β = 1000, though the graph was traced with β = 1."""
+    model, x = make(week, "LadderVAE")
+    change = week["set_beta"](model, lambda epoch: 1.0 if epoch < 2 else 1000.0)
+    history, _ = week["train"](model, batches(x, B=50, seed=0), 4, 1e-6, callbacks=[change])
+    _, kl = model.terms(np.repeat(x, 20, axis=0))
+    rate = float(sum(tf.reduce_mean(tf.reduce_sum(layer, axis=1)) for layer in kl))
+    assert history["loss"][3] - history["loss"][1] == pytest.approx(999 * rate, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["LadderVAE", "VQVAE"])
+def test_one_seed_gives_the_same_training(week, kind):
     def weights():
         keras.utils.set_random_seed(14)
-        model = week["LadderVAE"](6, 5, [3, 2])
-        week["train"](model, week["batches"](x, 10, 1), 2, 0.01, warm_up=0.5)
-        assert model.warm_up == 4  # of two epochs with four batches
+        model, x = make(week, kind)
+        week["train"](model, batches(x, B=50, seed=1), 2, 0.01)
         return model.get_weights()
 
     for a, b in zip(weights(), weights(), strict=True):
