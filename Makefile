@@ -13,7 +13,7 @@ ARGS ?=
 RUN = "$(VENV)/bin/python" -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test lint notebooks release student bank grade check demo trial throughput benchmark speed lock colab-test clean
+.PHONY: help setup lab test lint notebooks release student bank load grade check demo trial throughput benchmark speed lock colab-test clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET [NAME=value]'
@@ -43,6 +43,9 @@ student: setup ## Build the students' repository in OUT (build/student)
 
 bank: setup ## Run a week's right and wrong answers under many seeds (WEEK=week03_rbm SEEDS=20)
 	@$(RUN) grading.bank "$(WEEK)" --seeds $(SEEDS) $(ARGS)
+
+load: setup ## Estimate the minutes of each preparation: words, code, equations, figures
+	@$(RUN) tools.load $(ARGS)
 
 grade: setup ## Grade a week's submissions (WEEK=week03_rbm ARGS="--zip all.zip --students class.csv")
 	@$(RUN) grading grade "$(WEEK)" $(ARGS)

@@ -16,7 +16,7 @@
 # 4. draw by ancestral sampling, and fill in missing pixels by exact conditioning;
 # 5. fit probabilistic PCA in closed form, and use a likelihood as an anomaly score on a medical table.
 #
-# *Time:* reading 3 hours, this notebook 2 to 3 hours. It computes for less than a minute on two CPU cores.
+# *Time:* reading 180 minutes, this notebook 210 minutes. It computes for less than a minute on two CPU cores.
 
 # %% [markdown] course
 # ## What this course is about
@@ -48,7 +48,7 @@
 #
 # | what | minutes |
 # |---|---|
-# | **Main:** Murphy, *Probabilistic Machine Learning: Advanced Topics* (PML2), chapter 20: what generative models are, their kinds and their goals. Read it all; skim the part on evaluation, to which week 17 returns. | 80 |
+# | **Main:** Murphy, *Probabilistic Machine Learning: Advanced Topics* (PML2), chapter 20: what generative models are, their kinds and their goals. Read it all; skim the part on evaluation, to which week 18 returns. | 80 |
 # | Goodfellow, Bengio and Courville, *Deep Learning* (DLB): 5.5 (maximum likelihood), 3.13 (entropy and KL divergence), 16.1 (why tables of probabilities do not scale). | 50 |
 # | Bishop and Bishop, *Deep Learning: Foundations and Concepts*: chapter 15, the parts on mixtures and EM; chapter 16, the part on probabilistic PCA. | 50 |
 #

@@ -14,7 +14,7 @@
 # 4. recognise a chain that is stuck, derive parallel tempering, and measure how well it works;
 # 5. say why retrieval from a modern Hopfield network is attention, and use it to repair images.
 #
-# *Time:* reading 3 hours, this notebook 2 to 3 hours. It computes for less than a minute on two CPU cores.
+# *Time:* reading 180 minutes, this notebook 240 minutes. It computes for less than a minute on two CPU cores.
 
 # %% [markdown] reading
 # ## Reading

@@ -15,7 +15,7 @@
 # 4. recognise a chain that does not mix, and say which training curves hide it;
 # 5. use an RBM: fill in missing pixels, repair damaged ones, score anomalies, feed a classifier.
 #
-# *Time:* reading 3 hours, this notebook 2 to 3 hours. It computes for less than a minute on two CPU cores.
+# *Time:* reading 180 minutes, this notebook 180 minutes. It computes for less than a minute on two CPU cores.
 
 # %% [markdown] reading
 # ## Reading

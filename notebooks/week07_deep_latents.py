@@ -16,7 +16,7 @@
 # 4. train a VQ-VAE (nearest code, straight-through gradient, moving-average codebook), see codes die, and revive them;
 # 5. learn a prior over the codes, and say what $\log p(c(x)) + \log p(x \mid c(x))$ bounds, and by how much.
 #
-# *Time:* reading 3 hours, this notebook 2 to 3 hours. It computes for about a minute on two CPU cores.
+# *Time:* reading 180 minutes, this notebook 350 minutes. It computes for about a minute on two CPU cores.
 
 # %% [markdown] reading
 # ## Reading
