@@ -36,6 +36,8 @@ CORE = '''# %% [markdown] text
 #
 # ![three words here](picture.svg)
 #
+# {{picture: vae}}
+#
 # ```python
 # not_counted = 1
 # ```
@@ -93,8 +95,8 @@ def test_everything_is_counted_once(tmp_path: Path) -> None:
     title = 4 + 8  # Week 99 Two words; Time: reading 60 minutes, this notebook 40 minutes.
     text = 2 + 7 + 1 + 2  # 1 Half; A link and and bold. Predict: why?; and; table 90
     code = 1 + 1 + 3 + 1 + 3 + 1  # import, def, text, return, show, quiz
-    assert found.core == Count(title + text, code, equations=2, predict=1, figures=2, questions=5)
-    assert found.core.minutes == pytest.approx((title + text) / 100 + code / 5 + 3 + 2 + 2 + 10)
+    assert found.core == Count(title + text, code, equations=2, predict=1, figures=3, questions=5)
+    assert found.core.minutes == pytest.approx((title + text) / 100 + code / 5 + 3 + 2 + 3 + 10)
     assert found.deeper is None and found.announced == 40 and list(found.faults()) == []
 
 

@@ -92,9 +92,9 @@ def prose(text: str) -> Count:
     """What the Markdown of a cell holds; `text` without fenced code."""
     equations = text.count("$$") // 2
     predict = len(re.findall(r"\*\*Predict\b", text))
-    text = re.sub(r"\$\$.*?\$\$|(?<!\\)\$[^$]+?(?<!\\)\$|\{\{.*?\}\}", " ", text, flags=re.S)
-    text, figures = re.subn(r"!\[[^]]*\]\([^)]*\)|<(img|svg)\b.*?(/>|</svg>|>)", " ", text, flags=re.S)
-    text = re.sub(r"</?\w[^>]*>|\]\([^)]*\)", " ", text)  # tags, and where links lead
+    text = re.sub(r"\$\$.*?\$\$|(?<!\\)\$[^$]+?(?<!\\)\$", " ", text, flags=re.S)
+    text, figures = re.subn(r"\{\{picture\b.*?\}\}|!\[[^]]*\]\([^)]*\)|<img\b[^>]*>", " ", text)
+    text = re.sub(r"\{\{.*?\}\}|</?\w[^>]*>|\]\([^)]*\)", " ", text)  # badge, tags, where links lead
     words = sum(any(c.isalnum() for c in word) for word in text.split())
     return Count(words=words, equations=equations, predict=predict, figures=figures)
 

@@ -136,7 +136,7 @@ def badge(source: Source, root: Path = ROOT) -> str:
 
 
 def readme(root: Path = ROOT) -> str:
-    """README.md with its table of weeks filled in: links and badges of what is written, topics as in headings.
+    """README.md with its table of weeks filled in: links and badges of what is written, and its topics.
 
     The topics of weeks that are not written yet stand there and nowhere else.
     """

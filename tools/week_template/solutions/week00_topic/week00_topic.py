@@ -1,0 +1,237 @@
+# %% [markdown] given="title"
+# # Week 0 · Exercise: Topic
+#
+# {{colab}}
+#
+# TODO: what of the preparation is carried over to what else. (The example has spins, −1 or +1, in place of pixels. Each gap
+# asks for a variant that the preparation does not show. No TODO may be left.)
+#
+# **20 points, about 2½ hours.** Four gaps are graded automatically (17 points), a question by a person (3 points).
+#
+# ## How it works
+#
+# - Write your answer where it says `raise NotImplementedError`. Keep the names and arguments of the functions.
+# - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on other inputs.
+# - All arrays arrive as NumPy `float32`. Return NumPy arrays or TensorFlow tensors, in `float32` or `float64`. Do not change
+#   the arrays that come in.
+# - Where a function takes a `seed` (an integer), its randomness depends on nothing else: make one generator by
+#   `np.random.default_rng(seed)` and draw everything from it.
+# - Each gap is tested on its own, from given values.
+#
+# **Letters:** B batch, D spins. A vector of spins is a row of its batch.
+
+# %% setup
+
+# %% given="imports"
+import itertools
+
+import numpy as np
+from scipy.special import expit
+
+from utils import datasets, stattests
+
+# %% [markdown] given="log_prob_task"
+# ## Gap 1 · A formula (4 points)
+#
+# TODO: the equation, and what the gap is about. Spins $x_i \in \{-1, +1\}$ are independent with
+# $p(x) \propto e^{\theta \cdot x}$. Normalise, and return $\log p(x)$.
+#
+# <details><summary>Hint</summary>
+#
+# The sum over all images of a product is a product of D sums with two terms each.
+# </details>
+
+
+# %% solution="log_prob"
+def log_prob(x, theta):
+    """x: (B, D), −1 or +1; theta: (D,) → (B,) nats."""
+    ### BEGIN SOLUTION
+    log_z = np.sum(np.logaddexp(theta, -theta))
+    return x @ theta - log_z
+    ### END SOLUTION
+
+
+# %% test="log_prob" points=4
+def all_spins(D):
+    """(2^D, D), all vectors of D spins."""
+    return np.array(list(itertools.product([-1, 1], repeat=D)), np.float32)
+
+
+def check_log_prob(rng, D):
+    """Compare with a sum over all 2^D vectors."""
+    theta, x = rng.normal(size=D).astype(np.float32), all_spins(D)
+    weight = np.exp(x.astype(float) @ theta.astype(float))
+    exact = np.log(weight / weight.sum())
+    hint = "Do the probabilities of all vectors sum to 1?"
+    stattests.assert_close("log p(x)", log_prob(x, theta), exact, rtol=1e-4, atol=1e-4, hint=hint)
+
+
+check_log_prob(np.random.default_rng(0), D=1)
+check_log_prob(np.random.default_rng(1), D=3)
+### BEGIN HIDDEN TESTS
+# Other parameters and more spins.
+check_log_prob(stattests.grading_rng("log_prob"), D=5)
+### END HIDDEN TESTS
+
+# %% [markdown] given="step_task"
+# ## Gap 2 · A step of the algorithm (4 points)
+#
+# TODO: what the step does. One step of gradient ascent on the mean log-likelihood of the batch: return $\theta$ plus
+# `rate` times the gradient.
+#
+# <details><summary>Hint</summary>
+#
+# The derivative of $\log(e^\theta + e^{-\theta})$ is the mean of a spin.
+# </details>
+
+
+# %% solution="ascent_step"
+def ascent_step(x, theta, rate):
+    """x: (B, D), −1 or +1; theta: (D,); rate: number → the new theta, (D,)."""
+    ### BEGIN SOLUTION
+    gradient = x.mean(axis=0) - np.tanh(theta)
+    return theta + rate * gradient
+    ### END SOLUTION
+
+
+# %% test="ascent_step" points=4
+def check_step(rng, B, D):
+    """Compare with finite differences of the mean log-likelihood, normalised by a sum over all vectors."""
+    theta, x = rng.normal(size=D).astype(np.float32), rng.choice([-1.0, 1.0], (B, D)).astype(np.float32)
+    rate, e = float(rng.uniform(0.1, 0.5)), 1e-5
+
+    def objective(theta):
+        return np.mean(x @ theta) - np.log(np.sum(np.exp(all_spins(D) @ theta)))
+
+    shifts = e * np.eye(D)
+    gradient = [(objective(theta + s) - objective(theta - s)) / (2 * e) for s in shifts]
+    exact = theta + rate * np.array(gradient)
+    hint = f"There are {B} vectors, the rate is {rate:.2f}. Does the likelihood rise?"
+    answer = ascent_step(x.copy(), theta.copy(), rate)
+    stattests.assert_close("theta after the step", answer, exact, rtol=1e-3, atol=1e-4, hint=hint)
+
+
+check_step(np.random.default_rng(2), B=5, D=3)
+### BEGIN HIDDEN TESTS
+# Other sizes and rates.
+rng = stattests.grading_rng("ascent_step")
+check_step(rng, B=1, D=2)
+check_step(rng, B=6, D=4)
+### END HIDDEN TESTS
+
+# %% [markdown] given="draw_task"
+# ## Gap 3 · A sampler (4 points)
+#
+# TODO: what is drawn, and from what. Draw n vectors of independent spins with parameters $\theta$.
+#
+# <details><summary>Hint</summary>
+#
+# The log-odds of a spin are $2 \theta_i$.
+# </details>
+
+
+# %% solution="draw"
+def draw(theta, n, seed):
+    """theta: (D,), n: int, seed: int → (n, D), −1 or +1."""
+    ### BEGIN SOLUTION
+    u = np.random.default_rng(seed).random((n, len(theta)))
+    return np.where(u < expit(2 * theta), 1, -1)
+    ### END SOLUTION
+
+
+# %% test="draw" points=4
+def check_draw(theta, seed, N=20_000):
+    """The frequencies of all 2^D vectors against their probabilities.
+
+    By Bernstein's inequality and a union bound, false alarm below one in a million (fewer than 10 calls).
+    """
+    theta = np.array(theta, np.float32)
+    exact = np.exp(all_spins(len(theta)) @ theta.astype(float))
+    exact = exact / exact.sum()
+    x = stattests.assert_array("the vectors", draw(theta.copy(), N, seed), (N, len(theta)))
+    assert np.isin(x, (-1, 1)).all(), "there are other values than −1 and +1 (probabilities? 0 and 1?)"
+    for spins, p in zip(all_spins(len(theta)), exact):
+        share = np.mean((x == spins).all(axis=1))
+        tolerance = stattests.bernstein_tolerance(N, p * (1 - p), 1.0, alpha=1e-7, comparisons=len(exact))
+        assert abs(share - p) <= tolerance, (
+            f"{spins.astype(int)} comes up in {share:.3f} of {N:,} draws, its probability is {p:.3f}. Is the log-odds of "
+            "a spin right? Is each spin drawn on its own?"
+        )
+
+
+check_draw([0.4, -0.7], seed=1)
+assert np.array_equal(draw(np.zeros(9, np.float32), 9, 5), draw(np.zeros(9, np.float32), 9, 5)), (
+    "the same seed must give the same vectors"
+)
+### BEGIN HIDDEN TESTS
+# Other parameters and seeds; another seed gives other vectors (equal by chance with probability 2^-100).
+rng = stattests.grading_rng("draw")
+check_draw(rng.normal(0, 0.7, size=3), seed=int(rng.integers(2**31)))
+first, second = (np.asarray(draw(np.zeros(10, np.float32), 10, seed)) for seed in (6, 7))
+assert not np.array_equal(first, second), "another seed must give other vectors"
+### END HIDDEN TESTS
+
+# %% [markdown] given="train_task"
+# ## Gap 4 · Training (5 points)
+#
+# TODO: what is trained and how long it may take. Fit $\theta$ to the binary digits, 0 mapped to −1. The test computes the
+# exact log-likelihood of images that the training has not seen: at least **−25.6 nats** per image are needed. More is never
+# wrong.
+#
+# <details><summary>Hint</summary>
+#
+# Start at 0 and climb; or set the gradient to 0. Pixels that are never inked in training need care.
+# </details>
+
+# %% given="spins"
+digits = datasets.digits()
+spins_train, spins_validation = 2 * digits.train - 1, 2 * digits.validation - 1
+
+
+# %% solution="train"
+def train(x, seed):
+    """x: (N, D), −1 or +1; seed: int → theta (D,), trained."""
+    ### BEGIN SOLUTION
+    theta = np.zeros(x.shape[1])
+    for _ in range(300):
+        theta = theta + 0.5 * (x.mean(axis=0) - np.tanh(theta))
+    return theta
+    ### END SOLUTION
+
+
+# %% test="train" points=5
+def reached(theta, x):
+    """The mean log-likelihood of x (N, D), in nats, from the definition."""
+    return np.mean(x @ theta) - np.sum(np.logaddexp(theta, -theta))
+
+
+trained = stattests.assert_array("theta", train(spins_train.copy(), 0), (64,)).astype(float)
+value = reached(trained, spins_validation)
+print(f"{value:.2f} nats per image on the validation part")
+assert value >= -25.6, (
+    f"{value:.2f} nats per image reached, at least −25.6 expected. Is it trained to the end, are all images used?"
+)
+### BEGIN HIDDEN TESTS
+# The likelihood of images that the training has never seen, the test part. TODO: the threshold is empirical: say what 50
+# seeds reach. (In the example there is no chance: −25.25.)
+rng = stattests.grading_rng("train")
+part = rng.permutation(2 * digits.test - 1)[:390]
+value = reached(trained, part)
+assert value >= -25.9, f"only {value:.2f} nats per image on unseen images"
+### END HIDDEN TESTS
+
+# %% [markdown] given="argue_task"
+# ## A question to argue (3 points)
+#
+# TODO: a question without an easy answer, to be answered in about 150 words.
+
+# %% [markdown] argue="argue" points=3
+# ### BEGIN SOLUTION
+# TODO: the answer that one hopes for.
+#
+# **Rubric.** TODO: what gives each point.
+# ### END SOLUTION
+
+# %% [markdown] given="end"
+# ---
+# Before you hand in: *Kernel → Restart Kernel and Run All Cells*, then the **Validate** button. It runs the visible tests.
