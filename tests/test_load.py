@@ -65,7 +65,7 @@ plotting.show(
 )
 
 # %% quiz
-quiz.show("week03_rbm")
+quiz.show("week99_sample")
 
 '''
 REST = """# %% [markdown] bigger
@@ -85,8 +85,11 @@ plotting.animate()
 
 
 def measure(tmp_path: Path, text: str) -> Load:
-    path = tmp_path / "week99_sample.py"
-    path.write_text(text, encoding="utf-8")
+    path = tmp_path / "notebooks" / "week99_sample.py"
+    quiz = tmp_path / "utils" / "quizzes" / "week99_sample.json"
+    for file, content in ((path, text), (quiz, "[{}, {}, {}, {}, {}]")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
     return load.measure(Source(path, "week99_sample", ""))
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import json
 import math
 import re
 import sys
@@ -31,7 +32,6 @@ from pathlib import Path
 import jupytext
 
 from tools.notebooks import ROOT, Source, SourceError, find_sources
-from utils import quiz
 
 MINUTES = {"words": 1 / 100, "lines": 1 / 5, "equations": 1.5, "predict": 2, "figures": 1, "questions": 2}
 LIMITS = {"lines": 350, "words": 3000, "minutes": 150}  # of the core of a week in the new form
@@ -99,8 +99,8 @@ def prose(text: str) -> Count:
     return Count(words=words, equations=equations, predict=predict, figures=figures)
 
 
-def code(text: str) -> Count:
-    """What a code cell holds."""
+def code(text: str, quiz: Path) -> Count:
+    """What a code cell holds; `quiz` has the questions of the week."""
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in NO_CODE:
@@ -110,19 +110,20 @@ def code(text: str) -> Count:
             first = node.body[0] if ast.get_docstring(node) is not None else None
             lines.difference_update(range(first.lineno, (first.end_lineno or 0) + 1) if first else ())
     figures = len(re.findall(r"\b(?:plotting\.[a-z]\w*|scoreboard\.plot)\(", text))
-    shown = re.findall(r"\bquiz\.show\(\"(\w+)\"\)", text)
-    return Count(lines=len(lines), figures=figures, questions=sum(len(quiz.load(week)) for week in shown))
+    questions = len(json.loads(quiz.read_text(encoding="utf-8"))) if "quiz.show(" in text else 0
+    return Count(lines=len(lines), figures=figures, questions=questions)
 
 
 def measure(source: Source) -> Load:
     """The load of a preparation notebook, from its source."""
     parts = {"core": Count(), "deeper": Count(), "rest": Count()}
     part, new_form, announced = "core", False, None
+    quiz = source.path.parent.parent / "utils" / "quizzes" / f"{source.stem}.json"
     for number, cell in enumerate(jupytext.read(source.path, fmt="py:percent").cells):
         name = cell.metadata.get("title")
         if cell.cell_type == "code":
             if name not in ("setup", "parameters"):
-                parts[part] += code(cell.source)
+                parts[part] += code(cell.source, quiz)
             continue
         text = FENCE.sub("", cell.source)
         if number == 0 and (match := re.search(r"\bnotebook (\d+) minutes", text)):
@@ -164,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = [measure(source) for source in preparations(options.root.resolve())]
-    except (SourceError, ValueError) as error:
+    except (SourceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(found))
