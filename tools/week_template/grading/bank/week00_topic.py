@@ -1,5 +1,5 @@
-# Right answers in other styles and wrong ones that students give: grading/bank/README.md has the format.
-# TODO: replace these with the answers to the gaps of this week.
+"""Right and wrong answers to the gaps of Week 0. TODO: those of this week."""
+
 
 # %% right="log_prob"
 # One term for each spin: minus the logarithm of 1 + exp(−2 θ x).

@@ -63,7 +63,9 @@ def check_log_prob(rng, D):
     weight = np.exp(x.astype(float) @ theta.astype(float))
     exact = np.log(weight / weight.sum())
     hint = "Do the probabilities of all vectors sum to 1?"
-    stattests.assert_close("log p(x)", log_prob(x, theta), exact, rtol=1e-4, atol=1e-4, hint=hint)
+    stattests.assert_close(
+        "log p(x)", stattests.call(log_prob, x, theta), exact, rtol=1e-4, atol=1e-4, hint=hint
+    )
 
 
 check_log_prob(np.random.default_rng(0), D=1)
@@ -107,7 +109,7 @@ def check_step(rng, B, D):
     gradient = [(objective(theta + s) - objective(theta - s)) / (2 * e) for s in shifts]
     exact = theta + rate * np.array(gradient)
     hint = f"There are {B} vectors, the rate is {rate:.2f}. Does the likelihood rise?"
-    answer = ascent_step(x.copy(), theta.copy(), rate)
+    answer = stattests.call(ascent_step, x, theta, rate)
     stattests.assert_close("theta after the step", answer, exact, rtol=1e-3, atol=1e-4, hint=hint)
 
 
@@ -148,7 +150,7 @@ def check_draw(theta, seed, N=20_000):
     theta = np.array(theta, np.float32)
     exact = np.exp(all_spins(len(theta)) @ theta.astype(float))
     exact = exact / exact.sum()
-    x = stattests.assert_array("the vectors", draw(theta.copy(), N, seed), (N, len(theta)))
+    x = stattests.assert_array("the vectors", stattests.call(draw, theta, N, seed), (N, len(theta)))
     assert np.isin(x, (-1, 1)).all(), "there are other values than −1 and +1 (probabilities? 0 and 1?)"
     for spins, p in zip(all_spins(len(theta)), exact):
         share = np.mean((x == spins).all(axis=1))
@@ -205,7 +207,7 @@ def reached(theta, x):
     return np.mean(x @ theta) - np.sum(np.logaddexp(theta, -theta))
 
 
-trained = stattests.assert_array("theta", train(spins_train.copy(), 0), (64,)).astype(float)
+trained = stattests.assert_array("theta", stattests.call(train, spins_train, 0), (64,)).astype(float)
 value = reached(trained, spins_validation)
 print(f"{value:.2f} nats per image on the validation part")
 assert value >= -25.6, (
