@@ -1,4 +1,4 @@
-"""`make week`: the skeleton of a week is complete and runs; nothing is wrong with it but what is left to write."""
+"""`make week`: the skeleton of a week runs, and nothing is wrong with it but what is left to write."""
 
 from __future__ import annotations
 

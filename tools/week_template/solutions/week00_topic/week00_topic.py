@@ -30,6 +30,12 @@ from scipy.special import expit
 
 from utils import datasets, stattests
 
+
+def all_spins(D):
+    """(2^D, D), all vectors of D spins."""
+    return np.array(list(itertools.product([-1, 1], repeat=D)), np.float32)
+
+
 # %% [markdown] given="log_prob_task"
 # ## Gap 1 · A formula (4 points)
 #
@@ -52,11 +58,6 @@ def log_prob(x, theta):
 
 
 # %% test="log_prob" points=4
-def all_spins(D):
-    """(2^D, D), all vectors of D spins."""
-    return np.array(list(itertools.product([-1, 1], repeat=D)), np.float32)
-
-
 def check_log_prob(rng, D):
     """Compare with a sum over all 2^D vectors."""
     theta, x = rng.normal(size=D).astype(np.float32), all_spins(D)
