@@ -123,6 +123,6 @@ def train(x, seed):
 
 
 # %% wrong="train"
-# Ten steps where hundreds are needed.
+# Three steps where hundreds are needed.
 # - for _ in range(300):
 # + for _ in range(3):
