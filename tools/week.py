@@ -58,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         made = write(options.week, options.topic, root)
-        made += notebooks.write(root) + release.release(root)
+        made += notebooks.write(root)
+        made += [path for path in release.release(root) if path.stem == options.week]
     except SourceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -41,5 +41,6 @@ def test_fit_evaluates_and_saves(model, week, tmp_path):
     np.testing.assert_allclose(model.evaluate(images(20), verbose=0), -np.mean(model(images(20))), rtol=1e-5)
     model.save_weights(tmp_path / "x.weights.h5")
     other = week["Pixels"](5)
+    other(images(1))  # builds it
     other.load_weights(tmp_path / "x.weights.h5")
     np.testing.assert_array_equal(other(images(3)), model(images(3)))

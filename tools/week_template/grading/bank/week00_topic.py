@@ -18,7 +18,7 @@ def log_prob(x, theta):
 # %% right="log_prob"
 # Loops.
 def log_prob(x, theta):
-    return np.array([sum(np.log(expit(2 * t * s)) for s, t in zip(row, theta)) for row in x])
+    return np.array([sum(np.log(expit(2 * t * s)) for s, t in zip(row, theta, strict=True)) for row in x])
 
 
 # %% wrong="log_prob"
