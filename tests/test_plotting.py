@@ -51,6 +51,7 @@ def every_kind_of_figure():
             "log-likelihood (nats per image)",
             **{**words, **w},
         ),
+        "history": lambda **w: plotting.history({"loss": [3.0, 2.0]}, "loss (nats)", **{**words, **w}),
         "filters": lambda **w: plotting.filters(rng.normal(size=(64, 5)), (8, 8), **{**words, **w}),
         "density_2d": lambda **w: plotting.density_2d(
             lambda z: -(z**2).sum(axis=1), (-2, 2, -2, 2), samples=rng.normal(size=(9, 2)), **{**words, **w}
@@ -124,6 +125,13 @@ def test_grey_scale(outputs, monkeypatch):
         assert axes[-1][0].images[0].get_clim() == expected
     plotting.image_grid(images, (8, 8), CAPTION, ALT, limits=(-5, 5))
     assert axes[-1][0].images[0].get_clim() == (-5, 5)
+
+
+def test_history_shows_both_parts_by_epoch_with_its_sign(outputs, monkeypatch):
+    axes = drawn(monkeypatch)
+    plotting.history({"loss": [3, 2], "val_loss": [4, 5], "rate": [1, 1]}, "ELBO", CAPTION, ALT, sign=-1)
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes[0][0].get_lines()}
+    assert lines == {"training part": [[1, -3], [2, -2]], "validation part": [[1, -4], [2, -5]]}
 
 
 def test_titles(outputs, monkeypatch):

@@ -18,6 +18,8 @@ from utils import plotting, scoreboard
 from utils.evaluation import Estimate, TwoSampleTest
 from utils.scoreboard import Row, ScoreboardError
 
+PACKAGE = scoreboard.paths.PACKAGE
+
 
 def row(model="RBM", **changes) -> Row:
     values = {"week": 3, "family": "Boltzmann machine", "value": -19.07, "kind": "exact"}
@@ -292,3 +294,38 @@ def test_committed_rows_are_sound(monkeypatch):
         for r in rows
     )
     str(scoreboard.table(rows))
+
+
+def test_enter_measures_the_samples_records_the_row_and_shows_the_table(own, monkeypatch):
+    from utils import datasets, evaluation
+
+    monkeypatch.setattr(scoreboard.paths, "PACKAGE", PACKAGE)
+    digits, asked = datasets.digits(), []
+
+    def sample(n):
+        asked.append(n)
+        return np.random.default_rng(0).permutation(digits.train)[:n]
+
+    values = np.linspace(-30, -8, 400)
+    table = scoreboard.enter(
+        sample, "Independent Bernoulli", week=3, model="New", family="VAE", kind="exact", per_image=values
+    )
+    (row,) = scoreboard.read(own)
+    assert asked == [400, 400] and (row.value, row.data) == (-19.0, "digits")
+    assert row.ms_per_sample > 0
+    assert row.kernel_distance == evaluation.kernel_distance(digits.test, sample(400))
+    assert abs(row.kernel_distance.value) < 4 * row.kernel_distance.error, (
+        "training images are like test images"
+    )
+    assert row.c2st.value == evaluation.classifier_two_sample_test(digits.test, sample(400), 0).value
+    assert "New (yours)" in str(table) and "minus Independent Bernoulli" in str(table)
+
+
+def test_enter_divides_grey_levels(monkeypatch):
+    from utils import datasets
+
+    monkeypatch.setattr(scoreboard.paths, "PACKAGE", PACKAGE)
+    grey = datasets.digits("grey").train[:400]
+    options = {"week": 7, "family": "VAE", "data": "digits-grey", "unit": "bits per dimension"}
+    scoreboard.enter(lambda n: grey[:n], model="Copy", kind="none", value=None, **options)
+    assert abs(scoreboard.mine()[0].kernel_distance.value) < 0.01

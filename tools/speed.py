@@ -30,7 +30,7 @@ RBM_CASES = [  # visible units, hidden units, batch, images, epochs a run, the r
     (784, 500, 100, 60_000, 1, 0.8),
     (64, 100, 10, 1_197, 10, 1.1),
 ]
-# Pixels, hidden units, latent, then as above. An epoch has 100 steps, one call of the notebook's `train`.
+# Pixels, hidden units, latent, then as above. An epoch has 100 steps.
 VAE_CASES = [(784, 400, 20, 128, 12_800, 1, 1.0)]
 
 Run = Callable[[], object]
@@ -72,12 +72,12 @@ def sklearn_rbm(data: Any, H: int, B: int, epochs: int) -> Run:
 
 
 def course_vae(data: Any, H: int, L: int, B: int, epochs: int) -> Run:
-    week = definitions(ROOT / "notebooks" / "week06_vae.py")
-    model = week["VAE"](data.shape[1], [H], L)
-    batches = week["batches"](data, B=B)
-    week["train"](model, batches, 1, 1e-3, xla=True)
-    steps, repeated = len(batches), batches.repeat()  # as `train` calls it
-    return lambda: model.fit(repeated, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0)
+    from utils.networks import MLP, batches
+
+    week, D = definitions(ROOT / "notebooks" / "week06_vae.py"), data.shape[1]
+    model, images = week["VAE"](MLP(D, H, 2 * L), MLP(L, H, D), L), batches(data, B=B, seed=0)
+    week["train"](model, images, 1, 1e-3, xla=True)
+    return lambda: model.fit(images, epochs=epochs, shuffle=False, verbose=0)
 
 
 def torch_vae(data: Any, H: int, L: int, B: int, epochs: int) -> Run:

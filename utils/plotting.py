@@ -227,6 +227,19 @@ def learning_curves(
     show(fig, caption, alt)
 
 
+def history(
+    losses: Mapping[str, Sequence[float]], ylabel: str, caption: str, alt: str, sign: float = 1.0
+) -> None:
+    """The learning curve of a Keras model: what ``fit`` returns as ``history``, ``sign`` times loss and val_loss."""
+    names = {"training part": "loss", "validation part": "val_loss"}
+    curves = {
+        name: (np.arange(1, len(losses[key]) + 1), sign * np.asarray(losses[key]))
+        for name, key in names.items()
+        if key in losses
+    }
+    learning_curves(curves, "time (epochs)", ylabel, caption, alt)
+
+
 def filters(W: np.ndarray, shape: tuple[int, int], caption: str, alt: str, columns: int = 10) -> None:
     """Weights as images, one per column of ``W`` (D, H): blue negative, white zero, red positive.
 

@@ -20,14 +20,18 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils import evaluation, paths, plotting
+import numpy as np
+
+from utils import datasets, evaluation, paths, plotting
 from utils.evaluation import Estimate
 
+SAMPLES = 400  # images for the measures of sample quality: the digits' test part
 KINDS = ("exact", "lower bound", "estimate", "estimated lower bound", "none")
 UNITS = ("nats per image", "bits per dimension")
 _SIGNS = {
@@ -161,6 +165,32 @@ def record(row: Row) -> None:
     Raises ScoreboardError where the file is damaged (it is kept as it is) or cannot be written.
     """
     write(own_file(), [other for other in mine() if other.key != row.key] + [row])
+
+
+def enter(sample: Callable[[int], Any], compare_with: str | None = None, seed: int = 0, **row: Any) -> Table:
+    """Measure a model's samples, ``record`` its row and give the table: one call for each model.
+
+    ``sample``: n → n images (n, D), independent. They are timed (the second call: the first may compile) and,
+    where the images are 8×8, compared with the test images by kernel distance and classifier two-sample test,
+    whose halves ``seed`` draws. ``row``: fields of ``Row``; ``value`` is the mean of ``per_image`` where that
+    is given. ``compare_with``: for ``table``.
+    """
+    if row.get("per_image") is not None:
+        row["per_image"] = np.asarray(row["per_image"], dtype=np.float64)
+        row.setdefault("value", row["per_image"].mean())
+    data = row.setdefault("data", "digits")
+    real = datasets.load(data).test
+    n = min(SAMPLES, len(real))
+    sample(n)
+    began = time.perf_counter()
+    images = np.asarray(sample(n))
+    row["ms_per_sample"] = 1000 * (time.perf_counter() - began) / n
+    if real.shape[1] == 64:  # the feature extractor knows 8×8 images only
+        scale = datasets.GREY_LEVELS - 1 if data == "digits-grey" else 1
+        row["kernel_distance"] = evaluation.kernel_distance(real[:n] / scale, images / scale)
+        row["c2st"] = evaluation.classifier_two_sample_test(real[:n] / scale, images / scale, seed)
+    record(Row(**row))
+    return table(compare_with=compare_with)
 
 
 def read(path: Path) -> list[Row]:

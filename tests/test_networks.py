@@ -1,0 +1,57 @@
+"""utils/networks.py: the multilayer perceptron, and batches."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+tf = pytest.importorskip("tensorflow")
+from utils.networks import MLP, batches, bernoulli  # noqa: E402
+
+
+def test_mlp_is_dense_silu_dense_on_any_leading_axes():
+    tf.keras.utils.set_random_seed(0)
+    centre = np.array([0.5, -1.0, 2.0], np.float32)
+    net, x = MLP(3, 4, 2, centre=centre), np.random.default_rng(1).normal(size=(2, 5, 3)).astype(np.float32)
+    W, b, V, c = (w.numpy() for w in net.weights)
+    u = (x - centre) @ W + b
+    np.testing.assert_allclose(net(x), (u * expit(u)) @ V + c, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="sizes of its input and its output"):
+        MLP(3)
+
+
+def test_bernoulli_keeps_zeros_and_ones_and_draws_the_rest():
+    tf.random.set_seed(2)
+    drawn = bernoulli(tf.constant([[0.0, 1.0, 0.3]] * 20_000)).numpy()
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    assert (drawn[:, 0] == 0).all() and (drawn[:, 1] == 1).all()
+    assert abs(drawn[:, 2].mean() - 0.3) < 6 * np.sqrt(0.21 / 20_000)
+
+
+def test_each_row_comes_once_an_epoch_in_a_new_order():
+    x = np.arange(10, dtype=np.int32)[:, None]
+    data = batches(x, B=4, seed=0)
+    assert len(data) == 2
+    first, second = (np.concatenate(list(data.as_numpy_iterator())).ravel() for _ in range(2))
+    assert len(set(first)) == len(set(second)) == 8, "no row twice; two of ten are dropped"
+    assert list(first) != list(second)
+    again = np.concatenate(list(batches(x, B=4, seed=0).as_numpy_iterator())).ravel()
+    assert list(again) == list(first), "the same seed, the same order"
+
+
+def test_grey_images_are_drawn_afresh_and_partners_stay_together():
+    x, y = np.full((6, 50), 0.5, np.float32), np.arange(6, dtype=np.int32)
+    x[:, 0] = y == 3
+    data = batches(x, y, B=6, seed=1)
+    ((a, labels),), ((b, others),) = next(iter(data)), next(iter(data))  # two epochs
+    a, b = a.numpy()[np.argsort(labels)], b.numpy()[np.argsort(others)]
+    assert set(np.unique(a)) == {0.0, 1.0} and 0.3 < np.mean(a[:, 1:] == b[:, 1:]) < 0.7, "drawn anew"
+    labels = np.sort(labels)
+    np.testing.assert_array_equal(a[:, 0] == 1, labels == 3)
+    kept = next(iter(batches(x, B=6, seed=1, binarise=False)))
+    assert (kept.numpy()[:, 1:] == 0.5).all()
+
+
+@pytest.mark.parametrize("sizes, B", [((6, 5), 2), ((6, 6), 7), ((6, 6), 0)])
+def test_batches_refuse_what_does_not_fit(sizes, B):
+    with pytest.raises(ValueError, match="equal numbers of at least B are needed"):
+        batches(*(np.zeros((n, 2), np.float32) for n in sizes), B=B, seed=0)

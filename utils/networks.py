@@ -1,0 +1,65 @@
+"""What network weeks share: a multilayer perceptron, and batches that are binarised afresh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class MLP(keras.layers.Layer):
+    """Dense layers with SiLU, u σ(u), between them: (..., sizes[0]) → (..., sizes[-1]).
+
+    ``centre`` (sizes[0],) is subtracted from the input. The weights exist before the first call.
+    """
+
+    def __init__(self, *sizes: int, centre: np.ndarray | float = 0.0) -> None:
+        super().__init__()
+        if len(sizes) < 2:
+            raise ValueError(f"an MLP needs the sizes of its input and its output, got {sizes}")
+        self.centre = centre
+        self.hidden = [keras.layers.Dense(n, "silu") for n in sizes[1:-1]]
+        self.last = keras.layers.Dense(sizes[-1])
+        for n, layer in zip(sizes, [*self.hidden, self.last], strict=False):
+            layer.build((None, n))
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        x = x - self.centre
+        for layer in self.hidden:
+            x = layer(x)
+        return self.last(x)
+
+
+def bernoulli(p: Any, seed: Any = None) -> tf.Tensor:
+    """0/1 draws with probabilities p, any shape → float32. Images of 0 and 1 stay as they are.
+
+    ``seed``: two integers, for draws that depend on nothing else.
+    """
+    u = tf.random.uniform(tf.shape(p)) if seed is None else tf.random.stateless_uniform(tf.shape(p), seed)
+    return tf.cast(u < p, tf.float32)
+
+
+def batches(x: np.ndarray, *more: np.ndarray, B: int, seed: int, binarise: bool = True) -> tf.data.Dataset:
+    """Shuffled batches of B rows of x (N, …), each drawn by ``bernoulli`` if ``binarise`` and x is float32.
+
+    With ``more`` arrays of N rows a batch is ((x, *more),): one input of several parts, no target. Batches
+    of fewer rows are dropped. The same seed gives the same order.
+    """
+    arrays = [tf.constant(part) for part in (x, *more)]
+    if any(len(part) != len(x) for part in arrays) or not 0 < B <= len(x):
+        sizes = ", ".join(str(len(part)) for part in arrays)
+        raise ValueError(
+            f"batches of {B} from arrays of {sizes} rows: equal numbers of at least B are needed"
+        )
+
+    def pick(i: tf.Tensor, key: tf.Tensor) -> Any:  # only indices are shuffled, not images
+        first, *rest = [tf.gather(part, i) for part in arrays]
+        first = bernoulli(first, key) if binarise and first.dtype == tf.float32 else first
+        return ((first, *rest),) if rest else first
+
+    order = tf.data.Dataset.range(len(x)).shuffle(len(x), seed).batch(B, drop_remainder=True)
+    keys = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)  # others in each epoch
+    return tf.data.Dataset.zip(order, keys).map(pick).prefetch(2)  # the next batch is made meanwhile
