@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -122,7 +123,6 @@ def test_only_what_is_left_to_write_is_wrong_with_it(course: Path) -> None:
     ("file", "old", "new", "word"),
     [
         ("solutions/{0}/{0}.py", 'test="draw" points=4', 'test="draw" points=5', "has 21 points, not 20"),
-        ("solutions/{0}/{0}.py", 'argue="argue"', 'given="argue"', "4 gaps"),
         ("solutions/{0}/guide.md", "`draw`", "", "nothing on the gap `draw`"),
         ("solutions/{0}/guide.md", "## Misconceptions", "## Other", "no section `## Misconceptions`"),
         ("notebooks/{0}.py", "notebook 150 minutes", "notebook 10 minutes", "announces 10 minutes"),
@@ -130,10 +130,17 @@ def test_only_what_is_left_to_write_is_wrong_with_it(course: Path) -> None:
     ],
 )
 def test_what_is_out_of_form_is_named(copy: Path, file: str, old: str, new: str, word: str) -> None:
-    if 'given="argue"' in new:
-        new, old = new, 'argue="argue" points=3'
     change(copy / file.format(NEW), old, new)
     assert any(word in fault for fault in faults(copy))
+
+
+def test_gaps_are_counted(course: Path) -> None:
+    assignment = assignment_from_source(NEW, course)
+    fewer = replace(assignment, cells=tuple(cell for cell in assignment.cells if cell.kind != "manual"))
+    report = Report()
+    form.look_at_form(fewer, report, course)
+    assert any("has 4 gaps, the question included" in fault for fault in report.faults)
+    assert any("has 17 points" in fault for fault in report.faults)
 
 
 def test_in_the_old_form_what_is_too_much_is_noted(copy: Path) -> None:

@@ -93,6 +93,12 @@ def draw(theta, n, seed):
 # + u = np.random.default_rng(seed).random((n, 1))
 
 
+# %% equivalent="draw"
+# A draw is never exactly equal to its probability.
+# - return np.where(u < expit(2 * theta), 1, -1)
+# + return np.where(u <= expit(2 * theta), 1, -1)
+
+
 # %% right="train"
 # The gradient set to 0, kept away from infinity.
 def train(x, seed):
