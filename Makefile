@@ -40,7 +40,8 @@ format: setup ## Format the code, and mend what ruff can mend
 	@$(RUN) ruff check --fix --exit-zero --quiet
 	@$(RUN) ruff format
 
-notebooks: setup ## Write the .ipynb files from their .py sources, and README's table of weeks
+notebooks: setup ## Write the .ipynb files and their pictures from their .py sources, and README's table of weeks
+	@$(RUN) tools.pictures $(ARGS)
 	@$(RUN) tools.notebooks $(ARGS)
 
 release: setup ## Generate the student versions in exercises/ from solutions/

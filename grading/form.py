@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from grading.check import Report
 
 POINTS = 20
-GAPS = (5, 6)  # the question to argue included
+GAPS = (5, 7)  # the question to argue included
 CELL = 40  # lines of a code cell of a preparation
 SECONDS = 60.0  # that a preparation may take on two cores, start-up included
 QUESTIONS = 5
@@ -33,13 +33,18 @@ def look_at_form(assignment: Assignment, report: Report, root: Path = ROOT) -> N
     """All parts of the week there, in form, and nothing left to do."""
     stem = assignment.week
     files = list(week.parts(stem, root).values())
-    if missing := [path for path in files if not path.is_file()]:
-        for path in missing:
+    pictures = root / "notebooks" / "pictures" / f"{stem}.py"
+    missing = [path for path in files if not path.is_file()]
+    for path in missing:
+        if path != pictures:
             report.fault(f"{path.relative_to(root).as_posix()} is missing")
+    if set(missing) - {pictures}:
         return
     source = next(source for source in load.preparations(root) if source.stem == stem)
     found = load.measure(source)
     limit = report.fault if found.deeper is not None else report.note
+    if missing:
+        limit("the preparation has no picture of the idea")
 
     points = sum(cell.points for cell in assignment.cells)
     if points != POINTS:
@@ -47,12 +52,12 @@ def look_at_form(assignment: Assignment, report: Report, root: Path = ROOT) -> N
     gaps = [cell.name for cell in assignment.cells if cell.kind in ("solution", "manual")]
     if not GAPS[0] <= len(gaps) <= GAPS[1]:
         limit(
-            f"the exercise has {len(gaps)} gaps, the question included: {GAPS[0]} or {GAPS[1]} fit 2½ hours"
+            f"the exercise has {len(gaps)} gaps, the question included: {GAPS[0]} to {GAPS[1]} fit 2½ hours"
         )
     if long := list(long_cells(source.path)):
         limit(f"cells with more than {CELL} lines: {', '.join(long)}")
 
-    faults = [*found.faults(), *todo(files, root)]
+    faults = [*found.faults(), *todo([path for path in files if path.is_file()], root)]
     faults += guide_faults((root / "solutions" / stem / "guide.md").read_text(encoding="utf-8"), assignment)
     faults += quiz_faults(
         json.loads((root / "utils" / "quizzes" / f"{stem}.json").read_text(encoding="utf-8"))

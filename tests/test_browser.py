@@ -19,7 +19,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from tools import student
+from tools import notebooks, student
 
 ROOT = Path(__file__).resolve().parent.parent
 WEEK = "week03_rbm"
@@ -66,6 +66,11 @@ def address(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     for cell in notebook.cells:
         cell.source = solved.get(cell.id, cell.source)
     nbformat.write(notebook, folder / "exercises" / WEEK / "solved.ipynb")
+    source = folder / "notebooks" / f"{WEEK}.py"
+    source.write_text("# %% [markdown]\n# {{picture: rbm}}\n", encoding="utf-8")
+    nbformat.write(
+        notebooks.build(notebooks.Source(source, WEEK, "")), folder / "notebooks" / "picture.ipynb"
+    )
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -171,6 +176,15 @@ def test_cells_run_and_a_figure_is_seen(page: Any, address: str) -> None:
     assert width > 100
     assert len(figure.get_attribute("alt") or "") > 10, "a figure has a text alternative"
     assert not page.locator('[data-mime-type="application/vnd.jupyter.error"]').count()
+
+
+def test_a_picture_is_seen_before_a_cell_runs(page: Any, address: str) -> None:
+    open_notebook(page, address, "notebooks/picture.ipynb")
+    picture = page.locator(".jp-MarkdownOutput img")
+    picture.wait_for()
+    shown, held = picture.evaluate("async e => { await e.decode(); return [e.clientWidth, e.naturalWidth] }")
+    assert shown * notebooks.PIXELS == held, "as large as it is meant to be, and sharp"
+    assert "hidden unit" in picture.get_attribute("alt")
 
 
 def validate(page: Any, address: str, name: str) -> str:

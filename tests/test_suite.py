@@ -135,6 +135,7 @@ def test_parts_are_what_the_course_promises() -> None:
     assert "ruff format --check" in commands["lint"]
     assert "--nbval-lax" in commands["nbval"]
     assert commands["nbval"].endswith("notebooks solutions")
+    assert "tools.pictures --check" in commands["drift"]
     assert "tools.notebooks --check" in commands["drift"]
     for path in (suite.STUDENT_VERSIONS, suite.BROWSER):
         assert sum(f"pytest {path}" in c for c in commands.values()) == 1

@@ -56,6 +56,7 @@ def test_every_part_is_there_and_carries_the_weeks_name(course: Path) -> None:
     written = [path.relative_to(course).as_posix() for path in week.parts(NEW, course).values()]
     assert sorted(written) == [
         f"grading/bank/{NEW}.py",
+        f"notebooks/pictures/{NEW}.py",
         f"notebooks/{NEW}.py",
         f"solutions/{NEW}/guide.md",
         f"solutions/{NEW}/{NEW}.py",
@@ -67,6 +68,8 @@ def test_every_part_is_there_and_carries_the_weeks_name(course: Path) -> None:
         assert "TODO" in text and week.STEM not in text and "Week 0" not in text and "week=0" not in text
     text = (course / "notebooks" / f"{NEW}.py").read_text(encoding="utf-8")
     assert "\n# # Week 98 · Not written yet\n" in text, "the topic in README's table"
+    picture = course / "notebooks" / "pictures" / NEW / "idea.png"
+    assert picture.is_file() and "{{picture: idea}}" in text
     assert "week=98," in text and f'quiz.show("{NEW}")' in text
     for made in (f"notebooks/{NEW}.ipynb", f"solutions/{NEW}/{NEW}.ipynb", f"exercises/{NEW}/{NEW}.ipynb"):
         assert (course / made).is_file()
@@ -113,7 +116,7 @@ def test_a_wrong_name_is_refused_in_one_line(
 
 def test_only_what_is_left_to_write_is_wrong_with_it(course: Path) -> None:
     found = faults(course)
-    assert len(found) == 6 and all("says TODO" in fault for fault in found)
+    assert len(found) == 7 and all("says TODO" in fault for fault in found)
     source = next(source for source in load.preparations(course) if source.stem == NEW)
     measured = load.measure(source)
     assert measured.deeper is not None and list(measured.faults()) == []
@@ -155,6 +158,7 @@ def test_in_the_old_form_what_is_too_much_is_noted(copy: Path) -> None:
 
 def test_a_missing_part_is_named(copy: Path) -> None:
     (copy / "tests" / f"test_{NEW}.py").unlink()
+    (copy / "notebooks" / "pictures" / f"{NEW}.py").unlink()
     assert faults(copy) == [f"tests/test_{NEW}.py is missing"]
 
 

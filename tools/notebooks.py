@@ -17,13 +17,17 @@ A cell's header may give it a name or a part in the exercise:
 The body of the code cell called `setup` is replaced by `tools/setup_cell.py`, and `{{colab}}` in a Markdown
 cell by a badge that opens the notebook at the students' repository, whose address stands in `pyproject.toml`.
 The table of weeks in README.md is filled in, too.
+In a preparation `{{picture: name}}` becomes the picture that `tools/pictures.py` drew. Its bytes stand in the
+text itself, as a data URI: Colab shows no attachments, and it finds no file beside the notebook.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import base64
 import hashlib
+import html
 import linecache
 import re
 import shutil
@@ -42,6 +46,9 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "make notebooks"
+DRAWINGS = "notebooks/pictures"
+PIXELS = 2  # of a picture's file for one of the page
+PICTURE = re.compile(r"\{\{\s*picture\b[:\s]*(.*?)\s*\}\}")
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 KINDS = ("given", "solution", "test", "argue")
 KEYS = {*KINDS, "points", "title", "tags", "jupyter"}
@@ -174,6 +181,46 @@ def heading(source: Source) -> str:
     return match[2].strip()
 
 
+def alternatives(drawings: Path) -> dict[str, str]:
+    """The pictures that a week's drawings define, each with its text alternative, a function's docstring."""
+    if not drawings.is_file():
+        return {}
+    functions = (
+        n for n in ast.parse(drawings.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)
+    )
+    return {
+        f.name: " ".join((ast.get_docstring(f) or "").split())
+        for f in functions
+        if not f.name.startswith("_")
+    }
+
+
+def drawn(drawings: Path, name: str) -> Path:
+    """The file of a picture."""
+    return drawings.with_suffix("") / f"{name}.png"
+
+
+def picture(name: str, source: Source, root: Path = ROOT) -> str:
+    """HTML of a week's picture, the file inside it, with its text alternative."""
+    drawings = root / DRAWINGS / f"{source.stem}.py"
+    known = alternatives(drawings)
+    where = _shown(drawings, root)
+    if source.path.parent.name != "notebooks":  # feedback pages show a long text as it was typed
+        raise SourceError("a picture may stand in a preparation, not in an exercise")
+    if name not in known:
+        raise SourceError(f"no picture {name!r} in {where}; known are {', '.join(known) or 'none'}")
+    if not known[name]:
+        raise SourceError(
+            f"the picture {name!r} has no text alternative: write the docstring of {name}() in {where}"
+        )
+    if not (file := drawn(drawings, name)).is_file():
+        raise SourceError(f"{_shown(file, root)} is missing: run `{COMMAND}`")
+    data = file.read_bytes()
+    width = int.from_bytes(data[16:20], "big") // PIXELS  # a PNG begins with its size
+    code = base64.b64encode(data).decode("ascii")
+    return f'<img alt="{html.escape(known[name])}" width="{width}" src="data:image/png;base64,{code}">'
+
+
 def build(source: Source, root: Path = ROOT) -> NotebookNode:
     """The notebook of a source, checked and complete, without outputs."""
     text = source.path.read_text(encoding="utf-8")
@@ -237,10 +284,11 @@ def _build_cell(
         text = setup_source(root)
     elif cell.cell_type == "markdown":
         text = text.replace("{{colab}}", badge(source, root)) if "{{colab}}" in text else text
+        text = PICTURE.sub(lambda match: picture(match[1], source, root), text)
     _check_syntax(cell.cell_type, text)
 
     make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
-    new = make(text, id=_cell_id(source.stem, grade_id, cell.cell_type, text, ids))
+    new = make(text, id=_cell_id(source.stem, grade_id, cell.cell_type, cell.source, ids))
     kept = {key: header[key] for key in ("title", "tags", "jupyter") if key in header}
     new.metadata = nbformat.from_dict(kept)
     if kind:

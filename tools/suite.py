@@ -1,9 +1,9 @@
 """Run all tests, part by part, and print how long each took: `make test`.
 
 `python -m tools.suite` runs everything, `python -m tools.suite unit bank` only these parts, and with
-`--week week08_gan` only what looks at that week. What needs a
-program that is missing (Chromium, PostgreSQL, bubblewrap) is skipped with its reason; with LGM_NO_SKIP=1,
-which CI sets, such a skip is a failure. The exit status is 0 only if nothing failed.
+`--week week08_gan` only what looks at that week. What needs a program that is missing (Chromium, PostgreSQL,
+bubblewrap) is skipped with its reason; with LGM_NO_SKIP=1, which CI sets, such a skip is a failure. The exit
+status is 0 only if nothing failed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ class Part:
 PARTS = (
     Part("lint", "style and format", (("-m", "ruff", "check"), ("-m", "ruff", "format", "--check"))),
     Part("types", "types", (("-m", "mypy"),)),
-    Part("drift", "notebooks are what their sources give", (("-m", "tools.notebooks", "--check"),)),
+    Part(
+        "drift",
+        "notebooks are what their sources give",
+        (("-m", "tools.pictures", "--check"), ("-m", "tools.notebooks", "--check")),
+    ),
     Part(
         "unit",
         "utils, tools, grading",
@@ -70,8 +74,8 @@ PARTS = (
 
 def for_week(stem: str) -> tuple[Part, ...]:
     """The parts with only what looks at one week."""
-    files = [path.relative_to(ROOT).as_posix() for path in week.parts(stem).values()]
-    sources = [file for file in files if file.endswith(".py")]
+    files = [path for path in week.parts(stem).values() if path.suffix == ".py" and path.is_file()]
+    sources = [path.relative_to(ROOT).as_posix() for path in files]
     notebooks = (f"notebooks/{stem}.ipynb", f"solutions/{stem}/{stem}.ipynb")
     shared = (
         "tests/test_load.py",

@@ -1,9 +1,9 @@
 """The skeleton of a week: `make week WEEK=week08_gan` writes a file for each part of it.
 
 The template, `tools/week_template`, is a small course with one week that runs. Its files are copied with the
-new week's name, number and topic (by default the topic in README's table), then notebooks and student version
-are made. Wherever something has to be written it says TODO, and `make check` refuses a week with one left.
-Nothing is overwritten.
+new week's name, number and topic (by default the topic in README's table), then picture, notebooks and
+student version are made. Wherever something has to be written it says TODO, and `make check` refuses a week
+with one left. Nothing is overwritten.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def write(stem: str, topic: str = "", root: Path = ROOT) -> list[Path]:
     if not (match := re.fullmatch(r"week(\d\d)_[a-z][a-z0-9_]*", stem)):
         raise SourceError(f"{stem!r} is no name of a week: choose one like week08_gan")
     number = int(match[1])
-    for folder in ("notebooks", "solutions", "grading/bank", "utils/quizzes", "tests"):
+    for folder in ("notebooks", "notebooks/pictures", "solutions", "grading/bank", "utils/quizzes", "tests"):
         for path in (root / folder).glob(f"*week{number:02}_*"):
             raise SourceError(f"{path.relative_to(root)} exists: nothing was written")
     row = re.search(rf"^\| {number} \| ([^|]+) \|", (root / "README.md").read_text(encoding="utf-8"), re.M)
@@ -54,10 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     root = options.root.resolve()
-    from tools import release  # nbgrader takes a second to import
+    from tools import pictures, release  # nbgrader takes a second to import
 
     try:
         made = write(options.week, options.topic, root)
+        drawings = root / notebooks.DRAWINGS / f"{options.week}.py"
+        for name, data in pictures.draw(drawings):
+            made.append(notebooks.drawn(drawings, name))
+            made[-1].parent.mkdir(exist_ok=True)
+            made[-1].write_bytes(data)
         made += notebooks.write(root)
         made += [path for path in release.release(root) if path.stem == options.week]
     except SourceError as error:

@@ -14,7 +14,7 @@
 #
 # *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about 20 seconds on two CPU cores.
 #
-# TODO: a picture of the idea, before any code.
+# {{picture: idea}}
 
 # %% [markdown] reading
 # ## Reading
