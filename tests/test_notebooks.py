@@ -168,7 +168,7 @@ def test_the_table_of_weeks_is_filled_in(sample: Path) -> None:
     source.write_text(source.read_text().replace("# # Week 99 · Sample", "# # Week 99 · Two functions"))
     notebooks.write(sample)
     badge = r"\[!\[Open in Colab\]\([^)]*\)\]\(https://colab[^)]*/blob/main/{0}\)"
-    notebook, exercise = f"notebooks/{WEEK}.ipynb", f"exercises/{WEEK}/{WEEK}.ipynb"
+    notebook, exercise = (source.colab for source in notebooks.find_sources(sample))
     first, second = (
         rf"\[{name}\]\({path}\) {badge.format(path)}"
         for name, path in [("notebook", notebook), ("exercise", exercise)]

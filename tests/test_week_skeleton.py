@@ -71,8 +71,8 @@ def test_every_part_is_there_and_carries_the_weeks_name(course: Path) -> None:
     picture = course / "notebooks" / "pictures" / NEW / "idea.png"
     assert picture.is_file() and "{{picture: idea}}" in text
     assert "week=98," in text and f'quiz.show("{NEW}")' in text
-    for made in (f"notebooks/{NEW}.ipynb", f"solutions/{NEW}/{NEW}.ipynb", f"exercises/{NEW}/{NEW}.ipynb"):
-        assert (course / made).is_file()
+    for source in notebooks.find_sources(course):
+        assert source.notebook.is_file() and (course / source.colab).is_file()
     assert f"| 98 | Not written yet | [notebook](notebooks/{NEW}.ipynb)" in (course / "README.md").read_text()
     assert list(notebooks.drift(course)) == []
 

@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             made[-1].parent.mkdir(exist_ok=True)
             made[-1].write_bytes(data)
         made += notebooks.write(root)
-        made += [path for path in release.release(root) if path.stem == options.week]
+        made += [path for path in release.release(root) if path.parent.name == options.week]
     except SourceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
