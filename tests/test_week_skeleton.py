@@ -204,6 +204,7 @@ def test_faults_of_a_quiz(questions: list[dict], word: str) -> None:
 @pytest.mark.parametrize("path", [f"notebooks/{NEW}.ipynb", f"solutions/{NEW}/{NEW}.ipynb"])
 def test_it_runs(course: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setenv("LGM_SCOREBOARD", str(course / "scoreboard.json"))
+    monkeypatch.setenv("PYTHONPATH", f"{course}{os.pathsep}{ROOT}")
     notebook = nbformat.read(course / path, as_version=4)
     NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(course)}}).execute()
 
