@@ -5,6 +5,7 @@ PYTHON ?= $(shell command -v python3 || command -v python3.13 || command -v pyth
 VENV ?= .venv
 WEEK ?= week03_rbm
 SEEDS ?= 20
+TOPIC ?=
 OUT ?= build/student
 GPU ?=
 PORT ?=
@@ -13,7 +14,7 @@ ARGS ?=
 RUN = "$(VENV)/bin/python" -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test lint notebooks release student bank grade check demo trial throughput benchmark speed lock colab-test clean
+.PHONY: help setup lab week test lint format notebooks release student bank load grade check demo trial throughput benchmark speed lock colab-test clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET [NAME=value]'
@@ -26,13 +27,20 @@ setup: ## Make the environment .venv from the lock (GPU=1: with CUDA, Linux only
 lab: setup ## Open the course in JupyterLab (PORT=8890: another port)
 	@$(RUN) tools.lab $(if $(PORT),--port $(PORT)) $(ARGS)
 
-test: setup ## Run all tests, with the minutes of each part (ARGS="unit bank": only these)
-	@$(RUN) tools.suite $(ARGS)
+week: setup ## Write the skeleton of a week (WEEK=week08_gan TOPIC="as in README")
+	@$(RUN) tools.week "$(WEEK)" --topic "$(TOPIC)" $(ARGS)
+
+test: setup ## Run all tests, with the minutes of each part (ARGS="unit bank": only these; WEEK=…: one week)
+	@$(RUN) tools.suite $(if $(filter-out file,$(origin WEEK)),--week "$(WEEK)") $(ARGS)
 
 lint: setup ## Check style, format and types only
 	@$(RUN) tools.suite lint types
 
-notebooks: setup ## Write the .ipynb files and their pictures from their .py sources
+format: setup ## Format the code, and mend what ruff can mend
+	@$(RUN) ruff check --fix --exit-zero --quiet
+	@$(RUN) ruff format
+
+notebooks: setup ## Write the .ipynb files and their pictures from their .py sources, and README's table of weeks
 	@$(RUN) tools.pictures $(ARGS)
 	@$(RUN) tools.notebooks $(ARGS)
 
@@ -44,6 +52,9 @@ student: setup ## Build the students' repository in OUT (build/student)
 
 bank: setup ## Run a week's right and wrong answers under many seeds, and all mutants (WEEK=week03_rbm SEEDS=20)
 	@$(RUN) grading.bank "$(WEEK)" --seeds $(SEEDS) $(ARGS)
+
+load: setup ## Estimate the minutes of each preparation: words, code, equations, figures
+	@$(RUN) tools.load $(ARGS)
 
 grade: setup ## Grade a week's submissions (WEEK=week03_rbm ARGS="--zip all.zip --students class.csv")
 	@$(RUN) grading grade "$(WEEK)" $(ARGS)

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("weeks", nargs="*", metavar="WEEK", help="such as week03_rbm; all by default")
     sub.add_argument("--seeds", type=int, default=1, help="grading seeds, from 0 on (default 1)")
     sub.add_argument("--no-bank", action="store_true", help="leave out the bank")
+    sub.add_argument("--run", action="store_true", help="run the preparation too: is it done in a minute?")
     place(sub)
 
     sub = commands.add_parser("demo", help="a sample class, from Moodle's zip to the report")
@@ -197,7 +198,8 @@ def check_command(options: argparse.Namespace) -> int:
     except sandbox.SandboxError:
         place = replace(place, sandbox=False)  # solutions and bank are code of the course's own
     weeks = options.weeks or bank.banks()
-    good = [check(week, options.seeds, place, with_bank=not options.no_bank) for week in weeks]
+    parts = {"with_bank": not options.no_bank, "with_time": options.run}
+    good = [check(week, options.seeds, place, **parts) for week in weeks]
     return 0 if all(good) else 1
 
 

@@ -2,7 +2,8 @@
 
 The solution must get all automatic points and the unsolved version none, through the grader's two
 processes; the bank must behave; each automatic point needs a test, each test a hidden part that says what it
-is about and, where chance is involved, its false-alarm bound; the times must fit.
+is about and, where chance is involved, its false-alarm bound; the times must fit; and all files of the week
+must be in form (`grading/form.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from grading import bank, executor
 from grading import spoil as spoiler
 from grading.assignment import assignment_from_source, solved, unsolved
 from grading.engine import Place, execute
+from grading.form import look_at_form, look_at_time
 from grading.hidden import split_hidden
 from grading.model import Assignment, CleanCell, Job, Outcome, TrustedCell
 from grading.repair import repair
@@ -42,6 +44,9 @@ class Report:
 
     def good(self, text: str) -> None:
         self.lines.append(f"ok     {text}")
+
+    def note(self, text: str) -> None:
+        self.lines.append(f"note   {text}")
 
 
 def look_at_tests(assignment: Assignment, report: Report) -> None:
@@ -207,10 +212,15 @@ def look_at_bank(exercise: bank.Exercise, entries: list[bank.Entry], seeds: int,
     report.good(f"arguments set to 0 one at a time and in pairs, in {ways} ways")
 
 
-def check(week: str, seeds: int, place: Place, root: Path = ROOT, with_bank: bool = True) -> bool:
+def check(
+    week: str, seeds: int, place: Place, root: Path = ROOT, with_bank: bool = True, with_time: bool = False
+) -> bool:
     """Run the whole check and print its report; True if the exercise is fit."""
     start, report = time.perf_counter(), Report()
     assignment = assignment_from_source(week, root)
+    look_at_form(assignment, report, root)
+    if with_time:
+        look_at_time(week, report, root)
     look_at_tests(assignment, report)
     jobs = [job(assignment, solved(week, root), seed, f"solution, seed {seed}") for seed in range(seeds)]
     jobs.append(job(assignment, unsolved(assignment), 0, "unsolved"))

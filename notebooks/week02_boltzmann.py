@@ -14,7 +14,7 @@
 # 4. recognise a chain that is stuck, derive parallel tempering, and measure how well it works;
 # 5. say why retrieval from a modern Hopfield network is attention, and use it to repair images.
 #
-# *Time:* reading 3 hours, this notebook 2 to 3 hours. It computes for less than a minute on two CPU cores.
+# *Time:* reading 180 minutes, this notebook 240 minutes. It computes for less than a minute on two CPU cores.
 
 # %% [markdown] reading
 # ## Reading
@@ -1176,12 +1176,17 @@ quiz.show("week02_boltzmann")
 #
 # A sweep now visits 784 units one after the other, which no GPU makes much faster: that is the price of links
 # between all pixels, and the reason for week 3's restriction. We know of no published likelihood for a machine
-# without hidden units on MNIST. Measured on two CPU cores: 6 minutes for the whole notebook, 2.4 GB of memory.
-# Test log-likelihood **−111.6 ± 0.03 nats** by AIS, with a $\log Z$ that is smaller by 0.06 from the reverse
-# walk, each ± 0.03. That is 14 nats above week 1's mixture of 500 components and 26 nats below week 3's RBM
-# with 500 hidden units. The modern Hopfield network with its 50,000 memories reaches −182.3 nats, and completes
-# the lower half better all the same: 9.9 % of the pixels wrong against 10.7 %. On a GPU it has not been
-# measured.
+# without hidden units on MNIST. Measured on two CPU cores, 6 minutes for the whole notebook, 2.4 GB of memory:
+#
+# | model | measured |
+# |---|---|
+# | Boltzmann machine without hidden units | −111.60 ± 0.03 nats |
+# | Modern Hopfield network, 50,000 memories | −182.3 nats |
+#
+# The first is by AIS; the reverse walk gives a $\log Z$ that is smaller by 0.06, each ± 0.03. It is 14 nats above
+# week 1's mixture of 500 components and 26 nats below week 3's RBM with 500 hidden units. The modern Hopfield
+# network completes the lower half better all the same: 9.9 % of the pixels wrong against 10.7 %. On a GPU it has
+# not been measured.
 
 # %% [markdown] summary
 # ## Summary

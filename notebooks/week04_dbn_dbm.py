@@ -17,7 +17,7 @@
 # 4. train a DBM jointly, recognise one whose second layer is dead, and cure it;
 # 5. estimate a DBM's $\log Z$ by AIS, with an error bar and an effective sample size.
 #
-# *Time:* reading 3 hours, this notebook 2 to 3 hours. It computes for less than a minute on two CPU cores.
+# *Time:* reading 180 minutes, this notebook 230 minutes. It computes for less than a minute on two CPU cores.
 
 # %% [markdown] reading
 # ## Reading
@@ -1242,14 +1242,14 @@ quiz.show("week04_dbn_dbm")
 # importance_samples = 10
 # ```
 #
-# Measured on two CPU cores: 20 minutes for the whole notebook, 4.7 GB of memory. On the 10,000 test images, in nats:
+# Measured on two CPU cores: 20 minutes for the whole notebook, 4.7 GB of memory. On the 10,000 test images:
 #
-# | model | $\log p(v)$ | kind |
+# | model | measured | kind |
 # |---|---|---|
-# | the RBM that the DBN starts from, 15 epochs | −89.23 | estimate |
-# | DBN, 500-1000 | ≳ −88.62 | estimated lower bound, $\log Z_2$ ± 0.13 |
-# | DBM, 500-1000 | ≳ −87.05 | estimated lower bound, $\log Z$ ± 0.26 |
-# | DBM, 500-1000, Salakhutdinov and Hinton (2009) | ≥ −84.62 | as they report it |
+# | the RBM that the DBN starts from, 15 epochs | −89.23 nats | estimate |
+# | DBN, 500-1000, up-down | ≳ −88.62 ± 0.13 nats | estimated lower bound |
+# | DBM, 500-1000, pretrained | ≳ −87.05 ± 0.26 nats | estimated lower bound |
+# | DBM, 500-1000, Salakhutdinov and Hinton (2009) | ≥ −84.62 nats | as they report it |
 #
 # Both deep models are ahead of this RBM, by 0.61 ± 0.16 and 2.18 ± 0.27 nats, but not of week 3's, which has the same
 # 500 hidden units, is trained for 50 epochs, and reaches −85.88. To the published value of the DBM 2.4 nats are

@@ -16,7 +16,7 @@
 # 4. train a VQ-VAE (nearest code, straight-through gradient, moving-average codebook), see codes die, and revive them;
 # 5. learn a prior over the codes, and say what $\log p(c(x)) + \log p(x \mid c(x))$ bounds, and by how much.
 #
-# *Time:* reading 3 hours, this notebook 2 to 3 hours. It computes for about a minute on two CPU cores.
+# *Time:* reading 180 minutes, this notebook 350 minutes. It computes for about a minute on two CPU cores.
 
 # %% [markdown] reading
 # ## Reading
@@ -1389,13 +1389,13 @@ quiz.show("week07_deep_latents")
 # Here the codes are too many to be summed ($64^{16} = 2^{96}$), so the VQ-VAE has its bound only, and for imputing
 # codes are drawn from its prior. The grey digits of section 4 stay as they are. Measured on two CPU cores:
 #
-# | model | log p(x), test images | training |
+# | model | measured | training |
 # |---|---|---|
-# | ladder, 2 layers | ≥ −88.74 nats (500 importance samples) | 83 s |
-# | ladder, 3 layers | ≥ −89.17 nats (500 importance samples) | 96 s |
-# | VQ-VAE with prior | ≥ −116.58 nats (its bound) | 66 s |
+# | Ladder VAE, 2 layers | ≥ −88.74 nats | 83 s |
+# | Ladder VAE, 3 layers | ≥ −89.17 nats | 96 s |
+# | VQ-VAE with prior, 16 codes of 64, bound | ≥ −116.58 nats | 66 s |
 #
-# The whole notebook took 15 minutes and up to 6 GB; an older machine with two cores took twice as long and up to 10
+# The ladders have 500 importance samples. The whole notebook took 15 minutes and up to 6 GB; an older machine with two cores took twice as long and up to 10
 # GB. On a GPU it has not been measured. What it shows: without warm-up the ladder of three layers loses 8 nats, with
 # free bits it gains 0.7 ± 0.3 (validation images, one training each); from a random start 3 of the 64 codes are used,
 # with revival all of them. The *effective number* of draws was 1 for both models, imputing and repairing, and the

@@ -186,8 +186,40 @@ def test_the_address_must_be_known(sample: Path) -> None:
 
 
 def test_writing_again_changes_nothing(sample: Path) -> None:
-    assert len(notebooks.write(sample)) == 2
+    assert len(notebooks.write(sample)) == 3
     assert notebooks.write(sample) == []
+
+
+def test_the_table_of_weeks_is_filled_in(sample: Path) -> None:
+    source = sample / "notebooks" / f"{WEEK}.py"
+    source.write_text(source.read_text().replace("# # Week 99 · Sample", "# # Week 99 · Two functions"))
+    notebooks.write(sample)
+    badge = r"\[!\[Open in Colab\]\([^)]*\)\]\(https://colab[^)]*/blob/main/{0}\)"
+    notebook, exercise = (source.colab for source in notebooks.find_sources(sample))
+    first, second = (
+        rf"\[{name}\]\({path}\) {badge.format(path)}"
+        for name, path in [("notebook", notebook), ("exercise", exercise)]
+    )
+    lines = (sample / "README.md").read_text().splitlines()
+    assert lines[-2] == "| 98 | Not written yet | in preparation |  |"
+    assert re.fullmatch(rf"\| 99 \| Two functions \| {first} \| {second} \|", lines[-1])
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("README.md", "| 99 |", "| 97 |", "README.md has no row of week 99"),
+        (f"notebooks/{WEEK}.py", "Week 99 ·", "Week 98 ·", f"{WEEK}.py has no heading `# Week 99 · Topic`"),
+    ],
+)
+def test_a_week_needs_its_row_and_its_heading(
+    sample: Path, file: str, old: str, new: str, message: str
+) -> None:
+    path = sample / file
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(SourceError, match=re.escape(message)):
+        notebooks.write(sample)
+    assert not list(sample.rglob("*.ipynb"))
 
 
 def test_drift_names_each_file_and_the_remedy(released: Path, tmp_path: Path) -> None:
@@ -202,7 +234,9 @@ def test_drift_names_each_file_and_the_remedy(released: Path, tmp_path: Path) ->
     source.write_text(source.read_text().replace("SCALE = 3.0", "SCALE = 3.5"))
     (course / "notebooks" / f"{WEEK}.ipynb").unlink()
     (course / "exercises" / WEEK / "left_over.txt").write_text("?")
+    (course / "README.md").write_text((course / "README.md").read_text().replace("Sample", "Another topic"))
     assert list(notebooks.drift(course)) == [
+        "README.md differs from its source: run `make notebooks`",
         f"notebooks/{WEEK}.ipynb is missing: run `make notebooks`",
         f"solutions/{WEEK}/{WEEK}.ipynb differs from its source: run `make notebooks`",
         f"exercises/{WEEK}/exercise_{WEEK}.ipynb differs from its source: run `make release`",

@@ -8,8 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from conftest import run_module
 
-from tools import suite
+from tools import notebooks, suite
 from tools.suite import Outcome, Part
 
 REPORT = """<testsuites><testsuite>
@@ -119,6 +120,48 @@ def test_last_line_and_exit_status(monkeypatch: pytest.MonkeyPatch, capfd: pytes
     assert re.fullmatch(r"bad +0\.\d\d +1 +1 +0", lines[-2])
     with pytest.raises(SystemExit):
         suite.main(["nonsense"])
+
+
+def test_one_week_only(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+    """Its own files, tests, notebooks, student version and exercise, and nothing of another week."""
+    stem = "week03_rbm"
+    parts = {part.name: part.commands for part in suite.for_week(stem)}
+    assert list(parts) == [part.name for part in suite.PARTS if part.name in parts]
+    assert parts.keys() == {"lint", "types", "drift", "unit", "nbval", "students", "bank"}
+    told = {name: " ".join(" ".join(command) for command in commands) for name, commands in parts.items()}
+    for file in (f"notebooks/{stem}.py", f"solutions/{stem}/{stem}.py", f"tests/test_{stem}.py"):
+        assert told["lint"].count(f" {file}") == 2, "style and format"
+    assert f"pytest tests/test_{stem}.py" in told["unit"] and "tests/test_readme.py" in told["unit"]
+    assert "not slow" not in told["unit"]
+    assert told["nbval"].endswith(f" notebooks/{stem}.ipynb solutions/{stem}/{stem}.ipynb")
+    assert told["students"].endswith(f"-k {stem} {suite.STUDENT_VERSIONS}")
+    assert told["bank"].endswith(f"grading check {stem}")
+    assert parts["types"] == (("-m", "mypy"),) and "tools.notebooks --check" in told["drift"]
+    others = {s.stem for s in notebooks.find_sources()} - {stem}
+    assert not any(other in text for other in others for text in told.values())
+
+    monkeypatch.setattr(suite, "for_week", lambda week: (GOOD,) if week == stem else (BAD,))
+    assert suite.main(["--week", stem]) == 0
+    assert "good" in capfd.readouterr().out
+    with pytest.raises(SystemExit):
+        suite.main(["--week", "week00_none"])
+    assert "make week WEEK=week00_none" in capfd.readouterr().err
+
+
+def test_what_a_week_shares_is_told_apart_by_its_name() -> None:
+    """`pytest -k week03_rbm` finds the week's cases in the tests that look at all weeks."""
+    shared = [
+        c
+        for part in suite.for_week("week03_rbm")
+        if part.name in ("unit", "students")
+        for c in part.commands
+        if "-k" in c
+    ]
+    for command in shared:
+        files = [word for word in command if word.startswith("tests/")]
+        for file in files:
+            done = run_module("pytest", "--collect-only", "-q", "-k", "week03_rbm", file)
+            assert re.search(r"week03_rbm\]", done.stdout), file
 
 
 def test_parts_are_what_the_course_promises() -> None:

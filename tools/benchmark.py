@@ -2,10 +2,12 @@
 
 The parameters are those of the fenced block in the notebook's Markdown cell called `bigger`, so what the text
 names is what is measured. Prints what the notebook printed, the seconds of the whole run, the kernel's peak
-memory, and as its last lines the scoreboard rows as JSON, one a line.
+memory, and as its last lines the scoreboard rows as JSON, one a line. What was measured goes into that cell's
+table, in the notebook's source: into the row that begins with the model's name on the scoreboard, columns
+`measured` and, where there is one, `training`.
 
-`--small` keeps the notebook's own parameters; `--reference` also writes the rows to utils/reference, where
-the scoreboard of everybody finds them.
+`--small` keeps the notebook's own parameters and its text; `--reference` also writes the rows to
+utils/reference, where the scoreboard of everybody finds them.
 """
 
 from __future__ import annotations
@@ -19,14 +21,17 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
 
+from tools import notebooks
 from utils import paths, scoreboard
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL = "bigger"
+UNITS = {"nats per image": "nats", "bits per dimension": "bits per dimension"}
 
 
 class BenchmarkError(RuntimeError):
@@ -50,6 +55,44 @@ def parameters(notebook: nbformat.NotebookNode) -> dict[str, object]:
     raise BenchmarkError(
         f"the notebook has no Markdown cell called {CELL!r} with the parameters in a fenced block"
     )
+
+
+def fill_in(source: str, rows: Iterable[scoreboard.Row]) -> tuple[str, list[str]]:
+    """The notebook's source with what was measured in its table, and the models that have no row there.
+
+    Raises BenchmarkError if the cell called `bigger` has no such table.
+    """
+    lines = source.split("\n")
+    start = next(
+        (i for i, line in enumerate(lines) if line.startswith(f"# %% [markdown] {CELL}")), len(lines)
+    )
+    columns: list[str] = []
+    places: dict[str, tuple[int, list[str]]] = {}
+    for i in range(start + 1, len(lines)):
+        if lines[i].startswith("# %%"):
+            break
+        cells = [text.strip() for text in lines[i].removeprefix("# |").removesuffix("|").split("|")]
+        if "measured" in cells:
+            columns = cells
+        elif columns and len(cells) == len(columns):
+            places[cells[0]] = (i, cells)
+    if not columns:
+        raise BenchmarkError(
+            f"the cell {CELL!r} has no table with the columns `model` and `measured`: add one"
+        )
+    missing = []
+    for row in rows:
+        if row.model not in places:
+            missing.append(row.model)
+            continue
+        i, cells = places[row.model]
+        cells[columns.index("measured")] = (
+            f"{row.shown()} {UNITS[row.unit]}" if row.value is not None else "none"
+        )
+        if "training" in columns and row.train_seconds:
+            cells[columns.index("training")] = f"{row.train_seconds:.0f} s"
+        lines[i] = f"# | {' | '.join(cells)} |"
+    return "\n".join(lines), missing
 
 
 def printed(notebook: nbformat.NotebookNode) -> str:
@@ -103,6 +146,9 @@ def main(arguments: list[str] | None = None) -> int:
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.ipynb")))
             raise BenchmarkError(f"there is no {path.relative_to(ROOT)}; there are {known}")
         values = {} if options.small else parameters(nbformat.read(path, as_version=4))
+        source = path.with_suffix(".py")
+        if values:
+            fill_in(source.read_text(encoding="utf-8"), [])  # before minutes are spent, not after
         print(f"{options.week}: {values or 'its own parameters'}", flush=True)
         executed, rows, seconds = run(path, values)
     except BenchmarkError as error:
@@ -121,6 +167,16 @@ def main(arguments: list[str] | None = None) -> int:
         shown.pop("per_image", None)
         shown["seconds"] = shown.get("train_seconds")
         print(json.dumps(shown, ensure_ascii=False))
+    if values:
+        larger = [row for row in rows if row.data == values.get("dataset", row.data)]
+        text, missing = fill_in(source.read_text(encoding="utf-8"), larger)
+        source.write_text(text, encoding="utf-8", newline="\n")
+        notebooks.write(ROOT)
+        for model in missing:
+            print(
+                f"benchmark: the table of the cell {CELL!r} has no row of {model!r}: add it", file=sys.stderr
+            )
+        return int(bool(missing))
     return 0
 
 

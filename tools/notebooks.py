@@ -17,7 +17,8 @@ A cell's header may give it a name or a part in the exercise:
 The body of the code cell called `setup` is replaced by `tools/setup_cell.py`, and the cell is folded. A
 cell called `imports`, a given and a test cell begin with a name that only the setup cell sets: where it has
 not run, as in a new session on Colab, the error says what to do. `{{colab}}` in a Markdown cell becomes a
-badge that opens the notebook at the students' repository, whose address stands in `pyproject.toml`.
+badge that opens the notebook at the students' repository, whose address stands in `pyproject.toml`. The table
+of weeks in README.md is filled in, too.
 In a preparation `{{picture: name}}` becomes the picture that `tools/pictures.py` drew. Its bytes stand in the
 text itself, as a data URI: Colab shows no attachments, and it finds no file beside the notebook.
 """
@@ -162,6 +163,45 @@ def badge(source: Source, root: Path = ROOT) -> str:
         )
     link = f"https://colab.research.google.com/github/{match[1]}/blob/main/{source.colab}"
     return f"[![Open in Colab]({BADGE})]({link})"
+
+
+def readme(root: Path = ROOT) -> str:
+    """README.md with its table of weeks filled in: links and badges of what is written, and its topics.
+
+    The topics of weeks that are not written yet stand there and nowhere else.
+    """
+    written: dict[int, dict[str, Source]] = {}
+    for source in find_sources(root):
+        if not (match := re.match(r"week(\d\d)_", source.stem)):
+            raise SourceError(f"{_shown(source.path, root)} is not called weekNN_topic")
+        kind = "notebook" if source.colab.startswith("notebooks/") else "exercise"
+        written.setdefault(int(match[1]), {})[kind] = source
+
+    def row(match: re.Match[str]) -> str:
+        week, topic = int(match[1]), match[2]
+        found = written.pop(week, {})
+        if "notebook" in found:
+            topic = heading(found["notebook"])
+        links = {kind: f"[{kind}]({s.colab}) {badge(s, root)}" for kind, s in found.items()}
+        return (
+            f"| {week} | {topic} | {links.get('notebook', 'in preparation')} | {links.get('exercise', '')} |"
+        )
+
+    text = (root / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"^\| (\d+) \| ([^|]*) \|.*\|$", row, text, flags=re.MULTILINE)
+    if written:
+        raise SourceError(
+            f"README.md has no row of week {min(written)}: add `| {min(written)} | topic | | |`"
+        )
+    return text
+
+
+def heading(source: Source) -> str:
+    """The topic of a preparation, from its heading `# Week N · Topic`."""
+    match = re.search(r"^# # Week (\d+) · (.+)$", source.path.read_text(encoding="utf-8"), re.MULTILINE)
+    if not match or int(match[1]) != int(source.stem[4:6]):
+        raise SourceError(f"{source.path.name} has no heading `# Week {int(source.stem[4:6])} · Topic`")
+    return match[2].strip()
 
 
 def alternatives(drawings: Path) -> dict[str, str]:
@@ -363,8 +403,12 @@ def dump(notebook: NotebookNode) -> str:
 
 
 def write(root: Path = ROOT, into: Path | None = None) -> list[Path]:
-    """Write every notebook beside its source, or at the same place below `into`; returns what has changed."""
+    """Write every notebook beside its source, or at the same place below `into`, and README's table of weeks.
+
+    Returns what has changed.
+    """
     built = [(source.notebook, dump(build(source, root))) for source in find_sources(root)]
+    built.append((root / "README.md", readme(root)))
     changed = []
     for path, text in built:
         target = into / path.relative_to(root) if into else path
@@ -386,6 +430,7 @@ def drift(root: Path = ROOT) -> Iterator[str]:
             ignored = shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints")
             shutil.copytree(root / "solutions", fresh / "solutions", ignore=ignored)
         write(root, fresh)
+        yield from _differences(root, fresh, ".", "README.md", COMMAND)
         yield from _differences(root, fresh, "notebooks", "*.ipynb", COMMAND)
         yield from _differences(root, fresh, "solutions", "*/*.ipynb", COMMAND)
         if (fresh / "solutions").is_dir() or any((root / "exercises").glob("*/*")):

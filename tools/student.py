@@ -116,23 +116,9 @@ def _fill(text: str, root: Path) -> str:
     address = notebooks.addresses(root)["students-repository"]
     text = text.replace("{{students_folder}}", address.rsplit("/", 1)[-1].removesuffix(".git"))
     if "{{weeks}}" in text:
-        text = text.replace("{{weeks}}", weeks_table(root))
+        table = [line for line in notebooks.readme(root).splitlines() if line.startswith("|")]
+        text = text.replace("{{weeks}}", "\n".join(table))
     return notebooks.stamp(text, root)
-
-
-def weeks_table(root: Path = ROOT) -> str:
-    """Markdown table: each week's notebook and exercise with their badges."""
-    rows: dict[str, list[str]] = {}
-    for source in notebooks.find_sources(root):
-        heading = re.search(r"^# # (.+)$", source.path.read_text(encoding="utf-8"), re.MULTILINE)
-        row = rows.setdefault(source.stem, ["", "", ""])
-        column = 1 if source.colab.startswith("notebooks/") else 2
-        name = ("", "notebook", "exercise")[column]
-        row[column] = f"[{name}]({source.colab}) {notebooks.badge(source, root)}"
-        if heading and (column == 1 or not row[0]):
-            row[0] = heading[1].strip()
-    table = ["| topic | prepare | exercise |", "|---|---|---|"]
-    return "\n".join(table + [f"| {' | '.join(row)} |" for _, row in sorted(rows.items())])
 
 
 def leaks(folder: Path, root: Path = ROOT) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """Run all tests, part by part, and print how long each took: `make test`.
 
-`python -m tools.suite` runs everything, `python -m tools.suite unit bank` only these parts. All cores are
-used: a part with many tests spreads them over processes (pytest-xdist), parts that are one process run side
-by side. What needs a program that is missing (Chromium, PostgreSQL, bubblewrap) is skipped with its reason;
-with LGM_NO_SKIP=1, which CI sets, such a skip is a failure. The exit status is 0 only if nothing failed.
+`python -m tools.suite` runs everything, `python -m tools.suite unit bank` only these parts, and with
+`--week week08_gan` only what looks at that week. All cores are used: a part with many tests spreads them over
+processes (pytest-xdist), parts that are one process run side by side. What needs a program that is missing
+(Chromium, PostgreSQL, bubblewrap) is skipped with its reason; with LGM_NO_SKIP=1, which CI sets, such a skip
+is a failure. The exit status is 0 only if nothing failed.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import IO
 
 from grading.engine import cores
+from tools import week
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit status where it collected nothing
@@ -89,6 +91,32 @@ PARTS = (
     ),
     Part("browser", "JupyterLab in Chromium", (("-m", "pytest", BROWSER),)),
 )
+
+
+def for_week(stem: str) -> tuple[Part, ...]:
+    """The parts with only what looks at one week."""
+    files = [path for path in week.parts(stem).values() if path.suffix == ".py" and path.is_file()]
+    sources = [path.relative_to(ROOT).as_posix() for path in files]
+    notebooks = (f"notebooks/{stem}.ipynb", f"solutions/{stem}/{stem}.ipynb")
+    shared = (
+        "tests/test_load.py",
+        "tests/test_quiz.py",
+        "tests/test_benchmark.py",
+        "tests/test_notebooks.py",
+    )
+    commands: dict[str, tuple[tuple[str, ...], ...]] = {
+        "lint": (("-m", "ruff", "check", *sources), ("-m", "ruff", "format", "--check", *sources)),
+        "unit": (
+            ("-m", "pytest", f"tests/test_{stem}.py"),
+            ("-m", "pytest", "-k", stem, *shared),
+            ("-m", "pytest", "tests/test_readme.py"),
+        ),
+        "nbval": (("-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q", *notebooks),),
+        "students": (("-m", "pytest", "-k", stem, STUDENT_VERSIONS),),
+        "bank": (("-m", "grading", "check", stem),),
+    }
+    kept = (part for part in PARTS if part.name in {"types", "drift", *commands})
+    return tuple(replace(part, commands=commands.get(part.name, part.commands)) for part in kept)
 
 
 @dataclass
@@ -212,11 +240,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; default: all")
     most = min(cores(), MOST)
     parser.add_argument("--jobs", type=int, default=most, help=f"processes at a time (default {most})")
+    parser.add_argument("--week", default="", help="only what looks at this week, such as week08_gan")
     options = parser.parse_args(arguments)
+    if options.week and not (ROOT / "notebooks" / f"{options.week}.py").is_file():
+        parser.error(f"there is no notebooks/{options.week}.py: write it by `make week WEEK={options.week}`")
     if unknown := set(options.parts) - set(names):
         parser.error(f"no part is called {', '.join(sorted(unknown))}: choose from {', '.join(names)}")
     began = time.monotonic()
-    outcomes = run([p for p in PARTS if not options.parts or p.name in options.parts], options.jobs)
+    parts = for_week(options.week) if options.week else PARTS
+    outcomes = run([p for p in parts if not options.parts or p.name in options.parts], options.jobs)
     print("\n" + summary(outcomes, time.monotonic() - began), flush=True)
     return int(any(outcome.failed for outcome in outcomes))
 

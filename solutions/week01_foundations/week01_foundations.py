@@ -12,7 +12,7 @@
 # - set an alarm whose rate of false alarms is guaranteed;
 # - train a model that is judged by its *exact* likelihood.
 #
-# **20 points, 2 to 3 hours.** Seven gaps are graded automatically (18 points), a question by a person (2
+# **20 points, about 3 hours.** Seven gaps are graded automatically (18 points), a question by a person (2
 # points).
 #
 # ## How it works

@@ -12,7 +12,7 @@
 # - a **lattice** in which each pixel of a digit is linked to its neighbours only, judged by its *exact*
 #   likelihood.
 #
-# **20 points, 3 to 4 hours.** Eight gaps are graded automatically (18 points), a question by a person (2
+# **20 points, about 3½ hours.** Eight gaps are graded automatically (18 points), a question by a person (2
 # points).
 #
 # ## How it works

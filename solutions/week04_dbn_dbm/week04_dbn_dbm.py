@@ -14,7 +14,7 @@
 # Few formulas can be copied from the preparation: a layer has two neighbours where it had one, a softmax
 # stands where there was a logistic function, and ±1 units change what a derivative looks like.
 #
-# **20 points, about 3 hours.** Seven gaps are graded automatically (18 points), a question by a person (2
+# **20 points, about 3¼ hours.** Seven gaps are graded automatically (18 points), a question by a person (2
 # points).
 #
 # ## How it works

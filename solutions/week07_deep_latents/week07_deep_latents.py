@@ -11,7 +11,7 @@
 # - quantisers **without a codebook** and with **several**, one after the other;
 # - a moving average to which every vector belongs **in part**, and a model of your own, judged by its bound.
 #
-# **20 points, about 3 hours.** Seven gaps are graded automatically (18 points), a question by a person (2 points).
+# **20 points, about 3¾ hours.** Seven gaps are graded automatically (18 points), a question by a person (2 points).
 #
 # ## How it works
 #

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # A sample
+# # Week 99 · Sample
 # {{colab}}
 
 # %% setup

@@ -1,0 +1,12 @@
+"""Week 0: TODO: what the pictures show."""
+
+from tools.pictures import Picture
+
+
+def idea() -> Picture:
+    """TODO: what one sees, in words. Three parameters b, each with an arrow to a pixel x of its own."""
+    p = Picture(4, 2.2)
+    for i in (1, 2, 3):
+        b, x = p.node(i, 1.7, f"$b_{i}$"), p.node(i, 0.5, f"$x_{i}$", seen=True)
+        p.arrow(b, x)
+    return p
