@@ -218,8 +218,8 @@ def endless_answer_that_catches_everything(e: Exercise) -> Book:
 
 @attack(10, ALL, "draw", limits=LOOP, ends=("time",))
 def slow_answers(e: Exercise) -> Book:
-    """Each call takes less than the limit, all calls of the test together take more."""
-    right = e.solved().cell("draw")["source"].replace("return (", "time.sleep(0.7)\n    return (")
+    """Each call takes less than the limit; all seven take more, more than a busy machine gives, too."""
+    right = e.solved().cell("draw")["source"].replace("return (", "time.sleep(1.2)\n    return (")
     return e.solved().answer("draw", "import time\n\n" + right)
 
 
@@ -233,8 +233,8 @@ def sleep_for_ever(e: Exercise) -> Book:
 def many_sleeps(e: Exercise) -> Book:
     """Cells that stay within their limit, but not within that of the notebook."""
     book = e.solved()
-    for _ in range(8):
-        book.before("train", "import time\ntime.sleep(1)")
+    for _ in range(12):  # 24 s: more than the 20 that a busy machine gives
+        book.before("train", "import time\ntime.sleep(2)")
     return book
 
 
