@@ -12,7 +12,7 @@
 # 2. differentiate an expectation in two ways, and say when which of them is less noisy;
 # 3. write a VAE as a `keras.Model`, train it with `fit`, and read its learning curve;
 # 4. tighten the bound with several samples, to measure a model and to train one;
-# 5. tell latent variables that are switched off from a latent space with holes, and complete images with a VAE.
+# 5. recognise latent variables that are switched off and a prior that does not fit, and complete images with a VAE.
 #
 # *Time:* reading 160 minutes, the core of this notebook 150 minutes. It computes for about a minute on two CPU cores.
 # What stands under *Deeper* is for whoever wants it.
@@ -189,7 +189,7 @@ for name, model, (mean, scale) in [
 #
 # ($f$ contains $\phi$ too, but the mean of $\nabla_\phi \log q_\phi$ is 0.) It needs only *values* of $f$. For the
 # same reason any constant may be subtracted from $f$, a *baseline*: here the mean of $f$ over the other draws, which
-# knows nothing of the own one (Mnih and Rezende, 2016). **Reparameterisation:** write $z = \mu + s \odot \epsilon$ with $\epsilon \sim \mathcal{N}(0, I)$.
+# knows nothing of the own one (Kool et al., 2019). **Reparameterisation:** write $z = \mu + s \odot \epsilon$ with $\epsilon \sim \mathcal{N}(0, I)$.
 # The distribution of $\epsilon$ does not depend on $\phi = (\mu, s)$, so the gradient moves inside, and uses the
 # *slope* of $f$, along $z$ and by the $\phi$ inside $\log q_\phi$:
 #
@@ -288,7 +288,7 @@ print("at the posterior: " + ", ".join(f"{name} {v:.2g}" for name, v in variance
 #   \sigma(\text{logit}_d(z)))$.
 # - The **encoder** maps $x$ to mean and scale of $q_\phi(z \mid x) = \mathcal{N}(\mu_\phi(x),
 #   \mathrm{diag}(s_\phi(x)^2))$. One encoder serves all images: *amortised* inference. (The scale comes out of a
-#   softplus. With an exponential, long trainings at a high rate ended in NaN here.)
+#   softplus; an exponential is as common, but ended long trainings on MNIST in NaN.)
 #
 # The encoder can only make the bound tighter. The decoder can make images more probable, or its posterior easier to
 # hit. For training the rate gets a weight β, which is 1 until section 5:
@@ -296,8 +296,9 @@ print("at the posterior: " + ", ".join(f"{name} {v:.2g}" for name, v in variance
 # $$\mathcal{L}(x) = \log p_\theta(x \mid z) - \beta\, \mathrm{KL}\left(q_\phi(z \mid x) \,\|\, p(z)\right), \qquad z \sim q_\phi(z \mid x).$$
 #
 # The class is a plain `keras.Model`: `call` returns the objective, by one draw of $z$, and adds the loss, so `fit`,
-# `evaluate`, `predict`, validation and callbacks work. Whatever may change is a Keras weight, β too: `fit` turns the code
-# into a graph once, and a plain Python number would stay what it was then. (`MLP`: dense layers with SiLU between them.)
+# `evaluate`, `predict`, validation and callbacks work. Whatever may change is a Keras weight, β too: when `fit` starts, it
+# turns the code into a graph, in which a plain Python number stays what it is. (`MLP`: dense layers with SiLU between
+# them. `save_weights` saves all; `save` would also want to know how to build the networks.)
 
 
 # %% terms
@@ -434,16 +435,17 @@ for name in names[:2]:
 print(f"trained in {vae_seconds:.1f} s, compilation included")
 
 # %% [markdown] digits_say
-# **Training longer makes the ELBO of new images worse, and the model better.** Here both curves rise, and in the end
-# training images are 1.8 nats ahead. Three times as many epochs would *lower* the ELBO of validation images by 0.3 nats
-# and *raise* the tighter bound of section 4 on their likelihood by 0.3. What overfits is the encoder: its $q$ fits new
-# images less well (Deeper measures it). Whoever stops early by this curve protects the encoder, not the model.
+# **Training longer makes the ELBO of new images worse, and their likelihood better.** Here both curves rise, and in the
+# end training images are 1.8 nats ahead. By the tighter bound of section 4, 1.5 of them are the model itself, which knows
+# its training images. Still, three times as many epochs *raise* that bound for validation images by 0.3 nats, while
+# their ELBO *falls* by 0.3: what gets worse is the encoder, whose $q$ fits new images less well (Deeper measures it). An
+# early stop by this curve would look at the wrong number.
 #
 # <details><summary>Measured how?</summary>
 #
 # Three seeds, 300 epochs in place of 100, all else equal. ELBO on validation images −18.25, −18.15, −18.10 → −18.39,
-# −18.55, −18.50; bound with 1,000 samples −17.12, −17.03, −17.04 → −16.73, −16.80, −16.80. This notebook
-# stays with 100 epochs, for the time they take.
+# −18.55, −18.50; bound with 1,000 samples −17.12, −17.03, −17.04 → −16.73, −16.80, −16.80 (training images −15.6 →
+# −14.5). Most of it has come after 200 epochs. This notebook stays with 100 epochs, for the time they take.
 # </details>
 
 
@@ -484,9 +486,8 @@ plotting.image_grid(
 # It is a bound *in expectation*: a single estimate may lie above $\log p(x)$ by chance, so its standard error belongs
 # beside it.
 #
-# **Check** on the rotated linear VAE. Its best diagonal $q$ is narrower than the posterior in some direction, where $w$ would
-# grow without limit; with 1.5 times the scales the variance of $w$ is finite. **Predict:** is the formula right at $K =
-# 1$?
+# **Check** on the rotated linear VAE, with 1.5 times the scales of the best diagonal $q$: wide enough for weights of finite
+# variance. **Predict:** is the formula right at $K = 1$?
 
 
 # %% iwae
@@ -520,7 +521,7 @@ for K in [1, 5, 50, 2000]:
     assert K < 50 or abs(gap.value - theory) < 0.1 * theory + 5 * gap.error
 
 # %% [markdown] iwae_digits_text
-# At $K = 1$ the gap is a KL divergence, and twice what the formula says, which is for large K; at 50 it holds. (At 2,000
+# At $K = 1$ the gap is a KL divergence, here twice what the formula says, which is for large K; at 50 it holds. (At 2,000
 # the gap is below the noise, and may come out negative.)
 #
 # **To measure and to train.** With a large K, $\mathcal{L}_K$ measures any VAE. With a small K it can be the
@@ -573,23 +574,24 @@ plotting.learning_curves(
 )
 
 # %% [markdown] iwae_says
-# **The IWAE starts more than a nat lower and ends higher: a looser bound, a better model.** Its encoder was never asked
-# for a good single draw; its decoder may have posteriors that no diagonal Gaussian matches, for which the VAE's objective
-# would charge. At K = 5, its own objective, it only ties with the VAE on these images, which it has not seen.
+# **After equal epochs the IWAE starts more than a nat lower and ends 0.3 higher.** Its encoder was never asked for a good
+# single draw. But it also draws five $z$ in each step: a VAE with two or three times the epochs catches up, and after 300
+# epochs each, 0.0 to 0.2 nats remain. At K = 5, its own objective, it only ties on these images, which it has not seen.
 #
 # <details><summary>Measured how?</summary>
 #
-# Three seeds, the same networks and epochs, 200 validation images, IWAE minus VAE, each ± 0.07 to 0.10: at K = 1 −1.13,
-# −1.19, −1.41; at K = 1,000 +0.48, +0.28, +0.23. The IWAE also draws five $z$ for each image and step. A VAE that averages
-# five one-draw bounds gains +0.16, +0.03, +0.14 at K = 1,000: about a third of the lead.
+# Three seeds, 100 epochs each, 200 validation images, IWAE minus VAE, each ± 0.07 to 0.10: at K = 1 −1.13, −1.19, −1.41;
+# at K = 1,000 +0.48, +0.28, +0.23. A VAE that averages five one-draw bounds gains +0.16, +0.03, +0.14. Two seeds, at
+# K = 2,000, validation (± 0.06 to 0.10) and test images (± 0.05 to 0.07): IWAE minus a VAE of 200 epochs −0.09, +0.11 and
+# +0.16, +0.02; minus one of 300 epochs −0.15, +0.06 and +0.08, +0.01; both with 300 epochs −0.03, +0.10 and +0.19, +0.06.
 # </details>
 
 
 # %% [markdown] beta_text
-# ## 5 · What goes wrong: dead latent variables, and holes
+# ## 5 · What goes wrong: dead latent variables, and a prior that does not fit
 #
-# A VAE can fail in two opposite ways: its $z$ says nothing, or it says so much that the decoder never sees most of the
-# $z$ that the prior draws. The weight β produces both.
+# A VAE can fail in two opposite ways: its $z$ says nothing, or it says so much that the prior no longer draws the $z$ that
+# the decoder has learned. The weight β produces both.
 
 # %% [markdown] picture_aggregate
 # {{picture: aggregate}}
@@ -599,7 +601,12 @@ plotting.learning_curves(
 # what is still missing then. The ELBO is minus their sum, and β sets the exchange rate between them in training (β-VAE,
 # Higgins et al., 2017; rate and distortion, Alemi et al., 2018). In the picture each $q(z \mid x)$ is a ball. What the
 # decoder sees in training is all balls together, the **aggregate posterior** $\frac1N \sum_n q(z \mid x_n)$; what it gets
-# when we draw images is the prior. The variance of the aggregate is the mean of $s^2$ plus the variance of $\mu$.
+# when we draw images is the prior. How far apart are they? A draw of $z$ can tell at most which of the N images it is,
+# $\log N$ nats, so (Hoffman and Johnson, 2016)
+#
+# $$\mathrm{KL}(\text{aggregate} \,\|\, \text{prior}) \ge \text{mean rate} - \log N.$$
+#
+# And the variance of the aggregate is the mean of $s^2$ plus the variance of $\mu$.
 #
 # **Predict:** order the three models by their ELBO. What do samples look like if $z$ tells nothing?
 
@@ -643,17 +650,18 @@ plotting.show(
 plotting.image_grid(
     np.concatenate([draw_images(model, 10) for model in models.values()]),
     digits.shape,
-    "Ten samples of each. The eye hardly tells the first row from the second; the kernel distance does (below).",
+    "Ten samples of each. The eye hardly tells the first row from the second; the kernel distance does, a little (below).",
     "Four rows of ten binary images, like digits except for the third row, whose pixels are scattered.",
     row_titles=[f"β = {beta}" for beta in models],
 )
 
 # %% [markdown] beta_says
-# **With β = 10 every latent variable dies; with β = 0.1 the prior is full of holes; training on with β = 1 repairs the
-# bound, with nine live variables where a fresh model has thirteen.** For β = 10 no rate is worth its price: $q$ is the
-# prior, and what is left is week 1's independent Bernoulli. For β = 0.1 the balls are narrow in all 16 dimensions ($s^2 =
-# 0.06$) and spread wider than the prior (variance 1.5 in place of 1), so most $z$ of the prior lie in no ball. Its
-# reconstructions are the best, its ELBO the worst. A sharp reconstruction is no sign of a good model.
+# **With β = 10 every latent variable dies; with β = 0.1 the aggregate posterior is 20 nats or more from the prior; training
+# on with β = 1 repairs the bound.** For β = 10 no rate is worth its price: $q$ is the prior, and what is left is week 1's
+# independent Bernoulli. For β = 0.1 the rate is 27 nats, of which $\log 1197 = 7.1$ can name an image. The balls are narrow
+# ($s^2 = 0.06$) and spread wider than the prior (variance 1.5), so a draw from the prior hits none. Its reconstructions are
+# the best, its ELBO the worst: a sharp reconstruction is no sign of a good model. The cured model has its bound back, with
+# nine to eleven live variables where a fresh one has thirteen.
 #
 # Collapse was what the objective asked for. At β = 1 it comes where a decoder can do without $z$: under Deeper, and in
 # week 7.
@@ -663,7 +671,9 @@ plotting.image_grid(
 # Three seeds, validation images. β = 0.1: $s^2$ 0.06, aggregate 1.50, 1.51, 1.50, kernel distance of samples from the
 # training images × 1000 (each ± 2) 27, 27, 22; β = 1: 19, 19, 18; β = 10: 240, 230, 227; cured: 15, 16, 15. Latent
 # variables with a rate above 0.1: 16, 13, 0 of 16, the same for each seed, and 9, 11, 9 after the cure, whose ELBO is
-# −18.50, −18.32, −18.28 against −18.50, −18.46, −18.45 for β = 1. Sixty epochs with β = 10 give what thirty give.
+# −18.50, −18.32, −18.28 against −18.50, −18.46, −18.45 for β = 1. Sixty epochs with β = 10 give what thirty give. Is it the
+# room between the balls that harms the samples of β = 0.1? Draws from one Gaussian with the aggregate's mean and covariance
+# hit no ball either, and have a kernel distance of 11, 9, 9: mostly it is the shape of the prior.
 # </details>
 
 
@@ -679,10 +689,10 @@ plotting.image_grid(
 # - **x given z.** Draw the missing pixels: $p(x_d = 1 \mid z, e) = \sigma(\mathrm{logit}_d(z) + e_d)$.
 #
 # Here $e_d$ is the evidence, as in week 3: $\pm\infty$ for a known pixel, 0 for a missing one, $\pm\log 9$ for one that
-# was flipped with probability 0.1. The first step leaves $p(z \mid x)$ as it is, for every K (iterated
-# importance resampling, Andrieu et al., 2010; the proof is under Deeper); the encoder may be bad, then the chain is
-# slow, not wrong. Masks and damage are those of week 1. In the burn-in the current $z$ is no candidate: at first the
-# missing half is noise, and a $z$ that happens to fit it would stay for long.
+# was flipped with probability 0.1. The first step leaves $p(z \mid x)$ as it is, for every K (the one-step
+# case of Andrieu et al., 2010; the proof is under Deeper); the encoder may be bad, then the chain is slow, not wrong. Masks
+# and damage are those of week 1. In the burn-in the current $z$ is no candidate: at first the missing half is noise, and a
+# $z$ that happens to fit it may stay for long. (Here it makes no difference; on MNIST the chain stuck without it.)
 
 
 # %% restore
@@ -740,10 +750,11 @@ plotting.image_grid(
 )
 
 # %% [markdown] use_says
-# **At repairs both are as good as week 1's mixture (0.051 of the pixels wrong); at completing they need time.** The mixture
-# sums over its 160 causes (0.132 wrong). Here a chain has to walk to them. $z$ changes in every second step, but only a little:
-# the completed half holds $z$ where it is, and $z$ holds the completed half. With 3,000 steps in place of 150 the share falls from 0.15 to 0.138
-# for the VAE and 0.133 for the IWAE (two seeds).
+# **150 steps of the chain leave 0.15 of the missing pixels wrong, where week 1's mixture has 0.132; the fault is the
+# chain's, not the model's.** The mixture sums over its 160 causes. Here a chain has to walk to them: $z$ changes in every
+# second step, but only a little, since the completed half holds $z$ where it is, and $z$ holds the completed half. With
+# 3,000 steps the share falls to 0.138 for the VAE and 0.133 for the IWAE (two seeds), and many weighted draws from the
+# prior, which need no chain, give the same. At repairs all three are alike, 0.051.
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
@@ -788,11 +799,10 @@ print(f"IWAE minus VAE: {evaluation.paired_difference(test_bounds['IWAE'], test_
 board
 
 # %% [markdown] board_says
-# **Both are ahead of the mixture on these images: the IWAE by six standard errors, the VAE by three.** Theirs are lower
-# bounds and the mixture's value is exact, so the true lead can only be larger (but for the ± of the importance sampling).
-# A better likelihood is not at once the better tool: at completing 150 steps leave them behind. And by kernel
-# distance their samples are closer to digits than the mixture's, by the classifier they are not.
-
+# **Both are ahead of the mixture on these images, the IWAE by about five standard errors, the VAE by two to three.**
+# (Another training moves the lead by half an error.) Theirs are lower bounds and the mixture's value is exact, so the true
+# lead can only be larger, but for the ± of the importance sampling. By kernel distance their samples are closer to digits
+# than the mixture's, by the classifier they are not: whether that is more than chance, one training cannot tell.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -979,7 +989,7 @@ plotting.show(
 # %% [markdown] gap_says
 # Both gaps of the IWAE are larger, and it is the better model. So a small gap is not in itself a virtue: a model that
 # ignores $z$ has none. And for images that the encoder has
-# not seen the amortisation gap is larger: that is the overfitting of section 3.
+# not seen the amortisation gap is larger, after longer training much larger: that is what the ELBO of section 3 loses.
 #
 # <details><summary>Measured how?</summary>
 #
@@ -1124,7 +1134,7 @@ scoreboard.enter(
 # %% [markdown] deeper_uses
 # ## Deeper · Detecting by one draw or many, completing by the exact chain or without
 #
-# **Anomalies.** The scoreboard's score is minus $\mathcal{L}_K$. The ELBO costs a single draw. For an anomaly the
+# **Anomalies.** The scoreboard's score is minus $\mathcal{L}_K$. The ELBO can be had with one draw. For an anomaly the
 # encoder is far from home, so the ELBO falls by more than $\log p(x)$ does. **Predict:** does that make it the worse
 # detector?
 #
@@ -1166,8 +1176,9 @@ print(
 
 # %% [markdown] detect_says
 # The bound is looser for the mirrored images than for digits, by 0.8 nats for the VAE and 2 for the IWAE. That moves
-# the two kinds of images apart, so it need not harm a *detector*, which needs a difference and not a likelihood. All
-# areas lie within their standard errors of each other. Pseudo-Gibbs sampling walks to another distribution than the
+# the two kinds of images apart, so it need not harm a *detector*, which needs a difference and not a likelihood: the ELBO,
+# averaged over draws, detects as well as the tighter bound. A single draw is worse, by 0.01 for the VAE and 0.025 for the
+# IWAE (paired, ± 0.004 to 0.006, two seeds each). Pseudo-Gibbs sampling walks to another distribution than the
 # model's; for completing these images it is as good.
 
 
@@ -1370,7 +1381,7 @@ for hide, model in texts.items():
 # xla = True
 # ```
 #
-# Here the warm-up of β matters (week 7 says why): in runs of 12 epochs, measured with 50 importance samples on
+# With `warm_up` the learning curve shows the objective with its β. Here the warm-up matters (week 7 says why): in runs of 12 epochs, measured with 50 importance samples on
 # validation images, 18 of the 50 latent variables were active without it and the bound was −102.6 nats; with a warm-up
 # over the first third 29, and −97.2 nats.
 #
@@ -1408,10 +1419,13 @@ for hide, model in texts.items():
 #   NeurIPS.
 # - D. Kingma, M. Welling (2019). An introduction to variational autoencoders. Foundations and Trends in Machine
 #   Learning 12.
+# - M. Hoffman, M. Johnson (2016). ELBO surgery: yet another way to carve up the variational evidence lower bound. NeurIPS
+#   workshop on advances in approximate Bayesian inference.
+# - W. Kool, H. van Hoof, M. Welling (2019). Buy 4 REINFORCE samples, get a baseline for free! ICLR workshop on deep
+#   reinforcement learning meets structured prediction.
 # - J. Lucas, G. Tucker, R. Grosse, M. Norouzi (2019). Don't blame the ELBO! A linear VAE perspective on posterior
 #   collapse. NeurIPS.
 # - P.-A. Mattei, J. Frellsen (2018). Leveraging the exact likelihood of deep latent variable models. NeurIPS.
-# - A. Mnih, D. Rezende (2016). Variational inference for Monte Carlo objectives. ICML.
 # - S. Mohamed, M. Rosca, M. Figurnov, A. Mnih (2020). Monte Carlo gradient estimation in machine learning. Journal of
 #   Machine Learning Research 21.
 # - K. Murphy (2023). Probabilistic Machine Learning: Advanced Topics. MIT Press.
