@@ -90,6 +90,12 @@ def bits_per_pixel(x, pi, mu, G):
 # + log_px_z = np.sum(x * np.log(mu) + (G - x) * np.log1p(-mu), axis=2)
 
 
+# %% equivalent="bits_per_pixel"
+# No image has the level G + 1.
+# - log_choices = np.log([math.comb(G, level) for level in range(G + 1)])
+# + log_choices = np.log([math.comb(G, level) for level in range(G + 2)])
+
+
 # %% right="responsibilities"
 # Python loops over images, components and pixels; plain numbers and lists.
 def responsibilities(x, pi, mu, G):
@@ -547,6 +553,14 @@ def kl_by_drawing(pi_p, mu_p, pi_q, mu_q, G, N, seed):
 # - log_ratio = np.log(p_x_z(x, mu_p, G) @ pi_p) - np.log(p_x_z(x, mu_q, G) @ pi_q)
 # + p_x = p_x_z(x, mu_p, G) @ pi_p
 # + log_ratio = p_x * (np.log(p_x) - np.log(p_x_z(x, mu_q, G) @ pi_q))
+
+
+# %% equivalent="kl_by_drawing"
+# pi sums to 1 exactly; the division only mends rounding.
+# - z = rng.choice(len(pi_p), size=N, p=pi_p.astype(float) / pi_p.astype(float).sum())
+# + z = rng.choice(len(pi_p), size=N, p=pi_p.astype(float) * pi_p.astype(float).sum())
+# - z = rng.choice(len(pi_p), size=N, p=pi_p.astype(float) / pi_p.astype(float).sum())
+# + z = rng.choice(len(pi_p), size=N, p=pi_p.astype(float))
 
 
 # %% right="alarms"

@@ -80,6 +80,12 @@ def random_potts(rng, N, q, scale=1.0):
     return (W + W.T).astype(np.float32), rng.normal(0, scale, (N, q)).astype(np.float32)
 
 
+# three units with three colours, and four states of them
+W_three = [[0, 0.5, -1], [0.5, 0, 2], [-1, 2, 0]]
+b_three = [[0.1, 0.2, 0.3], [-0.5, 0, 1], [0.4, -0.2, 0.6]]
+x_three = [[0, 1, 0], [2, 2, 2], [1, 1, 0], [2, 0, 1]]
+
+
 # %% solution="energy_potts"
 def energy_potts(x, W, b):
     """x: (B, N) colours, W: (N, N) symmetric with zero diagonal, b: (N, q) → (B,), the energies."""
@@ -104,9 +110,6 @@ def check_energy(x, W, b, exact):
     )
 
 
-W_three = [[0, 0.5, -1], [0.5, 0, 2], [-1, 2, 0]]
-b_three = [[0.1, 0.2, 0.3], [-0.5, 0, 1], [0.4, -0.2, 0.6]]
-x_three = [[0, 1, 0], [2, 2, 2], [1, 1, 0], [2, 0, 1]]
 check_energy(x_three, W_three, b_three, [0.5, -3.4, -1.1, 0.4])  # the first: 1 − 0.1 − 0 − 0.4
 
 
