@@ -1395,8 +1395,8 @@ for hide, model in texts.items():
 # | IWAE, 200-200-50, K = 50 | ≥ −85.43 nats | 11.8 min | −84.78 nats |
 # | Conditional VAE, 200-200-50, marginal | ≥ −89.01 nats | 1.4 min | |
 #
-# The conditional VAE has had 30 passes over the data and is measured with 50 importance samples a class, so it does
-# not compare with the others.
+# (Measured when the warm-up of β still went by the step, not by the epoch.) The conditional VAE has had 30 passes over the
+# data and is measured with 50 importance samples a class, so it does not compare with the others.
 #
 # **Several GPUs:** build and train under `with tf.distribute.MirroredStrategy().scope():`. Each replica gets its share
 # of a batch, and the loss is that of the whole batch. (On two logical CPU devices a test compares the losses; on GPUs

