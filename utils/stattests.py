@@ -285,7 +285,8 @@ def _diagnosis(got: np.ndarray, target: np.ndarray, rtol: float, atol: float) ->
     if usable.sum() >= 3:
         factor = float(np.median(got[usable] / target[usable]))
         if factor and math.isfinite(factor) and same(got / factor, target):
-            return f". All values are {factor:.6g} times the right ones, like a sum in place of a mean"
+            like = "a sum in place of a mean" if abs(factor) > 1 else "a mean in place of a sum"
+            return f". All values are {factor:.6g} times the right ones, like {like}"
     return ""
 
 

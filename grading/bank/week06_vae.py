@@ -631,6 +631,18 @@ def complete(log_prior, logits, x, u_candidate, u_pixels):
 # + drawn = u_pixels > expit(logits[chosen])  # (B, D)
 
 
+# %% equivalent="complete"
+# A uniform number is never exactly a partial sum.
+# - chosen = np.argmax(np.cumsum(w, axis=1) > u_candidate[:, None], axis=1)  # (B,)
+# + chosen = np.argmax(np.cumsum(w, axis=1) >= u_candidate[:, None], axis=1)  # (B,)
+
+
+# %% equivalent="complete"
+# Nor is it exactly a probability.
+# - drawn = u_pixels < expit(logits[chosen])  # (B, D)
+# + drawn = u_pixels <= expit(logits[chosen])  # (B, D)
+
+
 # %% right="train_vae"
 # One image, one sample, one latent at a time, in float64 with plain loops; a hand-written training loop.
 def train_vae(x_train, x_validation, seed):

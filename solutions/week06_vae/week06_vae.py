@@ -19,7 +19,7 @@
 # - Write your answer where it says `raise NotImplementedError`. Keep the names and arguments of the functions.
 # - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on
 #   other inputs.
-# - All arrays of numbers arrive as NumPy `float32`. Return NumPy arrays or TensorFlow tensors, in `float32` or
+# - All arrays of numbers arrive as NumPy `float32` (tensors where the test differentiates). Return NumPy arrays or TensorFlow tensors, in `float32` or
 #   `float64`, as you like (gap 2: TensorFlow). Do not change the arrays that come in.
 # - Some functions get a function as an argument. It takes an array or a tensor of `float32` or `float64`
 #   numbers and returns a tensor of the same type; `.numpy()` makes an array of it. Where a shape begins with
@@ -223,7 +223,7 @@ check_kumaraswamy(rng, B=20, L=1)
 # plain number.)
 #
 # Take K samples for each image, and as the baseline of each sample the mean of the *others* of the same image
-# (Mnih and Rezende, 2016, *Variational inference for Monte Carlo objectives*):
+# (Kool et al., 2019, *Buy 4 REINFORCE samples, get a baseline for free!*):
 #
 # $$g = \frac{1}{K} \sum_{k=1}^{K} \left( f(z_k) - \frac{1}{K - 1} \sum_{j \ne k} f(z_j) \right) \nabla_\lambda \log
 # q(z_k \mid x).$$
@@ -790,7 +790,7 @@ assert min(again, held_out) >= -108, (
 #    then computes $\mathcal{L}_{5000}$ with these. Is this training on the test data? Is the result still a
 #    bound, and may it be compared with A's?
 #
-# Answer in about 120 words.
+# Answer in about 150 words.
 
 # %% [markdown] argue="argue_bounds" points=2
 # ### BEGIN SOLUTION
