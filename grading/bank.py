@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise, takewhile
 from pathlib import Path
 
-from grading.executor import Cell, Job, Result, modules_of, run_forked
+from grading.executor import TIMEOUT, Cell, Job, Result, modules_of, run_forked
 from grading.mutants import mutants
 from tools import notebooks
 from tools.notebooks import ROOT, SourceError
@@ -33,6 +33,7 @@ from tools.notebooks import ROOT, SourceError
 RIGHT_PER_GAP = 3
 WRONG_PER_GAP = 1
 SAMPLE = 24  # mutants of a week in `make test`, besides all those of gaps that changed
+MUTANT_SECONDS = 10.0  # of processor time; some never end
 TRAINS = "threshold is empirical"  # in the test of a gap that trains: seconds for each run
 HEADER = re.compile(r'# %% (right|wrong|equivalent)="(\w+)"\s*')
 CHANGE = re.compile(r"# ([-+])(?: (.*)|)")
@@ -289,7 +290,9 @@ def run(exercise: Exercise, entries: list[Entry], seeds: Iterable[int] = (0,)) -
     owners: dict[str, tuple[Job, Entry]] = {}
     for seed in seeds:
         for entry in sorted(entries, key=lambda entry: not exercise.trains(entry.gap)):  # the longest first
-            job = Job(f"{len(owners)}", exercise.slice(entry.gap, entry.source), seed)
+            endless = entry.kind == "mutant" and not exercise.trains(entry.gap)
+            seconds = MUTANT_SECONDS if endless else TIMEOUT
+            job = Job(f"{len(owners)}", exercise.slice(entry.gap, entry.source), seed, seconds)
             owners[job.label] = (job, entry)
     for job, results in run_forked([job for job, _ in owners.values()]):
         entry = owners[job.label][1]

@@ -53,11 +53,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """Cells to run in order with a grading seed (environment variable LGM_GRADING_SEED)."""
+    """Cells to run in order with a grading seed (environment variable LGM_GRADING_SEED), in so many seconds."""
 
     label: str
     cells: list[Cell]
     seed: int = 0
+    timeout: float = TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,10 @@ def _place(error: BaseException, name: str) -> str:
     return f"cell {name!r}" + (f", at: {frames[-1].line}" if frames else "")
 
 
-def run_forked(
-    jobs: list[Job], workers: int | None = None, timeout: float = TIMEOUT
-) -> Iterable[tuple[Job, dict[str, Result]]]:
+def run_forked(jobs: list[Job], workers: int | None = None) -> Iterable[tuple[Job, dict[str, Result]]]:
     """Run each job in a forked process, as many at a time as there are cores; results as they come.
 
-    A process that dies or takes over `timeout` seconds of processor time costs its own tests and no others.
+    A process that dies or takes over its seconds of processor time costs its own tests and no others.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
         raise OSError("the bank needs an operating system with fork: on Windows use WSL2")
@@ -176,14 +175,14 @@ def run_forked(
     def start() -> None:
         for job in waiting:
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(job, sender, run_cells, timeout), daemon=True)
+            process = context.Process(target=_child, args=(job, sender), daemon=True)
             with warnings.catch_warnings():
                 warnings.simplefilter(
                     "ignore", DeprecationWarning
                 )  # imports have left threads, all of them idle
                 process.start()
             sender.close()
-            running[receiver] = (job, process, time.monotonic() + WALL * timeout)
+            running[receiver] = (job, process, time.monotonic() + WALL * job.timeout)
             if len(running) >= workers:
                 return
 
@@ -200,7 +199,7 @@ def run_forked(
                 process.join()
                 if not results:
                     late |= process.exitcode == -signal.SIGXCPU
-                    reason = f"took longer than {timeout:.0f} s" if late else "the process died"
+                    reason = f"took longer than {job.timeout:.0f} s" if late else "the process died"
                     tests = [cell.name for cell in job.cells if cell.kind == "test"]
                     results = dict.fromkeys(tests, Result(False, "ProcessError", reason))
                 del running[receiver]
@@ -241,12 +240,12 @@ def _received(receiver: Connection) -> dict[str, Result]:
         return {}
 
 
-def _child(
-    job: Job, sender: Connection, act: Callable[[Job], Any] = run_cells, timeout: float = TIMEOUT
-) -> None:
+def _child(job: Job, sender: Connection, act: Callable[[Job], Any] = run_cells) -> None:
     """In the forked process: run, answer, end without Python's clean-up, which belongs to the parent."""
     used = sum(os.times()[:2])
-    limit = int(used + timeout) + 1  # the kernel ends this process when it has used so much processor time
+    limit = (
+        int(used + job.timeout) + 1
+    )  # the kernel ends this process when it has used so much processor time
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
     try:
         with open(os.devnull, "w") as nowhere:

@@ -203,9 +203,9 @@ def test_the_executor() -> None:
         Cell("test", "broken", "assert g() == 1, 'g'"),
     ]
     job = Job("a", cells, 7)
-    late = Job("b", [Cell("test", "slow", "while True:\n    pass")])
+    late = Job("b", [Cell("test", "slow", "while True:\n    pass")], timeout=3.0)
     fresh = Job("c", [Cell("test", "fresh", "assert 'left' not in globals(), 'a fresh namespace'")])
-    results = {job.label: result for job, result in run_forked([job, late, fresh], timeout=3.0)}
+    results = {job.label: result for job, result in run_forked([job, late, fresh])}
     first = results["a"]
     assert first["seed"].passed
     assert first["value"].error == "ValueError" and "must not end in a value" in first["value"].message

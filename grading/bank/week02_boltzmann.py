@@ -244,6 +244,12 @@ def sweep_lattice(x, J, b, T, seed):
 # + neighbours = sum(np.roll(z, shift, axis) for shift in (1,) for axis in (1, 2))
 
 
+# %% equivalent="sweep_lattice"
+# A uniform number is never exactly a sum of probabilities.
+# - new = np.sum(u > np.cumsum(p, axis=-1)[..., :-1], axis=-1)  # (B, R, C)
+# + new = np.sum(u >= np.cumsum(p, axis=-1)[..., :-1], axis=-1)  # (B, R, C)
+
+
 # %% right="log_z_ring"
 # Plain loops over units, pairs, sites and states, in double precision; some results are lists.
 def log_z_ring(A, T):
@@ -419,6 +425,18 @@ def gradient_ring(s_data, states, p, D, T):
 # Ignores the probabilities of the states.
 # - w_model, b_model = moments(states, p)
 # + w_model, b_model = moments(states, np.full(len(states), 1 / len(states)))
+
+
+# %% equivalent="gradient_ring"
+# Spins are −1 or +1.
+# - pairs = [weights @ np.sum(s * np.roll(s, -d, axis=1), axis=1) for d in range(1, D + 1)]
+# + pairs = [weights @ np.sum(s / np.roll(s, -d, axis=1), axis=1) for d in range(1, D + 1)]
+
+
+# %% equivalent="gradient_ring"
+# Each pair comes up once on the ring, whichever way one goes.
+# - pairs = [weights @ np.sum(s * np.roll(s, -d, axis=1), axis=1) for d in range(1, D + 1)]
+# + pairs = [weights @ np.sum(s * np.roll(s, d, axis=1), axis=1) for d in range(1, D + 1)]
 
 
 # %% right="store_centred"
@@ -599,6 +617,12 @@ def recall(x, missing, W, b, order):
 # A unit whose field is 0 is switched on.
 # - x[:, i] = np.where(field > 0, 1, np.where(field < 0, 0, x[:, i]))
 # + x[:, i] = field >= 0
+
+
+# %% equivalent="recall"
+# Equality is symmetric.
+# - if np.array_equal(x, before):
+# + if np.array_equal(before, x):
 
 
 # %% right="train_lattice"

@@ -713,6 +713,10 @@ check_rivals(np.array([0, 1, 2]), exact=[1, 1, 0])
 check_rivals(np.array([2, 1, 0]), exact=[1, 0, 1])
 W_tie, b_tie = np.array([[0, 0, 0], [0, 0, -1], [0, -1, 0]]), np.array([0, 1, 3])  # unit 1: on, then field 0
 check_recall(np.ones((2, 3)), np.arange(3) > 0, W_tie, b_tie, np.arange(3), "a pattern with a tie", exact=1)
+W_off = np.array([[0, 0, 0], [0, 0, -2], [0, -2, 0]])  # unit 1: on, then off again, its field −1
+check_recall(
+    np.ones((2, 3)), np.arange(3) > 0, W_off, b_tie, np.arange(3), "a unit that goes off", exact=[1, 0, 1]
+)
 for seed in range(3):
     W_small, b_small = random_network(np.random.default_rng(seed), 6)
     check_recall(np.ones((5, 6)), np.arange(6) > 1, W_small, b_small, np.arange(6), "small integer couplings")
