@@ -85,13 +85,13 @@ def test_files_are_what_their_drawings_give() -> None:
 FILES = sorted((ROOT / notebooks.DRAWINGS).glob("*/*.png"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.stem}-{path.parent.name}")
 def test_small_described_and_not_cut(path: Path) -> None:
     image = Image.open(path).convert("RGB")
     assert path.stat().st_size < 60_000
     assert image.width <= 820 * notebooks.PIXELS, "it fits beside JupyterLab's file browser"
     alt = notebooks.alternatives(path.parent.with_suffix(".py"))[path.stem]
-    assert len(alt) > 150, "who cannot see it learns what is to be seen"
+    assert len(alt) > 150, f"its docstring has {len(alt)} characters, say in more than 150 what is to be seen"
     assert not re.search(r"[$`*<>\\]", alt), "no mark-up: it is read aloud"
     # A border of one pixel: whatever touches it would be cut there.
     border = [image.crop(box) for box in ((0, 0, image.width, 1), (0, image.height - 1, *image.size))]

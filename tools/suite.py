@@ -103,6 +103,7 @@ def for_week(stem: str) -> tuple[Part, ...]:
         "tests/test_quiz.py",
         "tests/test_benchmark.py",
         "tests/test_notebooks.py",
+        "tests/test_pictures.py",
     )
     commands: dict[str, tuple[tuple[str, ...], ...]] = {
         "lint": (("-m", "ruff", "check", *sources), ("-m", "ruff", "format", "--check", *sources)),

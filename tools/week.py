@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for path in made:
         print(f"wrote {path.relative_to(root)}")
-    print(f"now replace each TODO, and look by `make test WEEK={options.week}`")
+    print(f"now replace each TODO; `make test WEEK={options.week}` is green when none is left")
     return 0
 
 

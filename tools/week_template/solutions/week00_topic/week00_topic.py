@@ -1,5 +1,5 @@
 # %% [markdown] given="title"
-# # Week 0 · Exercise: Topic
+# # Week 0 · Exercise: TODO: what it is about, in a few words
 #
 # {{colab}}
 #
