@@ -53,7 +53,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """Cells to run in order with a grading seed (environment variable LGM_GRADING_SEED), in so many seconds."""
+    """Cells to run in order with a grading seed (variable LGM_GRADING_SEED) and a limit in seconds."""
 
     label: str
     cells: list[Cell]
