@@ -53,7 +53,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """Cells to run in order with a grading seed (in the environment, LGM_GRADING_SEED) and a time limit in s."""
+    """Cells to run in order with a grading seed (variable LGM_GRADING_SEED) and a limit in seconds."""
 
     label: str
     cells: list[Cell]
