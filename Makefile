@@ -28,6 +28,7 @@ lab: setup ## Open the course in JupyterLab (PORT=8890: another port)
 	@$(RUN) tools.lab $(if $(PORT),--port $(PORT)) $(ARGS)
 
 week: setup ## Write the skeleton of a week (WEEK=week08_gan TOPIC="as in README")
+	@test "$(origin WEEK)" != file || { echo 'week: say which, such as make week WEEK=week08_gan' >&2; exit 1; }
 	@$(RUN) tools.week "$(WEEK)" --topic "$(TOPIC)" $(ARGS)
 
 test: setup ## Run all tests, with the minutes of each part (ARGS="unit bank": only these; WEEK=…: one week)
