@@ -1332,8 +1332,8 @@ scoreboard.table(compare_with=compare_with)
 # training: between four seeds (section 3) it was 0.05 nats for two layers, 0.3 for three, so the lead of the
 # latter may be luck. They need three to five times as many parameters. The ELBO, in the notes, is a nat lower than
 # the bound with importance samples: a comparison by ELBO would have put the ladders below the mixture, and wrongly
-# so. Week 6's VAE, one layer trained for longer, is a tenth of a nat behind; its IWAE, one layer as well, is one or
-# two tenths ahead. (Its bounds have twice as many importance samples, which favours them, by about a hundredth.) On
+# so. Week 6's VAE, one layer trained for longer, is about as good (0.06 nats behind); its IWAE, one layer as well, is a
+# quarter of a nat ahead. (Its bounds have twice as many importance samples: about a hundredth.) On
 # 64 pixels nothing here shows that a hierarchy is needed.
 #
 # The VQ-VAE does not win. By its bound it loses almost three nats, by the exact value 0.4. Three possible causes
