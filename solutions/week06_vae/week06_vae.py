@@ -85,12 +85,16 @@ KL_HINT = (
     "The mean of log q − log p, a sum over the latents. Is a constant missing? For each latent ½ log 2π = 0.919, log 2 = 0.693 and "
     "½ play a part; log_s is the logarithm of the standard deviation."
 )
-value = kl_laplace(
-    np.array([[0], [1.5], [-3]], np.float32), np.array([[0], [-1], [0.5]], np.float32), np.ones(1, np.float32)
+value = stattests.call(
+    kl_laplace,
+    np.array([[0], [1.5], [-3]], np.float32),
+    np.array([[0], [-1], [0.5]], np.float32),
+    np.ones(1, np.float32),
 )
 exact = [0.0721, 1.7742, 1.8190]
 stattests.assert_close("KL with one latent and b = 1", value, exact, rtol=1e-3, atol=1e-3, hint=KL_HINT)
-value = kl_laplace(
+value = stattests.call(
+    kl_laplace,
     np.array([[0, 0], [1.5, -0.5], [-2, 3], [0.2, 1]], np.float32),
     np.array([[0, 0], [-1, 0.5], [0.3, -2], [-3, 1]], np.float32),
     np.array([2, 0.5], np.float32),
@@ -113,7 +117,7 @@ def check_kl(rng, B, L, spread=1.0):
             z = np.linspace(mean - 10 * s, mean + 10 * s, 8001)
             log_q = norm.logpdf(z, mean, s)
             exact[i] += np.trapezoid(np.exp(log_q) * (log_q - laplace.logpdf(z, 0, width)), z)
-    value = kl_laplace(mu.copy(), log_s.copy(), b.copy())
+    value = stattests.call(kl_laplace, mu, log_s, b)
     stattests.assert_close(f"KL with B = {B}, L = {L}", value, exact, rtol=1e-3, atol=1e-3, hint=KL_HINT)
 
 
@@ -166,7 +170,7 @@ def check_gradient(log_a, log_b, u, exact_a, exact_b):
 
 log_a, log_b = np.array([[0, 0.7], [-0.5, 0.3]], np.float32), np.array([[0.5, 0], [0.8, -0.4]], np.float32)
 u = np.array([[0.2, 0.6], [0.5, 0.9]], np.float32)
-z = sample_kumaraswamy(log_a.copy(), log_b.copy(), u.copy())
+z = stattests.call(sample_kumaraswamy, log_a, log_b, u)
 z = stattests.assert_array("z", z, (2, 2)).astype(float)
 assert np.all((z > 0) & (z < 1)), (
     f"z must lie between 0 and 1, the smallest is {z.min():.3g}, the largest {z.max():.3g}"
@@ -196,7 +200,7 @@ def check_kumaraswamy(rng, B, L):
     density = a * b * z ** (a - 1) * (1 - z**a) ** (b - 1)
     exact_a = -b * (1 - z**a) ** (b - 1) * z**a * np.log(z) * a / density
     exact_b = (1 - z**a) ** b * np.log(1 - z**a) * b / density
-    value = sample_kumaraswamy(log_a.copy(), log_b.copy(), u.copy())
+    value = stattests.call(sample_kumaraswamy, log_a, log_b, u)
     stattests.assert_close(
         f"z, (B, L) = ({B}, {L})", value, z, rtol=2e-3, atol=1e-4, hint="F(z) = u for each entry."
     )
@@ -272,7 +276,7 @@ logits = np.array([[0.5, -1], [2, 0]], np.float32)
 u = np.array([[[0.3, 0.1], [0.7, 0.6]], [[0.8, 0.2], [0.95, 0.4]], [[0.9, 0.9], [0.2, 0.1]]], np.float32)
 # Here q is the posterior: log p(x, z) − log q(z | x) is the same for all z.
 SLOPES, COUPLING = logits.copy(), 0.0
-g = score_gradient(small_log_joint, logits.copy(), u.copy())
+g = stattests.call(score_gradient, small_log_joint, logits, u)
 stattests.assert_close(
     "g where q is the exact posterior, so that f is the same for all z",
     g,
@@ -281,7 +285,7 @@ stattests.assert_close(
     hint=SCORE_HINT,
 )
 SLOPES, COUPLING = np.array([[1.3, -2.2], [0.6, 2.9]], np.float32), 1.7
-g = score_gradient(small_log_joint, logits.copy(), u.copy())
+g = stattests.call(score_gradient, small_log_joint, logits, u)
 stattests.assert_close(
     "g with K = 3, B = 2, L = 2",
     g,
@@ -290,7 +294,7 @@ stattests.assert_close(
     atol=2e-3,
     hint=SCORE_HINT,
 )
-g = score_gradient(small_log_joint, np.array([[300, -300], [2, 0]], np.float32), u.copy())
+g = stattests.call(score_gradient, small_log_joint, np.array([[300, -300], [2, 0]], np.float32), u)
 stattests.assert_close(
     "g with logits of ±300", g, [[0, 0], [-0.6667, 1.4833]], rtol=2e-3, atol=2e-3, hint=SCORE_HINT
 )
@@ -318,7 +322,7 @@ def check_score(rng, K, B, L, scale=1.0):
     f -= np.sum(-np.logaddexp(0, logits * (1 - 2 * z)), axis=2)
     exact = np.sum((f - f.mean(axis=0))[:, :, None] * (z - z.mean(axis=0)), axis=0) / (K - 1)
     what = f"g with K = {K}, B = {B}, L = {L}" + (", large logits" if scale > 9 else "")
-    g = score_gradient(quadratic_log_joint, logits.copy(), u.astype(np.float32))
+    g = stattests.call(score_gradient, quadratic_log_joint, logits, u.astype(np.float32))
     stattests.assert_close(what, g, exact, rtol=2e-3, atol=2e-3, hint=SCORE_HINT)
 
 
@@ -335,7 +339,7 @@ def check_unbiased(rng):
     exact = (q * f) @ (states - p)
     pairs = np.stack([np.repeat(states, 4, axis=0), np.tile(states, (4, 1))])  # (2, 16, 2)
     u = np.where(pairs == 1, p / 2, (1 + p) / 2).astype(np.float32)
-    g = score_gradient(quadratic_log_joint, np.tile(logits, (16, 1)), u)
+    g = stattests.call(score_gradient, quadratic_log_joint, np.tile(logits, (16, 1)), u)
     mean = np.repeat(q, 4) * np.tile(q, 4) @ stattests.assert_array("g", g, (16, 2)).astype(float)
     what = "the mean of g over all pairs of samples, against the exact gradient"
     stattests.assert_close(what, mean, exact, rtol=2e-3, atol=2e-3)
@@ -416,7 +420,7 @@ def count_log_prior(z):
 
 
 def call_elbo(log_prior, x, noise, n):
-    answer = elbo_terms(count_encode, count_decode, log_prior, x.copy(), noise.copy(), n)
+    answer = stattests.call(elbo_terms, count_encode, count_decode, log_prior, x, noise, n)
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: logpx_z and kl"
     return answer
 
@@ -572,7 +576,7 @@ COMPLETE_HINT = (
 def check_complete(what, log_prior, logits, x, u_candidate, u_pixels, exact, exact_ess):
     arguments = [np.asarray(v, np.float32) for v in (log_prior, logits, x, u_candidate, u_pixels)]
     known = ~np.isnan(arguments[2])
-    answer = complete(*[v.copy() for v in arguments])
+    answer = stattests.call(complete, *arguments)
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, (
         "return two arrays: the completed x, and the ESS"
     )
@@ -738,7 +742,7 @@ def mean_elbo(x, encoder, decoder, rng, S=20):
     return np.mean(logpx_z + norm.logpdf(z).sum(axis=2) - q.logpdf(z).sum(axis=2))
 
 
-answer = train_vae(grey.train.copy(), grey.validation.copy(), 0)
+answer = stattests.call(train_vae, grey.train, grey.validation, 0)
 assert isinstance(answer, (tuple, list)) and len(answer) == 2, (
     "return two lists: the weights of encoder and decoder"
 )
