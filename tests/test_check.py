@@ -150,6 +150,20 @@ def test_arguments_are_spoilt_one_by_one_and_in_pairs(case: str) -> None:
     assert all(any(words in fault for fault in report.faults) for words in expected), report.faults
 
 
+def test_an_answer_that_never_ends_once_spoilt_fails_and_the_other_ways_are_still_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With x set to 0 the loop runs forever; that costs its seconds, not the results of the rest."""
+    monkeypatch.setattr("grading.spoil.SECONDS", 0.5)
+    exercise = adding("f(x, np.ones(3), 1)", "before")
+    endless = "def f(x, z, n):\n    while not x.any():\n        pass\n    return x + z * n"
+    exercise.cells[1] = Cell("solution", "f", endless)
+    [(_, results)] = run_forked([check.spoilt_one_by_one(exercise, "f")])
+    assert results["plain"].passed
+    assert results["first x"].error == "TimeoutError" and not results["first x"].passed
+    assert results["first z"].error == "AssertionError", "judged after the endless one"
+
+
 def test_a_solution_that_fails_while_it_is_watched_is_named() -> None:
     [(_, results)] = run_forked([check.spoilt_one_by_one(adding("f(x, np.ones(3), 2)", "before"), "f")])
     report = check.Report()
