@@ -544,8 +544,8 @@ plotting.show(
 def generator(L, shape, channels):
     """z (B, L) → images (B, height, width, 1) with values in [0, 1]."""
     height, width = shape
-    layers = [keras.Input((L,)), keras.layers.Dense(height * width // 16 * 4 * channels, use_bias=False)]
-    layers += [keras.layers.Reshape((height // 4, width // 4, 4 * channels))]
+    layers = [keras.Input((L,)), keras.layers.Dense(height * width // 16 * 2 * channels, use_bias=False)]
+    layers += [keras.layers.Reshape((height // 4, width // 4, 2 * channels))]
     for n in [2 * channels, channels]:
         layers += [keras.layers.BatchNormalization(momentum=0.9), keras.layers.ReLU()]
         layers += [keras.layers.UpSampling2D(), keras.layers.Conv2D(n, 3, padding="same", use_bias=False)]
@@ -556,8 +556,8 @@ def generator(L, shape, channels):
 def discriminator(shape, channels):
     """images (B, height, width, 1) → logits (B, 1)."""
     layers = [keras.Input((*shape, 1))]
-    for n, stride in [(channels, 1), (2 * channels, 2), (4 * channels, 2)]:
-        layers += [keras.layers.Conv2D(n, 4, stride, "same"), keras.layers.LeakyReLU(0.2)]
+    for n, size, stride in [(channels, 3, 1), (2 * channels, 4, 2), (4 * channels, 4, 2)]:
+        layers += [keras.layers.Conv2D(n, size, stride, "same"), keras.layers.LeakyReLU(0.2)]
     return keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(1)])
 
 
@@ -867,12 +867,13 @@ print(
 # %% [markdown] deeper_search
 # ## Deeper · Completing images by searching the noise
 #
-# A GAN has no encoder. To complete an image, search for noise whose image agrees with what is seen, $\min_z |m \odot (G(z) - x)|^2$, by
-# gradient descent from several starts (Yeh et al., 2017, add a term that asks the discriminator). The best start wins.
+# A GAN has no encoder. To complete an image, search for noise that is probable and whose image agrees with what is seen, by gradient
+# descent from several starts; the best one wins. With the mask $m$ of the pixels seen and their tolerance $s$ the search minimises
+# $|m \odot (G(z) - x)|^2 / 2 s^2 + |z|^2 / 2$. (Yeh et al., 2017, ask the discriminator instead of the prior.)
 
 
 # %% search
-def search(generator, L, x, seen, starts=8, steps=150, rate=0.05):
+def search(generator, L, x, seen, s=0.2, starts=8, steps=150, rate=0.05):
     """x: (N, D) in [0, 1], seen: bool (D,) → the images (N, D) of the noise that fits the seen pixels best."""
     N, mask = len(x), tf.constant(seen, tf.float32)
     target = tf.repeat(tf.constant(x, tf.float32), starts, axis=0)
@@ -882,7 +883,8 @@ def search(generator, L, x, seen, starts=8, steps=150, rate=0.05):
 
     def error():
         images = tf.reshape(generator(z), [N * starts, -1])
-        return images, tf.reduce_sum(mask * (images - target) ** 2, axis=1)
+        square = tf.reduce_sum(mask * (images - target) ** 2, axis=1)
+        return images, square / (2 * s**2) + tf.reduce_sum(z**2, axis=1) / 2
 
     @tf.function
     def descend():
