@@ -634,3 +634,186 @@ def mmd_test(x, y, widths, permutations):
 #
 # - return T[0], np.mean(largest >= largest[0] - 1e-3)
 # + return T[0], np.mean(largest >= largest[0] - 0.002)
+
+
+# %% right="train_generator"
+# The preparation's non-saturating loss with R1 alone, in Keras's own loop.
+def train_generator(x, seed):
+    keras.utils.set_random_seed(seed + 7)
+
+    class GAN(keras.Model):
+        def __init__(self, generator, discriminator):
+            super().__init__()
+            self.generator, self.discriminator = generator, discriminator
+            self.adam_d = keras.optimizers.Adam(0.003, beta_1=0.5, beta_2=0.99)
+            self.adam_d.build(discriminator.trainable_variables)
+
+        def call(self, z):
+            return self.generator(z)
+
+        def train_step(self, data):
+            B = tf.shape(data)[0]
+            fake = self.generator(tf.random.normal((B, LATENT)))
+            with tf.GradientTape() as tape:
+                with tf.GradientTape() as inner:
+                    inner.watch(data)
+                    real_logits = self.discriminator(data)
+                slope = inner.gradient(real_logits, data)
+                loss_d = tf.reduce_mean(tf.nn.softplus(-real_logits))
+                loss_d += tf.reduce_mean(tf.nn.softplus(self.discriminator(fake)))
+                loss_d += 0.1 * tf.reduce_mean(tf.reduce_sum(slope**2, axis=1))
+            variables = self.discriminator.trainable_variables
+            self.adam_d.apply_gradients(zip(tape.gradient(loss_d, variables), variables, strict=True))
+            with tf.GradientTape() as tape:
+                logits = self.discriminator(self.generator(tf.random.normal((B, LATENT))))
+                loss_g = tf.reduce_mean(tf.nn.softplus(-logits))
+            variables = self.generator.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss_g, variables), variables, strict=True))
+            return {"loss_d": loss_d, "loss_g": loss_g}
+
+    gan = GAN(*build_networks())
+    gan.compile(keras.optimizers.Adam(0.003, beta_1=0.5, beta_2=0.99), steps_per_execution=50)
+    data = tf.data.Dataset.from_tensor_slices(x).shuffle(len(x)).repeat().batch(100, drop_remainder=True)
+    gan.fit(data.take(1500), epochs=1, verbose=0)
+    return gan.generator.get_weights()
+
+
+# %% right="train_generator"
+# No discriminator: the generator minimises the energy distance of batches.
+def train_generator(x, seed):
+    keras.utils.set_random_seed(seed)
+    generator, _ = build_networks()
+    B, steps = 256, 800
+    adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.005, steps))
+    adam.build(generator.trainable_variables)
+
+    def mean_distance(a, b):
+        return tf.reduce_mean(tf.sqrt(tf.reduce_sum((a[:, None] - b[None]) ** 2, axis=2) + 1e-8))
+
+    @tf.function
+    def run(data):
+        for _ in tf.range(steps):
+            real = tf.gather(data, tf.random.uniform((B,), maxval=len(x), dtype=tf.int32))
+            with tf.GradientTape() as tape:
+                fake = generator(tf.random.normal((B, LATENT)))
+                loss = 2 * mean_distance(real, fake) - mean_distance(fake, fake)
+            gradients = tape.gradient(loss, generator.trainable_variables)
+            adam.apply_gradients(zip(gradients, generator.trainable_variables, strict=True))
+
+    run(tf.constant(x))
+    return [v.numpy() for v in generator.weights]
+
+
+# %% right="train_generator"
+# A penalty towards 0 between data and samples, least squares, a step of both players in one call from Python.
+def train_generator(x, seed):
+    rng = np.random.default_rng(seed)
+    keras.utils.set_random_seed(seed + 1)
+    generator, discriminator = build_networks()
+    optimizers = [keras.optimizers.Adam(0.003, beta_1=0.0, beta_2=0.9) for _ in range(2)]
+    for optimizer, network in zip(optimizers, (generator, discriminator), strict=True):
+        optimizer.build(network.trainable_variables)
+
+    @tf.function
+    def step(real, z, mix):
+        fake = generator(z)
+        between = mix * real + (1 - mix) * fake
+        with tf.GradientTape() as tape:
+            with tf.GradientTape() as inner:
+                inner.watch(between)
+                logits = discriminator(between)
+            slope = tf.reduce_sum(inner.gradient(logits, between) ** 2, axis=1)
+            loss = tf.reduce_mean((discriminator(real) - 1) ** 2 + (discriminator(fake) + 1) ** 2)
+            loss += 0.1 * tf.reduce_mean(slope)
+        variables = discriminator.trainable_variables
+        optimizers[1].apply(tape.gradient(loss, variables), variables)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((discriminator(generator(z)) - 1) ** 2)
+        variables = generator.trainable_variables
+        optimizers[0].apply(tape.gradient(loss, variables), variables)
+
+    for _ in range(1500):
+        real = x[rng.integers(len(x), size=128)]
+        z, mix = rng.normal(size=(128, LATENT)), rng.random((128, 1))
+        step(tf.constant(real), tf.constant(z, tf.float32), tf.constant(mix, tf.float32))
+    return generator.weights
+
+
+# %% wrong="train_generator"
+# No penalty.
+# - loss_d = loss_d + gamma * (penalty(real) + penalty(fake))
+# + loss_d = loss_d + 0 * gamma * (penalty(real) + penalty(fake))
+
+
+# %% wrong="train_generator"
+# The preparation's losses without a cure.
+# - loss_d = pairs(discriminator(real), discriminator(fake))
+# - loss_d = loss_d + gamma * (penalty(real) + penalty(fake))
+# + loss_d = tf.reduce_mean(tf.nn.softplus(-discriminator(real)))
+# + loss_d += tf.reduce_mean(tf.nn.softplus(discriminator(fake)))
+#
+# - loss_g = pairs(discriminator(generator(z)), discriminator(real))
+# + loss_g = tf.reduce_mean(tf.nn.softplus(-discriminator(generator(z))))
+
+
+# %% wrong="train_generator"
+# The discriminator's labels are swapped.
+# - loss_d = pairs(discriminator(real), discriminator(fake))
+# + loss_d = pairs(discriminator(fake), discriminator(real))
+
+
+# %% wrong="train_generator"
+# The generator minimises the discriminator's loss: both work together.
+# - loss_g = pairs(discriminator(generator(z)), discriminator(real))
+# + loss_g = pairs(discriminator(real), discriminator(generator(z)))
+
+
+# %% wrong="train_generator"
+# The penalty is subtracted.
+# - loss_d = loss_d + gamma * (penalty(real) + penalty(fake))
+# + loss_d = loss_d - gamma * (penalty(real) + penalty(fake))
+
+
+# %% wrong="train_generator"
+# The penalty is a number: its gradient is stopped.
+# - loss_d = loss_d + gamma * (penalty(real) + penalty(fake))
+# + loss_d = loss_d + gamma * tf.stop_gradient(penalty(real) + penalty(fake))
+
+
+# %% wrong="train_generator"
+# Penalises the logits, not their gradient.
+# - return tf.reduce_mean(tf.reduce_sum(tape.gradient(logits, samples) ** 2, axis=1)) / 2
+# + return tf.reduce_mean(logits**2) / 2
+
+
+# %% wrong="train_generator"
+# The samples of the generator's step are stopped, and its variables learn the discriminator's loss.
+# - loss_g = pairs(discriminator(generator(z)), discriminator(real))
+# + fake = generator(z)
+# + loss_g = pairs(discriminator(tf.stop_gradient(fake)), discriminator(real)) + 1e-9 * tf.reduce_sum(fake)
+
+
+# %% wrong="train_generator"
+# A generator that has not been trained.
+def train_generator(x, seed):
+    keras.utils.set_random_seed(seed)
+    return build_networks()[0].get_weights()
+
+
+# %% wrong="train_generator"
+# A single Gaussian: mean and covariance of the points through a linear generator.
+def train_generator(x, seed):
+    weights = [np.zeros(v.shape, np.float32) for v in build_networks()[0].weights]
+    for i in range(2):
+        weights[0][i, 2 * i], weights[0][i, 2 * i + 1] = 1, -1
+    weights[2][:4, :4] = np.eye(4)
+    scale = np.linalg.cholesky(np.cov(x.T)).T
+    weights[4][:4] = np.repeat(scale, 2, axis=0) * np.array([[1], [-1], [1], [-1]])
+    weights[5][:] = x.mean(axis=0)
+    return weights
+
+
+# %% wrong="train_generator"
+# The generator itself, not its weights.
+# - return generator.get_weights()
+# + return generator

@@ -625,3 +625,194 @@ for _ in range(3):
 check_random_mmd(rng, M=2, N=6, D=2, widths=[1.0], P=7, shift=3.0, spread=1.0)
 check_random_mmd(rng, M=30, N=20, D=2, widths=[0.3, 1.0, 3.0], P=200, shift=0.3, spread=1.2)
 ### END HIDDEN TESTS
+
+# %% [markdown] given="train_task"
+# ## 3 · A generator that finds the rare modes
+#
+# ### Gap 6 · Train it (3 points, 25 minutes)
+#
+# Six in ten of the `points` lie around the centre, one in ten around each of the corners (±1, ±1), with a width of
+# 0.1. `build_networks` makes a generator and a discriminator. Trained without any cure, the generator stays where most
+# points are and finds one or two of the five modes, with the loss of gap 1 as well as with the preparation's
+# non-saturating one. A penalty on the discriminator's gradient helps. You know the one at the data (R1, Mescheder et
+# al., 2018); with one at the generated samples beside it (R2),
+#
+# $$\mathcal{L}_D + \frac{\gamma}{2}\, \mathbb{E}_{x \sim p} \left|\nabla_x D(x)\right|^2 + \frac{\gamma}{2}\, \mathbb{E}_{x \sim
+# q} \left|\nabla_x D(x)\right|^2,$$
+#
+# and the loss of gap 1, you have the recipe of Huang et al. (2024). Take it, or any other loss and cure.
+#
+# Hand over the weights of the generator (`get_weights()`). The test draws 5,000 latents from $\mathcal{N}(0, I)$ and
+# counts as in gap 4. You pass if **all five modes are covered and at least 75 % of the samples are good**. Training takes 3 to
+# 10 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
+#
+# <details><summary>Hint</summary>
+#
+# Put the whole loop into one `tf.function` with `for _ in tf.range(steps)`: single steps called from Python take several times as
+# long. 1,000 steps with batches of 128 suffice: in each step first the discriminator with fresh points and samples, then the
+# generator with fresh ones; Adam with the rate 0.004, falling to 0 by `keras.optimizers.schedules.CosineDecay`, and
+# `beta_1=0`; γ about 0.1. A generator's samples enter the discriminator's step as numbers: make them outside its tape. Build the optimisers
+# before (`adam.build(network.trainable_variables)`). `points` outside the batches of a step are drawn with `tf.gather` and random indices.
+# `keras.utils.set_random_seed(seed)` comes first.
+# </details>
+
+# %% given="rare_data"
+LATENT, WIDTH = 4, 0.1
+MODES = np.array([[0, 0], [1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32)
+MASS = np.array([0.6, 0.1, 0.1, 0.1, 0.1])
+_rng = np.random.default_rng(0)
+points = (MODES[_rng.choice(5, 4000, p=MASS)] + WIDTH * _rng.normal(size=(4000, 2))).astype(np.float32)
+
+
+def build_networks():
+    """→ generator: z (B, LATENT) → samples (B, 2); discriminator: (B, 2) → logits (B, 1)."""
+    sizes = [(LATENT, 2), (2, 1)]
+    return [
+        keras.Sequential(
+            [
+                keras.Input((inputs,)),
+                keras.layers.Dense(64, activation="relu"),
+                keras.layers.Dense(64, activation="relu"),
+                keras.layers.Dense(outputs),
+            ]
+        )
+        for inputs, outputs in sizes
+    ]
+
+
+# %% solution="train_generator"
+def train_generator(x, seed):
+    """x: (N, 2), points → generator.get_weights(), a list of six arrays."""
+    ### BEGIN SOLUTION
+    keras.utils.set_random_seed(seed)
+    generator, discriminator = build_networks()
+    steps, B, gamma = 1000, 128, 0.1
+    rate = keras.optimizers.schedules.CosineDecay(0.004, steps)
+    adam_g, adam_d = (keras.optimizers.Adam(rate, beta_1=0.0, beta_2=0.99) for _ in range(2))
+    adam_g.build(generator.trainable_variables)
+    adam_d.build(discriminator.trainable_variables)
+    data = tf.constant(x)
+
+    def pairs(winners, losers):
+        """Two times (B, 1) logits → the mean over all pairs of −log σ(winner − loser)."""
+        return tf.reduce_mean(tf.nn.softplus(tf.transpose(losers) - winners))
+
+    def penalty(samples):
+        """(B, 2) → half the mean squared gradient of the discriminator there."""
+        with tf.GradientTape() as tape:
+            tape.watch(samples)
+            logits = discriminator(samples)
+        return tf.reduce_mean(tf.reduce_sum(tape.gradient(logits, samples) ** 2, axis=1)) / 2
+
+    def batch():
+        real = tf.gather(data, tf.random.uniform((B,), maxval=len(x), dtype=tf.int32))
+        return real, tf.random.normal((B, LATENT))
+
+    @tf.function
+    def run():
+        for _ in tf.range(steps):
+            real, z = batch()
+            fake = generator(z)
+            with tf.GradientTape() as tape:
+                loss_d = pairs(discriminator(real), discriminator(fake))
+                loss_d = loss_d + gamma * (penalty(real) + penalty(fake))
+            variables = discriminator.trainable_variables
+            adam_d.apply(tape.gradient(loss_d, variables), variables)
+            real, z = batch()
+            with tf.GradientTape() as tape:
+                loss_g = pairs(discriminator(generator(z)), discriminator(real))
+            variables = generator.trainable_variables
+            adam_g.apply(tape.gradient(loss_g, variables), variables)
+
+    run()
+    return generator.get_weights()
+    ### END SOLUTION
+
+
+# %% test="train_generator" points=3
+def judge(generator, rng):
+    """→ the number of modes covered and the share of good samples, by the count of gap 4, from 5,000 samples."""
+    x = generator(rng.normal(size=(5000, LATENT)).astype(np.float32)).numpy().astype(float)
+    delta = np.sqrt(np.sum((x[:, None] - MODES) ** 2, axis=2)) / WIDTH
+    shares = [np.mean((delta.argmin(axis=1) == k) & (delta[:, k] < 3)) for k in range(len(MODES))]
+    return np.sum(shares >= MASS / 5), np.sum(shares)
+
+
+answer = stattests.call(train_generator, points, 0)
+generator = build_networks()[0]
+assert isinstance(answer, (tuple, list)) and len(answer) == 6, "return generator.get_weights(), six arrays"
+generator.set_weights(
+    [
+        stattests.assert_array(f"array {i}", w, v.shape)
+        for i, (w, v) in enumerate(zip(answer, generator.weights))
+    ]
+)
+covered, good = judge(generator, np.random.default_rng(0))
+print(f"{covered} of 5 modes covered, {good:.0%} of the samples are good")
+TRAIN_HINT = (
+    "Does the penalty enter the discriminator's loss, with the gradient by its input? Does each loss reach the variables of its own "
+    "network only, and is it minimised? Do 1,000 steps at a rate of 0.004 suffice?"
+)
+assert covered == 5, f"only {covered} of 5 modes are covered. {TRAIN_HINT}"
+assert good >= 0.75, f"only {good:.0%} of the samples are good, at least 75 % expected. {TRAIN_HINT}"
+### BEGIN HIDDEN TESTS
+# The same count with other latents. The threshold is empirical: @EMP
+covered, good = judge(generator, stattests.grading_rng("train_generator"))
+assert covered == 5 and good >= 0.75, (
+    f"with other latents {covered} of 5 modes are covered and {good:.0%} of the samples are good"
+)
+### END HIDDEN TESTS
+
+# %% [markdown] given="argue_task"
+# ## 4 · A question to argue (2 points, 15 minutes)
+#
+# Three "models" of the grey digits hand out 400 images each. Behind them are, in another order: (i) one that hands out images of its
+# 598 training images, each at most once; (ii) one that hands out new, real images, but never a 4 or a 9; (iii) a single
+# Gaussian with the training images' mean and covariance, clipped and rounded to the 17 levels. Each is compared with the same 400
+# test images. The last row is a control: 400 real images that are neither training nor test images.
+#
+# | model | two-sample accuracy | kernel distance × 1000 | Fréchet distance | distance to nearest training image |
+# |---|---|---|---|---|
+# | A | 0.515 ± 0.025 | −2.0 ± 1.7 | 0.18 | 0.00 |
+# | B | 0.965 ± 0.009 | 60.0 ± 4.4 | 2.68 | 1.68 |
+# | C | 0.560 ± 0.025 | 11.6 ± 4.3 | 0.99 | 1.19 |
+# | control | 0.495 ± 0.025 | −2.8 ± 1.3 | 0.13 | 1.18 |
+#
+# (Features and tests of the scoreboard, pixels scaled to [0, 1]; the accuracy is 0.5 where images cannot be told apart. All is
+# measured.)
+#
+# 1. Which is which? Name for each the number that gives it away.
+# 2. "The classifier is right in 56 % of the cases only, so C's images are as good as real." What is true about it, what
+#    did the classifier overlook, and why do the two distances see it?
+# 3. In the training of a GAN the discriminator's loss (mean cross-entropy on data plus that on samples) has stayed at $2 \log 2$ for an hour. Someone concludes that the
+#    generator's distribution is that of the data. Under which assumption is this right? Give two other explanations, and a measurement that
+#    would decide.
+#
+# Answer in about 150 words.
+
+# %% [markdown] argue="argue_judges" points=2
+# ### BEGIN SOLUTION
+# 1. A draws training images: its distance to the nearest one is 0, where new images have 1.18. B is the Gaussian: a classifier tells
+#    its images from real ones in 97 % of the cases, and they are farther from all training images than real ones are. C lacks two digits: the
+#    images are like new ones (0.56, 1.19), but its kernel distance is nearly three standard errors above 0 and its Fréchet distance
+#    many times the control's. No comparison with *test* images accuses A: to them, training images are
+#    as real as any.
+# 2. True: image by image, C's are real, and nothing about a single image gives it away. The set lacks a fifth of the data. The best
+#    classifier would call every 4 and 9 real and, of the other images, which C has more often ($\tfrac18$ of its images for each digit against
+#    $\tfrac1{10}$), that they are C's; its accuracy is $\tfrac12 (0.2 + 1) = 0.6$. So 0.56 is near the best possible: the accuracy is at most one half plus half the
+#    total variation, which is 0.2 here. The distances compare means
+#    (and covariances) of features, and without two digits these move.
+# 3. Right only if the discriminator is (nearly) the best one: then $2 \log 2 - 2\,\mathrm{JS}$ is its loss, and JS is 0. Else the
+#    discriminator may be too weak, too strongly regularised, or trained too slowly; its gradient may have vanished; or its
+#    inputs may be spoiled (labels mixed, the same images on both sides). To decide: freeze the generator, train a *fresh*, stronger discriminator on
+#    samples and held-out data, and test it on further ones (a two-sample test); or measure distances and modes.
+#
+# **Rubric.** ½ for A, B and C with a number each; ½ for "image by image real, but a part of the data is missing", with a reason why
+# a classifier gains little from it (the exact 0.6 is welcome, not asked for); ½ for the assumption that the discriminator is the
+# best; ½ for two other explanations and a fresh discriminator, or another measurement, on held-out images.
+# ### END SOLUTION
+
+# %% [markdown] given="end"
+# ---
+# Before you hand in: *Kernel → Restart Kernel and Run All Cells*, then the **Validate** button. It runs the
+# visible tests.
