@@ -769,12 +769,6 @@ def train_generator(x, seed):
 
 
 # %% wrong="train_generator"
-# The penalty is subtracted.
-# - loss_d = loss_d + gamma * (penalty(real) + penalty(fake))
-# + loss_d = loss_d - gamma * (penalty(real) + penalty(fake))
-
-
-# %% wrong="train_generator"
 # The penalty is a number: its gradient is stopped.
 # - loss_d = loss_d + gamma * (penalty(real) + penalty(fake))
 # + loss_d = loss_d + gamma * tf.stop_gradient(penalty(real) + penalty(fake))
@@ -784,13 +778,6 @@ def train_generator(x, seed):
 # Penalises the logits, not their gradient.
 # - return tf.reduce_mean(tf.reduce_sum(tape.gradient(logits, samples) ** 2, axis=1)) / 2
 # + return tf.reduce_mean(logits**2) / 2
-
-
-# %% wrong="train_generator"
-# The samples of the generator's step are stopped, and its variables learn the discriminator's loss.
-# - loss_g = pairs(discriminator(generator(z)), discriminator(real))
-# + fake = generator(z)
-# + loss_g = pairs(discriminator(tf.stop_gradient(fake)), discriminator(real)) + 1e-9 * tf.reduce_sum(fake)
 
 
 # %% wrong="train_generator"
@@ -817,3 +804,18 @@ def train_generator(x, seed):
 # The generator itself, not its weights.
 # - return generator.get_weights()
 # + return generator
+
+
+# %% equivalent="train_generator"
+# Keras builds the optimisers at the first step, too.
+# - adam_g.build(generator.trainable_variables)
+# + pass
+#
+# - adam_d.build(discriminator.trainable_variables)
+# + pass
+
+
+# %% equivalent="train_generator"
+# Any seed trains a generator that is good enough; only the result of seed 0 is judged, not that it comes again.
+# - keras.utils.set_random_seed(seed)
+# + pass

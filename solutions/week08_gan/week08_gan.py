@@ -3,12 +3,13 @@
 #
 # {{colab}}
 #
-# The preparation's discriminator looked at one image at a time, its optimum was tied to Jensen-Shannon, and eight Gaussians on a
-# ring were counted. Here you change all three:
+# The preparation's discriminator looked at one image at a time, its optimum was tied to Jensen-Shannon, and eight
+# Gaussians on a ring were counted. Here you change all three:
 #
-# - a discriminator that **compares** a real with a generated image, and a **family of divergences** that one classifier serves;
-# - three judges of samples: the **Fréchet distance** with far more features than samples, **covered modes** by a stricter
-#   count, and a **kernel test** that tries several widths and still has one honest p-value;
+# - a discriminator that **compares** a real with a generated image, and a **family of divergences** that one
+#   classifier serves;
+# - three judges of samples: the **Fréchet distance** with far more features than samples, **covered modes** by a
+#   stricter count, and a **kernel test** that tries several widths and still has one honest p-value;
 # - a generator of your own that must find **all modes** of a mixture, judged by its samples.
 #
 # **20 points, about 2½ hours.** Six gaps are graded automatically (18 points), a question by a person (2 points).
@@ -16,17 +17,17 @@
 # ## How it works
 #
 # - Write your answer where it says `raise NotImplementedError`. Keep the names and arguments of the functions.
-# - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on
-#   other inputs.
-# - All arrays of numbers arrive as NumPy `float32` (tensors where the test differentiates), permutations as integers. Return
-#   NumPy arrays or TensorFlow tensors, in `float32` or `float64`, as you like (gap 1: TensorFlow). Do not change the arrays that
-#   come in.
+# - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on other
+#   inputs.
+# - All arrays of numbers arrive as NumPy `float32` (tensors where the test differentiates), permutations as integers.
+#   Return NumPy arrays or TensorFlow tensors, in `float32` or `float64`, as you like (gap 1: TensorFlow). Do not
+#   change the arrays that come in.
 # - Where chance plays a part in gaps 1 to 5, it is given; nothing is drawn there.
-# - Each gap is tested on its own, from given values. If your answer calls your function from an earlier gap, make that one pass
-#   first.
+# - Each gap is tested on its own, from given values. If your answer calls your function from an earlier gap, make
+#   that one pass first.
 #
-# **Letters:** M samples of the data, N samples of the model, D features, K modes, P permutations, L latent. Points are rows.
-# p is the distribution of the data, q that of the generator.
+# **Letters:** M samples of the data, N samples of the model, D features, K modes, P permutations, L latent. Points
+# are rows. p is the distribution of the data, q that of the generator.
 
 # %% setup
 
@@ -43,22 +44,23 @@ from utils import gradients, stattests
 #
 # ### Gap 1 · A discriminator that compares (3 points, 20 minutes)
 #
-# The preparation's discriminator says of *one* image whether it is real. A **relativistic** one (Jolicoeur-Martineau, 2019)
-# says of a *pair* which of the two is: $\sigma(r_i - f_j)$ is its probability that real image i is more real than generated image
-# j, where $r_i$ and $f_j$ are the logits of the two. Take **all** pairs of a batch of M real and N generated images. The
-# discriminator wants the real image to win, with a smoothed label: $1 - s$ in place of 1. The generator wants its own to win, and
-# its label is not smoothed:
+# The preparation's discriminator says of *one* image whether it is real. A **relativistic** one (Jolicoeur-Martineau,
+# 2019) says of a *pair* which of the two is: $\sigma(r_i - f_j)$ is its probability that real image i is more real
+# than generated image j, where $r_i$ and $f_j$ are the logits of the two. Take **all** pairs of a batch of M real and
+# N generated images. The discriminator wants the real image to win, with a smoothed label: $1 - s$ in place of 1. The
+# generator wants its own to win, and its label is not smoothed:
 #
 # $$\mathcal{L}_D = -\frac{1}{MN} \sum_{i=1}^{M} \sum_{j=1}^{N} \Big( (1 - s) \log \sigma(r_i - f_j) + s \log \sigma(f_j - r_i)
 # \Big), \qquad \mathcal{L}_G = -\frac{1}{MN} \sum_{i=1}^{M} \sum_{j=1}^{N} \log \sigma(f_j - r_i).$$
 #
-# Both are minimised. Return the two numbers. Logits of ±1000 must do no harm, neither to the losses nor to their gradients. The
-# test differentiates the sum of both by all logits, so compute with TensorFlow from beginning to end and stop no gradient.
+# Both are minimised. Return the two numbers. Logits of ±1000 must do no harm, neither to the losses nor to their
+# gradients. The test differentiates the sum of both by all logits, so compute with TensorFlow from beginning to end
+# and stop no gradient.
 #
 # <details><summary>Hint</summary>
 #
-# `r[:, None] - f[None, :]` has a row for each real and a column for each generated image. `tf.math.log_sigmoid` does not
-# overflow; `tf.math.log(tf.sigmoid(...))` does, and a clipped logarithm has no gradient where it is clipped.
+# `r[:, None] - f[None, :]` has a row for each real and a column for each generated image. `tf.math.log_sigmoid` does
+# not overflow; `tf.math.log(tf.sigmoid(...))` does, and a clipped logarithm has no gradient where it is clipped.
 # </details>
 
 
@@ -147,33 +149,35 @@ check_random_losses(rng, M=4, N=3, scale=1000.0)
 # %% [markdown] given="bound_task"
 # ### Gap 2 · The variational bound of an α-divergence (3 points, 25 minutes)
 #
-# The preparation's game estimates one divergence. Here is a family of them, with a number $\alpha \ne 0, 1$ to choose:
+# The preparation's game estimates one divergence. Here is a family of them, with a number $\alpha \ne 0, 1$ to
+# choose:
 #
 # $$D_\alpha(p \,\|\, q) = \mathbb{E}_{q}\left[f\left(\frac{p(x)}{q(x)}\right)\right], \qquad f(u) = \frac{u^\alpha - \alpha u - (1 -
 # \alpha)}{\alpha (\alpha - 1)}, \quad u > 0.$$
 #
-# $\alpha = 2$ is half of Pearson's $\chi^2$, $\alpha = \tfrac12$ is $2 \int (\sqrt p - \sqrt q)^2$; towards 1 it becomes
-# $\mathrm{KL}(p \,\|\, q)$, towards 0 $\mathrm{KL}(q \,\|\, p)$. For any function $T$ with values where $f^*$ is finite,
+# $\alpha = 2$ is half of Pearson's $\chi^2$, $\alpha = \tfrac12$ is $2 \int (\sqrt p - \sqrt q)^2$; towards 1 it
+# becomes $\mathrm{KL}(p \,\|\, q)$, towards 0 $\mathrm{KL}(q \,\|\, p)$. For any function $T$ with values where $f^*$
+# is finite,
 #
 # $$D_\alpha(p \,\|\, q) \;\ge\; \mathbb{E}_p[T(x)] - \mathbb{E}_q[f^*(T(x))], \qquad f^*(t) = \sup_{u > 0}\, (u t - f(u)),$$
 #
-# and this is tight for $T = f'(p / q)$ (Nguyen et al., 2010; Nowozin et al., 2016). A network's output $v(x)$ may be any number.
-# As the **output activation** take
+# and this is tight for $T = f'(p / q)$ (Nguyen et al., 2010; Nowozin et al., 2016). A network's output $v(x)$ may be
+# any number. As the **output activation** take
 #
 # $$T(x) = f'\left(e^{v(x)}\right).$$
 #
-# Then $T$ is always where it may be, and for *every* $\alpha$ the bound is tight at the same $v$: at $\log p(x) / q(x)$, the
-# logit of the best classifier.
+# Then $T$ is always where it may be, and for *every* $\alpha$ the bound is tight at the same $v$: at $\log p(x) /
+# q(x)$, the logit of the best classifier.
 #
-# Given the outputs $v$ at M samples of p and at N samples of q, return the bound, with means for the expectations. Work out
-# $f'$ and $f^*(f'(u))$ on paper: either becomes a single short fraction. Compute with $v$, not with $e^v$: at $\alpha = \tfrac12$ an output
-# of ±150 must do no harm, while $e^{150}$ overflows in `float32`; and not with $u f'(u) - f(u)$
-# as it stands, where large terms cancel.
+# Given the outputs $v$ at M samples of p and at N samples of q, return the bound, with means for the expectations.
+# Work out $f'$ and $f^*(f'(u))$ on paper: either becomes a single short fraction. Compute with $v$, not with $e^v$:
+# at $\alpha = \tfrac12$ an output of ±150 must do no harm, while $e^{150}$ overflows in `float32`; and not with $u
+# f'(u) - f(u)$ as it stands, where large terms cancel.
 #
 # <details><summary>Hint</summary>
 #
-# Where the supremum is reached, the derivative of $ut - f(u)$ is 0: $t = f'(u)$. So $f^*(f'(u)) = u f'(u) - f(u)$. Collect the terms with
-# $u^\alpha$, those with $u$, and the constants. A check: $v = 0$ everywhere must give 0.
+# Where the supremum is reached, the derivative of $ut - f(u)$ is 0: $t = f'(u)$. So $f^*(f'(u)) = u f'(u) - f(u)$.
+# Collect the terms with $u^\alpha$, those with $u$, and the constants. A check: $v = 0$ everywhere must give 0.
 # </details>
 
 
@@ -221,7 +225,7 @@ for v_data, v_model, exact in [
 ]:
     check_bound(f"v = {v_data} and {v_model}, α = ½", v_data, v_model, 0.5, exact)
 ### BEGIN HIDDEN TESTS
-# Other outputs and α, compared with the supremum over u; large outputs; another v than log p/q is worse.
+# Other outputs and α, compared with the supremum over u; large outputs; the tight v for other states.
 
 
 def alpha_f(u, alpha):
@@ -275,24 +279,24 @@ for alpha in (2.5, 0.3, -0.7):
 # $$\underbrace{\vphantom{\big(}|\mu_x - \mu_y|^2}_{\text{mean part}} \;+\; \underbrace{\operatorname{tr}\left(\Sigma_x + \Sigma_y -
 # 2\, \big(\Sigma_x^{1/2}\, \Sigma_y\, \Sigma_x^{1/2}\big)^{1/2}\right)}_{\text{covariance part}}.$$
 #
-# Features of images often number many thousand, the samples a few hundred. Then $\Sigma$ has neither full rank nor
-# room in memory: in the test D is 100,000, and a D × D matrix of such a size takes 80 GB. But nothing so large is needed. Let $A$ (M, D)
-# be the rows of x minus their mean, divided by $\sqrt{M - 1}$, so that $\Sigma_x = A^\top A$; and $B$ (N, D) likewise for y. The trace of
-# a root is the sum of the roots of the eigenvalues, and two facts do the rest:
+# Features of images often number many thousand, the samples a few hundred. Then $\Sigma$ is not of full rank, nor
+# does it fit into memory: in the test D is 100,000, and a D × D matrix takes 80 GB. But nothing so large is needed.
+# Let $A$ (M, D) be the rows of x minus their mean, divided by $\sqrt{M - 1}$, so that $\Sigma_x = A^\top A$; and $B$
+# (N, D) likewise for y. The trace of a root is the sum of the roots of the eigenvalues, and two facts do the rest:
 #
 # - $\Sigma_x^{1/2} \Sigma_y \Sigma_x^{1/2}$ has the same eigenvalues as $\Sigma_x \Sigma_y = A^\top A B^\top B$;
 # - $PQ$ and $QP$ have the same eigenvalues, apart from zeros, also where $P$ and $Q$ are not square.
 #
-# So find a *small*, symmetric matrix with the same eigenvalues apart from zeros, and return both parts, from the samples alone. Use the
-# divisors $M - 1$ and $N - 1$. Take care that rounding gives no root of a negative number, and compute in `float64`:
-# the root of an eigenvalue that should be 0 magnifies a rounding of $10^{-7}$ to $3 \cdot 10^{-4}$. (A similar trick made the distance fast
-# enough to train with: Mathiasen and Hvilshøj, 2020.)
+# So find a *small*, symmetric matrix with the same eigenvalues apart from zeros, and return both parts, from the
+# samples alone. Use the divisors $M - 1$ and $N - 1$. Take care that rounding gives no root of a negative number, and
+# compute in `float64`: the root of an eigenvalue that should be 0 magnifies a rounding of $10^{-7}$ to $3 \cdot
+# 10^{-4}$. (A similar trick made the distance fast enough to train with: Mathiasen and Hvilshøj, 2020.)
 #
 # <details><summary>Hint</summary>
 #
-# Read $A^\top (A B^\top B)$ as $P Q$ with $P = A^\top$: then $Q P = (A B^\top)(A B^\top)^\top$ is (M, M) and symmetric; `np.linalg.eigvalsh`
-# gives its eigenvalues. Or take the singular values of $A B^\top$. And $\operatorname{tr} A^\top A$ is the sum of all squared
-# entries of $A$.
+# Read $A^\top (A B^\top B)$ as $P Q$ with $P = A^\top$: then $Q P = (A B^\top)(A B^\top)^\top$ is (M, M) and
+# symmetric; `np.linalg.eigvalsh` gives its eigenvalues. Or take the singular values of $A B^\top$. And
+# $\operatorname{tr} A^\top A$ is the sum of all squared entries of $A$.
 # </details>
 
 
@@ -384,22 +388,22 @@ check_frechet("11 and 8 samples, 100,000 features", wide[:11], wide[11:], exact_
 # %% [markdown] given="modes_task"
 # ### Gap 4 · Modes covered, counted strictly (2 points, 15 minutes)
 #
-# Samples of a generator are compared with a mixture of K Gaussians, $\sum_k w_k\, \mathcal{N}(m_k, s_k^2 I)$, which is known. "A mode is
-# covered if a sample lies near it" is too kind: a stray sample suffices. Count as follows.
+# Samples of a generator are compared with a mixture of K Gaussians, $\sum_k w_k\, \mathcal{N}(m_k, s_k^2 I)$, which
+# is known. "A mode is covered if a sample lies near it" is too kind: a stray sample suffices. Count as follows.
 #
-# - The standardised distance of sample i from mode k is $\delta_{ik} = |x_i - m_k| / s_k$. A sample **belongs** to the mode with the
-#   smallest $\delta_{ik}$, and is **good** if that one is below 3.
+# - The standardised distance of sample i from mode k is $\delta_{ik} = |x_i - m_k| / s_k$. A sample **belongs** to
+#   the mode with the smallest $\delta_{ik}$, and is **good** if that one is below 3.
 # - $h_k$ is the share, of *all* samples, that are good and belong to mode k.
 # - Mode k is **covered** if $h_k \ge w_k / 5$.
 # - The **missing mass** is $\sum_k \max(0, w_k - h_k)$.
 #
-# Return the number of covered modes, the share of good samples, and the missing mass. (In two dimensions, a sample of the mixture itself
-# is good with probability $1 - e^{-9/2} = 0.989$, if no other mode is near.)
+# Return the number of covered modes, the share of good samples, and the missing mass. (In two dimensions, a sample of
+# the mixture itself is good with probability $1 - e^{-9/2} = 0.989$, if no other mode is near.)
 #
 # <details><summary>Hint</summary>
 #
-# `samples[:, None] - means[None]` has the shape (samples, K, D). `np.bincount(..., minlength=K)` counts how often each mode comes
-# up, also those that never do.
+# `samples[:, None] - means[None]` has the shape (samples, K, D). `np.bincount(..., minlength=K)` counts how often
+# each mode comes up, also those that never do.
 # </details>
 
 
@@ -490,31 +494,31 @@ check_random_modes(rng, K=4, D=2, N=1)
 # ### Gap 5 · A kernel test with several widths and one p-value (4 points, 30 minutes)
 #
 # The kernel $k_s(a, b) = e^{-|a - b|^2 / (2 s^2)}$ sees differences of about the size $s$. Which width? To try
-# several and to report the smallest p-value is cheating: with five widths the false alarms may be five times as many. Try
-# several and take the *largest* statistic, but treat the permutations in the same way, and the p-value is honest. (Gretton et al., 2012, have
-# the test for one kernel; Schrab et al., 2023, a more refined way to combine several.)
+# several and to report the smallest p-value is cheating: with five widths the false alarms may be five times as many.
+# Try several and take the *largest* statistic, but treat the permutations in the same way, and the p-value is honest.
+# (Gretton et al., 2012, have the test for one kernel; Schrab et al., 2023, a more refined way to combine several.)
 #
-# Pool the samples, $c = (x_1, \dots, x_M, y_1, \dots, y_N)$. An order $\pi$ of the pool deals it out: the first M places are the x, the
-# other N the y. For each width the unbiased estimate of the squared MMD is
+# Pool the samples, $c = (x_1, \dots, x_M, y_1, \dots, y_N)$. An order $\pi$ of the pool deals it out: the first M
+# places are the x, the other N the y. For each width the unbiased estimate of the squared MMD is
 #
 # $$T_s(\pi) = \sum_{i \ne j \le M} \frac{k_s(c_{\pi_i}, c_{\pi_j})}{M (M - 1)} + \sum_{i \ne j > M} \frac{k_s(c_{\pi_i},
 # c_{\pi_j})}{N (N - 1)} - 2 \sum_{i \le M < j} \frac{k_s(c_{\pi_i}, c_{\pi_j})}{M N}.$$
 #
-# $\pi_0$ is the order as observed, $\pi_1, \dots, \pi_P$ are the permutations given. **Standardise**: let $\sigma_s$ be the standard deviation of
-# the P + 1 numbers $T_s(\pi_0), \dots, T_s(\pi_P)$, and
+# $\pi_0$ is the order as observed, $\pi_1, \dots, \pi_P$ are the permutations given. **Standardise**: let $\sigma_s$
+# be the standard deviation of the P + 1 numbers $T_s(\pi_0), \dots, T_s(\pi_P)$, and
 #
 # $$S(\pi) = \max_s \frac{T_s(\pi)}{\sigma_s}, \qquad \text{p-value} = \frac{1 + \#\{l \ge 1 : S(\pi_l) \ge S(\pi_0) -
 # 10^{-3}\}}{1 + P}.$$
 #
-# The observed order is one of the P + 1 throughout: if x and y come from one distribution, none of them is special, and p ≤ a happens with
-# probability at most a. The $10^{-3}$ is for rounding: permutations that only exchange samples within x, say, must
-# count as equal. Return $T_s(\pi_0)$ for each width and the p-value.
+# The observed order is one of the P + 1 throughout: if x and y come from one distribution, none of them is special,
+# and p ≤ a happens with probability at most a. The $10^{-3}$ is for rounding: permutations that only exchange samples
+# within x, say, must count as equal. Return $T_s(\pi_0)$ for each width and the p-value.
 #
 # <details><summary>Hint</summary>
 #
 # Compute the kernel matrix of the pool once for each width. A permutation only reorders its rows and columns:
-# `k[order][:, order]`, or `k[np.ix_(order, order)]`. The sum over $i \ne j$ is the sum of the block minus its trace. Loops over widths and
-# permutations are fast enough.
+# `k[order][:, order]`, or `k[np.ix_(order, order)]`. The sum over $i \ne j$ is the sum of the block minus its trace.
+# Loops over widths and permutations are fast enough.
 # </details>
 
 
@@ -632,8 +636,8 @@ check_random_mmd(rng, M=30, N=20, D=2, widths=[0.3, 1.0, 3.0], P=200, shift=0.3,
 # ### Gap 6 · Train it (3 points, 25 minutes)
 #
 # Six in ten of the `points` lie around the centre, one in ten around each of the corners (±1, ±1), with a width of
-# 0.1. `build_networks` makes a generator and a discriminator. Trained without any cure, the generator stays where most
-# points are and finds one or two of the five modes, with the loss of gap 1 as well as with the preparation's
+# 0.1. `build_networks` makes a generator and a discriminator. Trained without any cure, the generator stays where
+# most points are and finds one or two of the five modes, with the loss of gap 1 as well as with the preparation's
 # non-saturating one. A penalty on the discriminator's gradient helps. You know the one at the data (R1, Mescheder et
 # al., 2018); with one at the generated samples beside it (R2),
 #
@@ -642,18 +646,21 @@ check_random_mmd(rng, M=30, N=20, D=2, widths=[0.3, 1.0, 3.0], P=200, shift=0.3,
 #
 # and the loss of gap 1, you have the recipe of Huang et al. (2024). Take it, or any other loss and cure.
 #
+# Adam's default `beta_1` of 0.9 is for a fixed goal; in a game, where the other player moves the goal, take 0 or 0.5.
+#
 # Hand over the weights of the generator (`get_weights()`). The test draws 5,000 latents from $\mathcal{N}(0, I)$ and
-# counts as in gap 4. You pass if **all five modes are covered and at least 75 % of the samples are good**. Training takes 3 to
-# 10 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
+# counts as in gap 4. You pass if **all five modes are covered and at least 65 % of the samples are good**. Training
+# takes 3 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
-# Put the whole loop into one `tf.function` with `for _ in tf.range(steps)`: single steps called from Python take several times as
-# long. 1,000 steps with batches of 128 suffice: in each step first the discriminator with fresh points and samples, then the
-# generator with fresh ones; Adam with the rate 0.004, falling to 0 by `keras.optimizers.schedules.CosineDecay`, and
-# `beta_1=0`; γ about 0.1. A generator's samples enter the discriminator's step as numbers: make them outside its tape. Build the optimisers
-# before (`adam.build(network.trainable_variables)`). `points` outside the batches of a step are drawn with `tf.gather` and random indices.
-# `keras.utils.set_random_seed(seed)` comes first.
+# Put the whole loop into one `tf.function` with `for _ in tf.range(steps)`: single steps called from Python take
+# longer. 1,500 steps with batches of 128 suffice; in each, first the discriminator with fresh points and samples,
+# then the generator with fresh ones. Adam with the rate 0.004, falling to 0 by
+# `keras.optimizers.schedules.CosineDecay`, `beta_1=0.0` and `beta_2=0.99`; γ about 0.1. Build the optimisers before
+# the loop (`adam.build(network.trainable_variables)`). `tf.gather(points, indices)` with random indices draws a
+# batch. Make the samples of the discriminator's step outside its tape. `keras.utils.set_random_seed(seed)` comes
+# first.
 # </details>
 
 # %% given="rare_data"
@@ -686,7 +693,7 @@ def train_generator(x, seed):
     ### BEGIN SOLUTION
     keras.utils.set_random_seed(seed)
     generator, discriminator = build_networks()
-    steps, B, gamma = 1000, 128, 0.1
+    steps, B, gamma = 1500, 128, 0.1
     rate = keras.optimizers.schedules.CosineDecay(0.004, steps)
     adam_g, adam_d = (keras.optimizers.Adam(rate, beta_1=0.0, beta_2=0.99) for _ in range(2))
     adam_g.build(generator.trainable_variables)
@@ -751,14 +758,14 @@ covered, good = judge(generator, np.random.default_rng(0))
 print(f"{covered} of 5 modes covered, {good:.0%} of the samples are good")
 TRAIN_HINT = (
     "Does the penalty enter the discriminator's loss, with the gradient by its input? Does each loss reach the variables of its own "
-    "network only, and is it minimised? Do 1,000 steps at a rate of 0.004 suffice?"
+    "network only, and is it minimised? Is Adam's beta_1 small? Do the steps suffice?"
 )
 assert covered == 5, f"only {covered} of 5 modes are covered. {TRAIN_HINT}"
-assert good >= 0.75, f"only {good:.0%} of the samples are good, at least 75 % expected. {TRAIN_HINT}"
+assert good >= 0.65, f"only {good:.0%} of the samples are good, at least 65 % expected. {TRAIN_HINT}"
 ### BEGIN HIDDEN TESTS
 # The same count with other latents. The threshold is empirical: @EMP
 covered, good = judge(generator, stattests.grading_rng("train_generator"))
-assert covered == 5 and good >= 0.75, (
+assert covered == 5 and good >= 0.65, (
     f"with other latents {covered} of 5 modes are covered and {good:.0%} of the samples are good"
 )
 ### END HIDDEN TESTS
@@ -766,10 +773,11 @@ assert covered == 5 and good >= 0.75, (
 # %% [markdown] given="argue_task"
 # ## 4 · A question to argue (2 points, 15 minutes)
 #
-# Three "models" of the grey digits hand out 400 images each. Behind them are, in another order: (i) one that hands out images of its
-# 598 training images, each at most once; (ii) one that hands out new, real images, but never a 4 or a 9; (iii) a single
-# Gaussian with the training images' mean and covariance, clipped and rounded to the 17 levels. Each is compared with the same 400
-# test images. The last row is a control: 400 real images that are neither training nor test images.
+# Three "models" of the grey digits hand out 400 images each. Behind them are, in another order: (i) one that hands
+# out images of its 598 training images, each at most once; (ii) one that hands out new, real images, but never a 4 or
+# a 9; (iii) a single Gaussian with the training images' mean and covariance, clipped and rounded to the 17 levels.
+# Each is compared with the same 400 test images. The last row is a control: 400 real images that are neither training
+# nor test images.
 #
 # | model | two-sample accuracy | kernel distance × 1000 | Fréchet distance | distance to nearest training image |
 # |---|---|---|---|---|
@@ -778,41 +786,44 @@ assert covered == 5 and good >= 0.75, (
 # | C | 0.560 ± 0.025 | 11.6 ± 4.3 | 0.99 | 1.19 |
 # | control | 0.495 ± 0.025 | −2.8 ± 1.3 | 0.13 | 1.18 |
 #
-# (Features and tests of the scoreboard, pixels scaled to [0, 1]; the accuracy is 0.5 where images cannot be told apart. All is
-# measured.)
+# (Features and tests of the scoreboard, pixels scaled to [0, 1]; the accuracy is 0.5 where images cannot be told
+# apart. All is measured.)
 #
 # 1. Which is which? Name for each the number that gives it away.
-# 2. "The classifier is right in 56 % of the cases only, so C's images are as good as real." What is true about it, what
-#    did the classifier overlook, and why do the two distances see it?
-# 3. In the training of a GAN the discriminator's loss (mean cross-entropy on data plus that on samples) has stayed at $2 \log 2$ for an hour. Someone concludes that the
-#    generator's distribution is that of the data. Under which assumption is this right? Give two other explanations, and a measurement that
-#    would decide.
+# 2. "The classifier is right in 56 % of the cases only, so C's images are as good as real." What is true about it,
+#    what did the classifier overlook, and why do the two distances see it?
+# 3. In the training of a GAN the discriminator's loss (mean cross-entropy on data plus that on samples) has stayed at
+#    $2 \log 2$ for an hour. Someone concludes that the generator's distribution is that of the data. Under which
+#    assumption is this right? Give two other explanations, and a measurement that would decide.
 #
 # Answer in about 150 words.
 
 # %% [markdown] argue="argue_judges" points=2
 # ### BEGIN SOLUTION
-# 1. A draws training images: its distance to the nearest one is 0, where new images have 1.18. B is the Gaussian: a classifier tells
-#    its images from real ones in 97 % of the cases, and they are farther from all training images than real ones are. C lacks two digits: the
-#    images are like new ones (0.56, 1.19), but its kernel distance is nearly three standard errors above 0 and its Fréchet distance
-#    many times the control's. No comparison with *test* images accuses A: to them, training images are
-#    as real as any.
-# 2. True: image by image, C's are real, and nothing about a single image gives it away. The set lacks a fifth of the data. The best
-#    classifier would call every 4 and 9 real and, of the other images, which C has more often ($\tfrac18$ of its images for each digit against
-#    $\tfrac1{10}$), that they are C's; its accuracy is $\tfrac12 (0.2 + 1) = 0.6$. So 0.56 is near the best possible: the accuracy is at most one half plus half the
-#    total variation, which is 0.2 here. The distances compare means
-#    (and covariances) of features, and without two digits these move.
-# 3. Right only if the discriminator is (nearly) the best one: then $2 \log 2 - 2\,\mathrm{JS}$ is its loss, and JS is 0. Else the
-#    discriminator may be too weak, too strongly regularised, or trained too slowly; its gradient may have vanished; or its
-#    inputs may be spoiled (labels mixed, the same images on both sides). To decide: freeze the generator, train a *fresh*, stronger discriminator on
-#    samples and held-out data, and test it on further ones (a two-sample test); or measure distances and modes.
+# 1. A draws training images: its distance to the nearest one is 0, where new images have 1.18. B is the Gaussian: a
+#    classifier tells its images from real ones in 97 % of the cases, and they are farther from all training images
+#    than real ones are. C lacks two digits: the images are like new ones (0.56, 1.19), but its kernel distance is
+#    nearly three standard errors above 0 and its Fréchet distance many times the control's. No comparison with *test*
+#    images accuses A: to them, training images are as real as any.
+# 2. True: image by image, C's are real, and nothing about a single image gives it away. The set lacks a fifth of the
+#    data. The best classifier would call every 4 and 9 real and, of the other images, which C has more often
+#    ($\tfrac18$ of its images for each digit against $\tfrac1{10}$), that they are C's; its accuracy is $\tfrac12
+#    (0.2 + 1) = 0.6$. So 0.56 is near the best possible: the accuracy is at most one half plus half the total
+#    variation, which is 0.2 here. The distances compare means (and covariances) of features, and without two digits
+#    these move.
+# 3. Right only if the discriminator is (nearly) the best one: then $2 \log 2 - 2\,\mathrm{JS}$ is its loss, and JS
+#    is 0. Else the discriminator may be too weak, too strongly regularised, or trained too slowly; its gradient may
+#    have vanished; or its inputs may be spoiled (labels mixed, the same images on both sides). To decide: freeze the
+#    generator, train a *fresh*, stronger discriminator on samples and held-out data, and test it on further ones (a
+#    two-sample test); or measure distances and modes.
 #
-# **Rubric.** ½ for A, B and C with a number each; ½ for "image by image real, but a part of the data is missing", with a reason why
-# a classifier gains little from it (the exact 0.6 is welcome, not asked for); ½ for the assumption that the discriminator is the
-# best; ½ for two other explanations and a fresh discriminator, or another measurement, on held-out images.
+# **Rubric.** ½ for A, B and C with a number each; ½ for "image by image real, but a part of the data is missing",
+# with a reason why a classifier gains little from it (the exact 0.6 is welcome, not asked for); ½ for the assumption
+# that the discriminator is the best; ½ for two other explanations and a fresh discriminator, or another measurement,
+# on held-out images.
 # ### END SOLUTION
 
 # %% [markdown] given="end"
 # ---
-# Before you hand in: *Kernel → Restart Kernel and Run All Cells*, then the **Validate** button. It runs the
-# visible tests.
+# Before you hand in: *Kernel → Restart Kernel and Run All Cells*, then the **Validate** button. It runs the visible
+# tests.
