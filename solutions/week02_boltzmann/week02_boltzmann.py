@@ -203,7 +203,7 @@ def compare_conditional(rng, B, N, q, T, scale=1.0):
 
 rng = stattests.grading_rng("conditional_potts")
 compare_conditional(rng, B=7, N=6, q=4, T=float(rng.uniform(1.5, 3.0)))
-compare_conditional(rng, B=6, N=9, q=3, T=0.01, scale=4.0)
+compare_conditional(rng, B=6, N=9, q=3, T=0.002, scale=4.0)
 compare_conditional(rng, B=1, N=2, q=5, T=float(rng.uniform(0.5, 0.8)))
 ### END HIDDEN TESTS
 
