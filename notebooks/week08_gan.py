@@ -716,8 +716,8 @@ board
 
 # %% [markdown] board_says
 # **By kernel distance the GAN's samples are as close to the test images as the mixture's, if not closer; the classifier tells
-# both from real ones, in nine of ten cases.** Over three seeds the GAN's distance × 1000 is 2, 4, 8 (each ± 2), the mixture's 5;
-# the classifier is right on 0.86, 0.86, 0.93 of the images, on 0.86 for the mixture. So one training does not say who is ahead. Last week's
+# both from real ones, in nine of ten cases.** Over three seeds the GAN's distance × 1000 is 2, 4, 8 (each ± 2), the mixture's 4, 6, 5;
+# the classifier is right on 0.86, 0.86, 0.93 of the images, and on 0.86, 0.87, 0.89. So one training does not say who is ahead. Last week's
 # ladder is easier to mistake for the truth (0.82), and has a likelihood.
 
 # %% [markdown] check_text

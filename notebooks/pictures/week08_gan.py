@@ -24,7 +24,13 @@ def game() -> Picture:
     logit = p.box(7.55, 1.9, "$a$\n“real?”", 1.0, 0.9)
     p.text(2.1, 2.75, "training images", ha="center")
     p.text(0.5, 0.42, "noise", GREY)
-    for a, b in [(z, generator), (generator, fake), (real, discriminator), (fake, discriminator), (discriminator, logit)]:
+    for a, b in [
+        (z, generator),
+        (generator, fake),
+        (real, discriminator),
+        (fake, discriminator),
+        (discriminator, logit),
+    ]:
         p.arrow(a, b)
     p.arrow((7.5, 2.36), (5.9, 2.5), colour=BLUE, dashed=True, bend=0.3)
     p.text(6.7, 3.2, "tell them apart", BLUE)
@@ -42,7 +48,10 @@ def ahead() -> Picture:
     p = Picture(8.2, 2.9)
     grid = np.linspace(0, 3.4, 200)
     density = 0.75 * (np.exp(-((grid - 0.9) ** 2) / 0.08) + np.exp(-((grid - 2.5) ** 2) / 0.08))
-    for left, title, low, high in [(0.3, "the generator moves", 2.5, 0.9), (4.5, "the discriminator follows", 0.9, 2.5)]:
+    for left, title, low, high in [
+        (0.3, "the generator moves", 2.5, 0.9),
+        (4.5, "the discriminator follows", 0.9, 2.5),
+    ]:
         p.canvas.fill_between(left + grid, 0.6, 0.6 + density, color="#D9D9D9", linewidth=0, zorder=1)
         logit = 1.55 + 0.45 * (np.exp(-((grid - high) ** 2) / 0.3) - np.exp(-((grid - low) ** 2) / 0.3))
         p.canvas.plot(left + grid, logit, color=BLUE, linewidth=2.5, zorder=3)
