@@ -95,37 +95,58 @@ def test_r1_of_a_linear_and_of_a_quadratic_function(week):
     np.testing.assert_allclose(logits, square(x, True))
 
 
+def test_the_penalty_has_a_gradient(week):
+    """For a linear discriminator the penalty is |w|², so half of it has the slope w in w."""
+    linear = keras.layers.Dense(1)
+    linear.build((None, 2))
+    with tf.GradientTape() as tape:
+        penalty = week["r1"](linear, tf.constant(points(4)))[1] / 2
+    np.testing.assert_allclose(tape.gradient(penalty, linear.kernel), linear.kernel, rtol=1e-5)
+
+
 def test_losses_are_those_of_the_text(week):
-    x, z = points(5), np.random.default_rng(3).normal(size=(4, 3)).astype(np.float32)
-    for saturating in (False, True):
-        gan = small_gan(week, gamma=0.7, saturating=saturating)
-        real, fake = gan.discriminator(x).numpy(), gan.discriminator(gan.generator(z)).numpy()
-        slope = float(week["r1"](gan.discriminator, tf.constant(x))[1])
-        d_loss, g_loss, *logits = gan.losses_of(tf.constant(x), tf.constant(z))
-        exact = -np.mean(np.log(expit(real))) - np.mean(np.log(1 - expit(fake))) + 0.35 * slope
-        assert float(d_loss) == pytest.approx(exact, rel=1e-4)
-        exact = np.mean(np.log(1 - expit(fake))) if saturating else -np.mean(np.log(expit(fake)))
-        assert float(g_loss) == pytest.approx(exact, rel=1e-4)
-        np.testing.assert_allclose(logits[0], real, rtol=1e-5)
-        np.testing.assert_allclose(logits[1], fake, rtol=1e-5)
+    draw = np.random.default_rng(3)
+    real, fake = draw.normal(size=(2, 9, 1))
+    d_exact = -np.mean(np.log(expit(real))) - np.mean(np.log(1 - expit(fake)))
+    for saturating, g_exact in [
+        (True, np.mean(np.log(1 - expit(fake)))),
+        (False, -np.mean(np.log(expit(fake)))),
+    ]:
+        d_loss, g_loss = week["gan_losses"](tf.constant(real), tf.constant(fake), saturating)
+        assert float(d_loss) == pytest.approx(d_exact) and float(g_loss) == pytest.approx(g_exact)
+    huge = week["gan_losses"](tf.constant([1000.0, -1000.0]), tf.constant([1000.0, -1000.0]))
+    assert [float(loss) for loss in huge] == [1000.0, 500.0], "stable"
 
 
-def test_a_step_moves_each_player_down_its_own_loss(week):
+@pytest.mark.parametrize(("gamma", "saturating"), [(0.0, False), (0.7, False), (0.7, True)])
+def test_a_step_moves_each_player_down_its_own_loss(week, gamma, saturating):
     """With plain gradient descent the change of the weights is −rate times the slope of the own loss only."""
-    gan, x = small_gan(week, gamma=0.5), tf.constant(points(6))
-    gan.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.2))
-    before = [v.numpy() for v in gan.discriminator.trainable_variables + gan.generator.trainable_variables]
+    gan, x = small_gan(week, gamma=gamma, saturating=saturating), tf.constant(points(6))
+    gan.compile(keras.optimizers.SGD(0.1))
+    gan.generator_optimizer = keras.optimizers.SGD(0.2)
+    players = gan.discriminator.trainable_variables, gan.generator.trainable_variables
+    before = [v.numpy() for v in [*players[0], *players[1]]]
     tf.random.set_seed(5)
     z = tf.random.normal([6, 3])
     with tf.GradientTape(persistent=True) as tape:
-        d_loss, g_loss, *_ = gan.losses_of(x, z)
-    slopes = [-0.1 * g for g in tape.gradient(d_loss, gan.discriminator.trainable_variables)]
-    slopes += [-0.2 * g for g in tape.gradient(g_loss, gan.generator.trainable_variables)]
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            real = gan.discriminator(x)
+        penalty = tf.reduce_mean(tf.reduce_sum(inner.gradient(real, x) ** 2, axis=1))
+        fake = tf.sigmoid(gan.discriminator(gan.generator(z)))
+        not_fooled = -tf.reduce_mean(tf.math.log(1 - fake))
+        d_loss = -tf.reduce_mean(tf.math.log_sigmoid(real)) + not_fooled + gamma / 2 * penalty
+        g_loss = -not_fooled if saturating else -tf.reduce_mean(tf.math.log(fake))
+    changes = [-0.1 * g for g in tape.gradient(d_loss, players[0])]
+    changes += [-0.2 * g for g in tape.gradient(g_loss, players[1])]
     tf.random.set_seed(5)
-    gan.train_step(x)
-    after = gan.discriminator.trainable_variables + gan.generator.trainable_variables
-    for old, new, change in zip(before, after, slopes, strict=True):
+    seen = gan.train_step(x)
+    for old, new, change in zip(before, [*players[0], *players[1]], changes, strict=True):
         np.testing.assert_allclose(new.numpy() - old, change, atol=1e-6)
+    assert float(seen["drawn"]) == pytest.approx(np.mean(fake), rel=1e-5)
+    assert float(seen["g_slope"]) == pytest.approx(
+        np.sqrt(sum(np.sum(np.square(c / 0.2)) for c in changes[len(players[0]) :])), rel=1e-4
+    )
 
 
 def test_fit_evaluates_saves_and_obeys_a_callback(week, tmp_path):
