@@ -170,9 +170,9 @@ check_random_losses(rng, M=4, N=3, scale=1000.0)
 # q(x)$, the logit of the best classifier.
 #
 # Given the outputs $v$ at M samples of p and at N samples of q, return the bound, with means for the expectations.
-# Work out $f'$ and $f^*(f'(u))$ on paper: either becomes a single short fraction. Compute with $v$, not with $e^v$:
-# at $\alpha = \tfrac12$ an output of ±150 must do no harm, while $e^{150}$ overflows in `float32`; and not with $u
-# f'(u) - f(u)$ as it stands, where large terms cancel.
+# Work out $f'$ and $f^*(f'(u))$ on paper: either becomes a single short fraction. Put $v$ into its exponents: at
+# $\alpha = \tfrac12$ an output of ±150 must do no harm, while $e^{150}$ overflows in `float32`. And collect the terms
+# first: in $u f'(u) - f(u)$ as it stands large terms cancel.
 #
 # <details><summary>Hint</summary>
 #
@@ -192,7 +192,7 @@ def alpha_bound(v_data, v_model, alpha):
 
 
 # %% test="alpha_bound" points=3
-BOUND_HINT = "T = f'(e^v) at the samples of p, f*(T) = e^v T − f(e^v) at those of q; a mean of each."
+BOUND_HINT = "T = f'(e^v) at the samples of p, f*(T) = e^v T − f(e^v) at those of q, its terms collected first; a mean of each."
 
 
 def check_bound(what, v_data, v_model, alpha, exact, rtol=1e-3):
@@ -288,8 +288,8 @@ for alpha in (2.5, 0.3, -0.7):
 # - $PQ$ and $QP$ have the same eigenvalues, apart from zeros, also where $P$ and $Q$ are not square.
 #
 # So find a *small*, symmetric matrix with the same eigenvalues apart from zeros, and return both parts, from the
-# samples alone. Use the divisors $M - 1$ and $N - 1$. Take care that rounding gives no root of a negative number, and
-# compute in `float64`: the root of an eigenvalue that should be 0 magnifies a rounding of $10^{-7}$ to $3 \cdot
+# samples alone. Use the divisors $M - 1$ and $N - 1$. Take care that rounding gives no root of a negative number, and,
+# we advise, compute in `float64`: the root of an eigenvalue that should be 0 magnifies a rounding of $10^{-7}$ to $3 \cdot
 # 10^{-4}$. (A similar trick made the distance fast enough to train with: Mathiasen and Hvilshøj, 2020.)
 #
 # <details><summary>Hint</summary>
@@ -347,9 +347,8 @@ check_frechet(
 )
 check_frechet("three and four samples, two features", x, y, [0.5, 0.417216])
 check_frechet("the same, x and y exchanged", y, x, [0.5, 0.417216])
-wide = np.zeros((7, 300_000), np.float32)
-wide[:3, :2], wide[3:, :2] = x, y
-check_frechet("the same features among 299,998 that are 0", wide[:3], wide[3:], [0.5, 0.417216])
+wide = np.repeat(np.concatenate([x, y]), 150_000, axis=1) / np.sqrt(150_000)  # lengths and angles stay
+check_frechet("300,000 features", wide[:3], wide[3:], [0.5, 0.417216])
 ### BEGIN HIDDEN TESTS
 # Other numbers of samples and features, compared with roots of D × D matrices; and D = 300,000.
 
@@ -380,9 +379,8 @@ for M, N, D in [(40, 25, 6), (9, 12, 30), (2, 7, 5), (30, 30, 1)]:
     x, y = random_features(rng, M, D), random_features(rng, N, D)
     check_frechet(f"{M} and {N} samples, {D} features", x, y, exact_frechet(x, y))
 x, y = random_features(rng, 11, 14), random_features(rng, 8, 14)
-wide, places = np.zeros((19, 300_000), np.float32), rng.permutation(300_000)[:14]
-wide[:11, places], wide[11:, places] = x, y
-check_frechet("11 and 8 samples, 300,000 features", wide[:11], wide[11:], exact_frechet(x, y))
+wide = (np.repeat(np.concatenate([x, y]), 20_000, axis=1) / np.sqrt(20_000))[:, rng.permutation(280_000)]
+check_frechet("11 and 8 samples, 280,000 features", wide[:11], wide[11:], exact_frechet(x, y))
 ### END HIDDEN TESTS
 
 # %% [markdown] given="modes_task"
@@ -394,7 +392,7 @@ check_frechet("11 and 8 samples, 300,000 features", wide[:11], wide[11:], exact_
 # - The standardised distance of sample i from mode k is $\delta_{ik} = |x_i - m_k| / s_k$. A sample **belongs** to
 #   the mode with the smallest $\delta_{ik}$, and is **good** if that one is below 3.
 # - $h_k$ is the share, of *all* samples, that are good and belong to mode k.
-# - Mode k is **covered** if $h_k \ge w_k / 5$.
+# - Mode k is **covered** if $h_k \ge w_k / 5$; the weights $w$ sum to 1.
 # - The **missing mass** is $\sum_k \max(0, w_k - h_k)$.
 #
 # Return the number of covered modes, the share of good samples, and the missing mass. (In two dimensions, a sample of
@@ -506,7 +504,7 @@ check_random_modes(rng, K=4, D=2, N=1)
 # c_{\pi_j})}{N (N - 1)} - 2 \sum_{i \le M < j} \frac{k_s(c_{\pi_i}, c_{\pi_j})}{M N}.$$
 #
 # $\pi_0$ is the order as observed, $\pi_1, \dots, \pi_P$ are the permutations given. **Standardise**: let $\sigma_s$
-# be the standard deviation of the P + 1 numbers $T_s(\pi_0), \dots, T_s(\pi_P)$, and
+# be the standard deviation (`np.std`) of the P + 1 numbers $T_s(\pi_0), \dots, T_s(\pi_P)$, and
 #
 # $$S(\pi) = \max_s \frac{T_s(\pi)}{\sigma_s}, \qquad \text{p-value} = \frac{1 + \#\{l \ge 1 : S(\pi_l) \ge S(\pi_0) -
 # 10^{-3}\}}{1 + P}.$$
@@ -549,7 +547,7 @@ def mmd_test(x, y, widths, permutations):
 T_HINT = "Pairs of a sample with itself do not count; divisors M (M − 1), N (N − 1) and M N; the exponent is −|a − b|² / (2 s²)."
 P_HINT = (
     "σ is taken over all P + 1 orders, the maximum over the widths comes after the division, S is counted where it reaches the "
-    "observed one, and the observed order counts too."
+    "observed one, down to 10⁻³ below it, and the observed order counts too."
 )
 
 
@@ -651,7 +649,7 @@ check_random_mmd(rng, M=30, N=20, D=2, widths=[0.3, 1.0, 3.0], P=200, shift=0.3,
 # Adam's default `beta_1` of 0.9 serves badly here, where each player moves the goal of the other: take 0 or 0.5.
 #
 # Hand over the weights of the generator (`get_weights()`). The test draws 5,000 latents from $\mathcal{N}(0, I)$ and
-# counts as in gap 4. You pass if **all five modes are covered and at least 60 % of the samples are good**. Training
+# counts as in gap 4. You may call what you wrote in gap 1, if its test passes. You pass if **all five modes are covered and at least 60 % of the samples are good**. Training
 # takes 3 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
@@ -661,7 +659,8 @@ check_random_mmd(rng, M=30, N=20, D=2, widths=[0.3, 1.0, 3.0], P=200, shift=0.3,
 # then the generator with fresh ones. Adam with the rate 0.004, falling to 0 by
 # `keras.optimizers.schedules.CosineDecay`, `beta_1=0.0` and `beta_2=0.99`; γ about 0.1. Build the optimisers before
 # the loop (`adam.build(network.trainable_variables)`). `tf.gather(points, indices)` with random indices draws a
-# batch. Make the samples of the discriminator's step outside its tape. `keras.utils.set_random_seed(seed)` comes
+# batch. For the penalty differentiate the logits themselves, not their mean, and sum the squares over the
+# coordinates. Make the samples of the discriminator's step outside its tape. `keras.utils.set_random_seed(seed)` comes
 # first.
 # </details>
 
@@ -742,8 +741,7 @@ def train_generator(x, seed):
 def judge(generator, rng):
     """→ the number of modes covered and the share of good samples, by the count of gap 4, from 5,000 samples."""
     x = generator(rng.normal(size=(5000, LATENT)).astype(np.float32)).numpy().astype(float)
-    delta = np.sqrt(np.sum((x[:, None] - MODES) ** 2, axis=2)) / WIDTH
-    shares = [np.mean((delta.argmin(axis=1) == k) & (delta[:, k] < 3)) for k in range(len(MODES))]
+    shares = [np.mean(np.linalg.norm(x - mode, axis=1) < 3 * WIDTH) for mode in MODES]  # they are far apart
     return np.sum(shares >= MASS / 5), np.sum(shares)
 
 
@@ -774,7 +772,7 @@ assert covered == 5 and good >= 0.6, (
 ### END HIDDEN TESTS
 
 # %% [markdown] given="argue_task"
-# ## 4 · A question to argue (2 points, 15 minutes)
+# ## 4 · A question to argue (2 points, 20 minutes)
 #
 # Three "models" of the grey digits hand out 400 images each. Behind them are, in another order: (i) one that hands
 # out images of its 598 training images, each at most once; (ii) one that hands out new, real images, but never a 4 or
@@ -793,13 +791,13 @@ assert covered == 5 and good >= 0.6, (
 # apart. All is measured.)
 #
 # 1. Which is which? Name for each the number that gives it away.
-# 2. "The classifier is right in 56 % of the cases only, so C's images are as good as real." What is true about it,
-#    what did the classifier overlook, and why do the two distances see it?
+# 2. "The classifier is right in 56 % of the cases only, so C's images are as good as real." How accurate could the
+#    best classifier be, what does its accuracy not show, and why do the two distances see it?
 # 3. In the training of a GAN the discriminator's loss (mean cross-entropy on data plus that on samples) has stayed at
 #    $2 \log 2$ for an hour. Someone concludes that the generator's distribution is that of the data. Under which
 #    assumption is this right? Give two other explanations, and a measurement that would decide.
 #
-# Answer in about 150 words.
+# Answer in about 200 words.
 
 # %% [markdown] argue="argue_judges" points=2
 # ### BEGIN SOLUTION
