@@ -236,7 +236,7 @@ def _finite(name: str, array: np.ndarray) -> None:
         parts = [f"{count:,} {word}" for count, word in ((nan, "NaN"), (infinite, "infinite")) if count]
         raise AssertionError(
             f"{name}: {' and '.join(parts)} of {array.size:,} values (a logarithm of 0, an overflowing exp, "
-            "a division by 0?)"
+            "a root of a negative number, a division by 0?)"
         )
 
 
