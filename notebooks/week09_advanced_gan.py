@@ -569,6 +569,7 @@ class StyleLayer(keras.layers.Layer):
         return tf.nn.leaky_relu(x + self.strength * noise + self.bias, 0.2) * np.sqrt(2)
 
 
+# %% synthesis
 class StyleGenerator(keras.Model):
     """z (B, L) → mapping → a style for each of five layers (B, 5, W) → synthesis, 4×4 to 16×16 → images (B, 16, 16, 1)."""
 
@@ -735,7 +736,14 @@ for psi in [1.0, 0.75, 0.5, 0.25, 0.0]:
 # samples, rounded to the grey levels of the scans.
 
 # %% board
-row = {"week": 9, "family": "GAN", "data": dataset, "value": None, "kind": "none", "unit": "bits per dimension"}
+row = {
+    "week": 9,
+    "family": "GAN",
+    "data": dataset,
+    "value": None,
+    "kind": "none",
+    "unit": "bits per dimension",
+}
 scoreboard.enter(
     lambda n: to_levels(wgan.sample(n).numpy()),
     model=f"WGAN-GP, {hidden}-{hidden}",
@@ -852,6 +860,7 @@ for turns in [1, 1, 8, 90]:
     sigma, v = spectral_norm(W, v, turns)
     print(f"{turns:2} more turns: σ = {sigma:.5f} (exact {singular:.5f})")
 
+# %% spectral_critic
 x, y = (tf.constant(t, tf.float32) for t in plane)
 keras.utils.set_random_seed(seed)
 f = keras.Sequential(
@@ -975,6 +984,7 @@ plotting.image_grid(
 )
 
 
+# %% conditional_board
 def draw_classes(n):
     """n images of classes drawn as often as in the training part."""
     chosen = np.random.default_rng(n).integers(len(labels), size=n)
