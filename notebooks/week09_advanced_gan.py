@@ -736,14 +736,8 @@ for psi in [1.0, 0.75, 0.5, 0.25, 0.0]:
 # samples, rounded to the grey levels of the scans.
 
 # %% board
-row = {
-    "week": 9,
-    "family": "GAN",
-    "data": dataset,
-    "value": None,
-    "kind": "none",
-    "unit": "bits per dimension",
-}
+row = {"week": 9, "family": "GAN", "data": dataset, "value": None, "kind": "none"}
+row["unit"] = "bits per dimension"
 scoreboard.enter(
     lambda n: to_levels(wgan.sample(n).numpy()),
     model=f"WGAN-GP, {hidden}-{hidden}",
@@ -1073,7 +1067,7 @@ print(
 # | Conditional WGAN-GP, 512-512 | | |
 #
 # The images are 28×28, for which the scoreboard has no feature extractor; the line of section 3 with $W_1$ from 400 test images
-# compares samples with training images. The emoji are two designs of Google's Noto emoji of 2017, 448 blobs and 449 redrawn ones of
+# compares samples with training images. (These settings have not been measured yet.) The emoji are two designs of Google's Noto emoji of 2017, 448 blobs and 449 redrawn ones of
 # other characters, with true pairs for the judge; they are read from the folder that `LGM_DATA_DIR` names (`noto_emoji`).
 
 # %% [markdown] references
