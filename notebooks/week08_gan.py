@@ -15,8 +15,8 @@
 # 4. count the modes that a generator has lost, and cure it;
 # 5. measure samples by Fréchet and kernel distance, and say what neither of them sees.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute on two CPU cores.
-# What stands under *Deeper* is for whoever wants it.
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for one to two minutes on two CPU
+# cores. What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_game
 # {{picture: game}}
@@ -1026,6 +1026,8 @@ for name, samples in [("1,000 true samples", draw.normal(size=(1000, D))), ("50 
 # | model | measured | training |
 # |---|---|---|
 # | DCGAN, 32 channels | | |
+#
+# (These settings have not been measured yet.)
 #
 # **Several GPUs:** build and train under `with tf.distribute.MirroredStrategy().scope():`. Each replica then has its
 # own batch normalisation. (Not measured.)
