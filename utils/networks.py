@@ -1,4 +1,4 @@
-"""What network weeks share (week 6 derives it): a multilayer perceptron, batches binarised afresh, training."""
+"""What network weeks share, as week 6 derives it: an MLP, batches that are binarised afresh, training."""
 
 from __future__ import annotations
 
