@@ -10,12 +10,13 @@ import pytest
 from tools import rivals, speed
 
 SIZES = {  # small ones of each kind of case
+    "VAE_CASES": [(16, 8, 3, 5, 20, 1, 1.0)],
     "DCGAN_CASES": [((8, 8), 4, 3, 5, 2, 1.0)],
     "WGAN_CASES": [(16, 8, 3, 5, 2, 2, 1.0)],
     "PIXELCNN_CASES": [(8, 2, 3, 2, 1.0)],
     "GPT_CASES": [(11, 6, 16, 2, 4, 3, 2, 1.0)],
 }
-WEEKS = {"dcgan": "week08_gan", "wgan": "week09_advanced_gan"}
+WEEKS = {"vae": "week06_vae", "dcgan": "week08_gan", "wgan": "week09_advanced_gan"}
 WEEKS |= {"pixelcnn": "week10_autoregressive", "gpt": "week11_transformers"}
 
 
