@@ -816,21 +816,21 @@ print(f"with the penalty, divided: {certified:.3f}; exact {exact['plane']:.3f}")
 # ## Deeper · Spectral normalisation
 #
 # A network of layers with slope at most 1 has slope at most 1. A dense layer's slope is the largest singular value of its
-# weights, the **spectral norm** σ(W), and ReLU's is 1. So divide each W by σ(W) (Miyato et al., 2018). A singular value
-# decomposition in each step is dear; **power iteration** multiplies a vector by W and its transpose by turns, which leaves the
-# direction that is stretched most. One turn a step suffices, since W changes slowly and the vector is kept.
+# weights, the **spectral norm** σ(W), and ReLU's is 1. So divide each W by σ(W) (Miyato et al., 2018). Its square is the largest
+# eigenvalue of $W^\top W$. **Power iteration** multiplies a vector $v$ by this matrix again and again, until the direction that is
+# stretched most is left; then $\sigma = |W v|$. Since W changes little in a step and $v$ is kept, one turn a step may suffice.
 #
-# Gradient: with the vectors held fixed, $\sigma = u^\top W v$, so $\partial \sigma / \partial W = u v^\top$, as for the exact one.
+# The turns are no business of the gradient: with $v$ held fixed, $\partial |W v| / \partial W = u v^\top$ with $u = W v / |W v|$,
+# and at the end of the iteration this is the exact derivative.
 
 
 # %% spectral
-def spectral_norm(W, v, steps=1):
-    """Power iteration for the largest singular value of W (n, m), from v (m,) → σ, the next v."""
-    for _ in range(steps):
-        u = tf.linalg.l2_normalize(tf.linalg.matvec(W, v))
-        v = tf.linalg.l2_normalize(tf.linalg.matvec(W, u, transpose_a=True))
-    u, v = (tf.stop_gradient(t) for t in (tf.linalg.l2_normalize(tf.linalg.matvec(W, v)), v))
-    return tf.reduce_sum(u * tf.linalg.matvec(W, v)), v
+def spectral_norm(W, v, turns=1):
+    """The largest singular value of W (n, m) by power iteration from v (m,) → σ, the last v."""
+    square = tf.stop_gradient(tf.matmul(W, W, transpose_a=True))  # WᵀW, (m, m)
+    for _ in range(turns):
+        v = tf.linalg.l2_normalize(tf.linalg.matvec(square, v))
+    return tf.norm(tf.linalg.matvec(W, v)), v
 
 
 class SpectralDense(keras.layers.Layer):
@@ -941,35 +941,32 @@ print(f"and yet W₁ = {gap:.2f}: two peaks against one")
 
 
 # %% conditional
-class Labelled(keras.layers.Layer):
-    """A generator that is told the class: z (B, L), labels y (B, K) one-hot → images."""
+class Told(keras.layers.Layer):
+    """An MLP that is told the class: inputs (B, …), labels y (B, K) one-hot → what `use` makes of the three."""
 
-    def __init__(self, *sizes):
+    def __init__(self, use, *sizes):
         super().__init__()
-        self.network = MLP(*sizes)
-        self.built = True
-
-    def call(self, z, y):
-        return tf.sigmoid(self.network(tf.concat([z, y], axis=1)))
-
-
-class Projection(keras.layers.Layer):
-    """A critic with an output for all classes and one for each: f(x, y) = f₀(x) + y · f₁(x)."""
-
-    def __init__(self, *sizes):
-        super().__init__()
-        self.network = MLP(*sizes)
-        self.built = True
+        self.use, self.network, self.built = use, MLP(*sizes), True
 
     def call(self, x, y):
-        values = self.network(x)  # (B, 1 + K)
-        return values[:, :1] + tf.reduce_sum(y * values[:, 1:], axis=1, keepdims=True)
+        return self.use(self.network, x, y)
+
+
+def labelled(network, z, y):
+    """A generator's images, from z (B, L) and y beside it."""
+    return tf.sigmoid(network(tf.concat([z, y], axis=1)))
+
+
+def projection(network, x, y):
+    """A critic's f₀(x) + y · f₁(x), from the 1 + K outputs of its network."""
+    values = network(x)
+    return values[:, :1] + tf.reduce_sum(y * values[:, 1:], axis=1, keepdims=True)
 
 
 labels = np.eye(10, dtype=np.float32)[digits.train_labels]
 keras.utils.set_random_seed(seed)
-told = Labelled(latent + 10, hidden, hidden, D)
-conditional, _, conditional_seconds = train_wgan(told, Projection(D, hidden, hidden, 11), labels)
+told = Told(labelled, latent + 10, hidden, hidden, D)
+conditional, _, conditional_seconds = train_wgan(told, Told(projection, D, hidden, hidden, 11), labels)
 classes = np.eye(10, dtype=np.float32)[np.arange(400) % 10]
 plotting.image_grid(
     to_levels(conditional.sample(40, classes[:40]).numpy()),
