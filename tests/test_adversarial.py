@@ -111,6 +111,18 @@ def test_translators_begin_as_the_identity_and_take_any_size():
         assert convolutional_discriminator(4, shape[1:])(x).shape == (shape[0], 1)
 
 
+def test_a_translator_sees_most_of_a_glyph():
+    """A changed pixel in a corner of the middle half reaches more than half of the 16×16 result."""
+    keras.utils.set_random_seed(0)
+    network = translator(4)
+    for weight in network.trainable_variables[-2:]:  # of the last layer, which is 0 at first
+        weight.assign(tf.ones(weight.shape))
+    x = np.zeros((2, 16, 16, 1), np.float32)
+    x[1, 5, 5] = 1
+    plain, changed = network(x).numpy()
+    assert np.mean(np.abs(changed - plain) > 1e-6) > 0.5
+
+
 def test_a_perfect_and_an_undecided_discriminator():
     """Scores of 0 cost log 2 for each kind; scores of ±50 cost nothing; the slope counts half of γ."""
     x, fake = tf.ones([3, 2]), tf.zeros([3, 2])

@@ -137,14 +137,18 @@ class GAN(Game):
 
 
 def translator(H: int, C: int = 1) -> Any:
-    """x + three convolutions of x, H channels between them, at first the identity.
+    """x + what convolutions with H and 2H channels make of it, at first nothing: it begins as the identity.
 
-    Images (B, height, width, C) of any size → the same.
+    Two halve the image, two double it again, so each pixel depends on most of a 16×16 image. Images
+    (B, height, width, C), both sides multiples of 4 → the same.
     """
-    x = h = keras.Input((None, None, C))
-    for _ in range(2):
-        h = keras.layers.Conv2D(H, 3, padding="same", activation="silu")(h)
-    return keras.Model(x, x + keras.layers.Conv2D(C, 3, padding="same", kernel_initializer="zeros")(h))
+    layers = keras.layers
+    x = keras.Input((None, None, C))
+    h = layers.Conv2D(H, 4, 2, "same", activation="silu")(x)
+    h = layers.Conv2D(2 * H, 4, 2, "same", activation="silu")(h)
+    h = h + layers.Conv2D(2 * H, 3, padding="same", activation="silu")(h)
+    h = layers.Conv2DTranspose(H, 4, 2, "same", activation="silu")(h)
+    return keras.Model(x, x + layers.Conv2DTranspose(C, 4, 2, "same", kernel_initializer="zeros")(h))
 
 
 def convolutional_discriminator(H: int, shape: tuple[int, int, int], dense: int = 0) -> Any:
