@@ -178,12 +178,16 @@ def test_a_wasserstein_gan_finds_a_distant_mean(week):
     assert history["distance"][0] > 2 > 1 > abs(history["distance"][-1])
 
 
+def told(week, use, *sizes):
+    return week["Told"](week[use], *sizes)
+
+
 def test_labels_reach_both_players_and_images_keep_theirs(week):
     """Three classes in three corners: nearly all samples are nearest to the corner of their own class."""
     tf.keras.utils.set_random_seed(0)
     corners, y = np.array([[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]), np.arange(240) % 3
     labels, x = np.eye(3, dtype=np.float32)[y], (corners[y] + 0.05 * points(240, 2)).astype(np.float32)
-    model = week["WGAN"](week["Labelled"](5, 32, 2), week["Projection"](2, 32, 32, 4), 2, 10.0, 2)
+    model = week["WGAN"](told(week, "labelled", 5, 32, 2), told(week, "projection", 2, 32, 32, 4), 2, 10.0, 2)
     data = batches(x, labels, B=80, seed=0, binarise=False).repeat(60)
     week["play"](model, data, 3, {"generator": 2e-3, "critic": 2e-3}, (0.0, 0.9))
     samples = model.sample(240, tf.constant(labels)).numpy()
@@ -353,11 +357,21 @@ def test_power_iteration_finds_the_largest_singular_value_and_its_gradient(week)
     W = tf.Variable(points(7, 4), dtype=tf.float32)
     v = tf.constant(points(4, 1, 1)[:, 0], tf.float32)
     with tf.GradientTape() as tape:
-        sigma, v = week["spectral_norm"](W, v, steps=200)
+        sigma, v = week["spectral_norm"](W, v, turns=200)
     u, s, vt = np.linalg.svd(W.numpy())
     assert float(sigma) == pytest.approx(s[0], rel=1e-5)
     np.testing.assert_allclose(tape.gradient(sigma, W), np.outer(u[:, 0], vt[0]), atol=1e-4)  # dσ / dW = u vᵀ
     assert abs(v.numpy() @ vt[0]) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_turns_of_the_power_iteration_are_not_differentiated(week):
+    """After one turn v is not yet the singular vector; the derivative is u vᵀ all the same."""
+    W, v = tf.Variable(points(7, 4), dtype=tf.float32), tf.constant(points(4, 1, 1)[:, 0], tf.float32)
+    with tf.GradientTape() as tape:
+        sigma, v = week["spectral_norm"](W, v)
+    u = W.numpy() @ v.numpy()
+    assert float(sigma) == pytest.approx(np.linalg.norm(u), rel=1e-5)
+    np.testing.assert_allclose(tape.gradient(sigma, W), np.outer(u / np.linalg.norm(u), v), atol=1e-5)
 
 
 def test_a_spectral_layer_has_slope_one(week):
@@ -378,7 +392,7 @@ def test_feature_matching_is_the_squared_distance_of_the_mean_features(week):
 
 
 def test_a_projection_critic_adds_the_output_of_its_class(week):
-    critic = week["Projection"](3, 4, 1 + 5)
+    critic = told(week, "projection", 3, 4, 1 + 5)
     x, y = tf.constant(points(6, 3), tf.float32), tf.one_hot([0, 1, 2, 3, 4, 2], 5)
     values = critic.network(x).numpy()
     by_hand = values[:, 0] + values[np.arange(6), 1 + np.argmax(y, axis=1)]

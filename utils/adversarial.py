@@ -137,14 +137,20 @@ class GAN(Game):
 
 
 def translator(H: int, C: int = 1) -> Any:
-    """x + three convolutions of x, H channels between them, at first the identity.
+    """A small U-Net: two convolutions halve the image, two double it again, with what the finer levels knew.
 
-    Images (B, height, width, C) of any size → the same.
+    Each pixel of the result depends on most of a 16×16 image. Images (B, height, width, C), both sides
+    multiples of 4 → the same.
     """
-    x = h = keras.Input((None, None, C))
-    for _ in range(2):
-        h = keras.layers.Conv2D(H, 3, padding="same", activation="silu")(h)
-    return keras.Model(x, x + keras.layers.Conv2D(C, 3, padding="same", kernel_initializer="zeros")(h))
+    layers, silu = keras.layers, {"padding": "same", "activation": "silu"}
+    x = keras.Input((None, None, C))
+    fine = layers.Conv2D(H // 2, 3, **silu)(x)
+    half = layers.Conv2D(H, 4, 2, **silu)(fine)
+    h = layers.Conv2D(2 * H, 4, 2, **silu)(half)
+    h = h + layers.Conv2D(2 * H, 3, **silu)(h)
+    h = layers.Concatenate()([layers.Conv2DTranspose(H, 4, 2, **silu)(h), half])
+    h = layers.Concatenate()([layers.Conv2DTranspose(H // 2, 4, 2, **silu)(h), fine])
+    return keras.Model(x, layers.Conv2D(C, 3, padding="same")(h))
 
 
 def convolutional_discriminator(H: int, shape: tuple[int, int, int], dense: int = 0) -> Any:
