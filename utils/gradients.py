@@ -30,6 +30,7 @@ def grad_of(
     with tf.GradientTape() as tape:
         for i in wrt:
             tape.watch(tracked[i])
-        total = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(f(*tracked, **options))])
+        parts = tf.nest.flatten(f(*tracked, **options))  # of one type or of several
+        total = tf.add_n([tf.cast(tf.reduce_sum(part), tf.float64) for part in parts])
     gradients = tape.gradient(total, [tracked[i] for i in wrt])
     return [None if g is None else tf.convert_to_tensor(g) for g in gradients]

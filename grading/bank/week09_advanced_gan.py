@@ -326,6 +326,12 @@ def cycle_losses(G, F, theta_G, theta_F, a, b, L):
 
 
 # %% wrong="cycle_losses"
+# Clipped to [0, 1] as well.
+# - return x + tf.stop_gradient(tf.round((L - 1) * x) / (L - 1) - x)
+# + return x + tf.stop_gradient(tf.clip_by_value(tf.round((L - 1) * x) / (L - 1), 0, 1) - x)
+
+
+# %% wrong="cycle_losses"
 # Squares, which blur.
 # - return tf.reduce_mean(tf.abs(x - y))
 # + return tf.reduce_mean((x - y) ** 2)

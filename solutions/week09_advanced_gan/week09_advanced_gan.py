@@ -64,13 +64,14 @@ from utils import gradients, stattests
 # x_i,$$
 #
 # with real $x_i$, generated $\tilde x_i$, and **given** $\alpha_i$. `critic(x, theta)` gives a number for each
-# image. The test differentiates R by `theta`: R must remain a function of the critic's parameters. It must do
-# no harm if the critic is flat, at one pixel or everywhere: neither R nor its gradient may be NaN there.
+# image. The test differentiates R by `theta`: R must remain a function of the critic's parameters. A critic that
+# is flat, at one pixel or everywhere, adds 0, with a gradient of 0 (a small number below the root does no harm).
 #
 # <details><summary>Hint</summary>
 #
 # `critic(x, theta)` inside a `tf.GradientTape` that watches $\hat x$; its `gradient` is again something to
-# differentiate. $\alpha$ needs the shape (B, 1, 1, 1).
+# differentiate. The arrays come from NumPy: `tf.convert_to_tensor` before `tape.watch`. $\alpha$ needs the shape
+# (B, 1, 1, 1).
 # </details>
 
 
@@ -127,6 +128,8 @@ theta = [[[3.0, -4.0], [0.6, 0.8]]]
 real, fake = [[[[0.9, 0.2], [0.4, 0.7]]], [[[0.3, 0.8], [0.5, 0.1]]]], [[[[0.1, 0.6], [0.2, 0.3]]]] * 2
 for K, exact in [(1.0, 16.0), (4.5, 0.25), (5.5, 0.0)]:
     check_taxi(f"a linear critic, K = {K:g}", linear_critic, theta, real, fake, [0.2, 0.9], K, exact)
+square = np.zeros((1, 2, 2, 1))  # 2×2 pixels: the steepest of all four, not of a row or a column
+check_taxi("2×2 pixels", linear_critic, [[[1.0], [2.0]], [[3.0], [0.0]]], square, square, [0.5], 1.0, 4.0)
 theta = [[[2.0, -1.0], [1.0, 3.0]]]
 check_taxi(
     "a bent critic",
@@ -285,6 +288,9 @@ check_conv("a kernel that shifts by a row, times −2", shift, start, 1, 30, 2.0
 check_conv("the same with stride 2", shift, start, 2, 30, 2.0)
 # All ones, 3×3, on 5×4 pixels: no kernel as a matrix has this norm (3).
 check_conv("a kernel of ones", np.ones((3, 3, 1, 1)), start, 1, 40, 7.152602)
+# Two channels to three, each pixel for itself: |(3, 4, 0)| = 5, |(0, 0, 2)| = 2.
+kernel, v = np.reshape([3.0, 4, 0, 0, 0, 2], (1, 1, 2, 3)), np.ones((2, 3, 2))
+check_conv("two channels to three", kernel, v, 1, 20, 5.0)
 # A row of three pixels and a kernel for neighbours: A = [[2, −½, 0], [1, 2, −½], [0, 1, 2]].
 kernel = np.reshape([1.0, 2.0, -0.5], (1, 3, 1, 1))
 v = np.reshape([1.0, 0.5, -1.0], (1, 3, 1))
@@ -345,6 +351,7 @@ check_random_conv(rng, 3, 7, 5, 2, 3, stride=2, turns=150, many=True)
 #
 # - **The result is rounded** before it is translated back, to L levels of grey:
 #   $\rho(x) = \mathrm{round}((L - 1)\, x) / (L - 1)$. A message that is smaller than half a level is lost.
+#   (Values outside of [0, 1] are rounded too, not clipped.)
 #   Rounding has no useful derivative, so take week 7's **straight-through** estimate: forward ρ, and in the
 #   gradient as if ρ were the identity.
 # - **An image that is already there stays as it is** (Zhu et al., 2017, for paintings to photographs): an
@@ -422,11 +429,13 @@ a, b = (
     np.reshape([0.21, 0.7, 0.43, 0.9, 0.12, 0.6], (2, 1, 3, 1)),
     np.reshape([0.3, 0.82, 0.55], (1, 1, 3, 1)),
 )
-for L, exact, slope in [
-    (2, [0.387889, 0.175195], [-0.121880, -0.182710]),
-    (5, [0.254990, 0.175195], [-0.554199, -1.371301]),
+for L, theta_F, exact, slope in [
+    (2, 0.65, [0.387889, 0.175195], [-0.121880, -0.182710]),
+    (5, 0.65, [0.254990, 0.175195], [-0.554199, -1.371301]),
+    (4, 1.5, [0.633147, 0.590221], [0.730636, 1.503301]),  # F(b) exceeds 1
 ]:
-    check_cycle(f"one channel, L = {L}", [[0.95]], [[0.65]], a, b, L, exact, np.reshape(slope, (2, 1, 1)))
+    what, slope = f"one channel, L = {L}", np.reshape(slope, (2, 1, 1))
+    check_cycle(what, [[0.95]], [[theta_F]], a, b, L, exact, slope)
 ### BEGIN HIDDEN TESTS
 # Other images, levels and translators with several channels; the gradients with the rounding as a constant shift.
 
@@ -835,8 +844,7 @@ assert share >= 0.9, (
 # 2. Someone trains a generator by minimising the exact $W_1$ between batches of 64, with a linear programme in each
 #    step. What will it draw? A WGAN with batches of 64 does not do this; what does its critic know that the linear
 #    programme does not?
-# 3. You may choose another use of these numbers to compare two generators honestly. What do you report, or
-#    which other measurement do you take, and against which control?
+# 3. How would you compare two generators honestly, by $W_1$ or otherwise? Name what you report, and the control.
 #
 # Answer in about 150 words.
 
