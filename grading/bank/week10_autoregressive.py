@@ -66,7 +66,13 @@ def witten_bell(train, test, V, n):
 
 
 # %% wrong="witten_bell"
-# The preparation's smoothing: the same number added to each count of the longest context.
+# The preparation's mixing: the same weight for every context.
+# - different = np.sum(c > 0)
+# + different = 2.0
+
+
+# %% wrong="witten_bell"
+# One added to each count of the longest context.
 def witten_bell(train, test, V, n):
     log_p = np.zeros(test.shape)
     for (b, t), x in np.ndenumerate(test):
@@ -235,7 +241,7 @@ def made_masks(step, sizes):
 
 
 # %% wrong="made_masks"
-# Sees one step ahead.
+# Sees t + 1: one step ahead.
 # - masks.append(degrees[-1][:, None] < rank[None])
 # + masks.append(degrees[-1][:, None] <= rank[None] + 1)
 
@@ -419,7 +425,7 @@ def continue_wave(prefix, uniforms, conditional, Q, mu):
 
 
 # %% wrong="continue_wave"
-# Q levels from −1 to 1 with both ends among them, rounded, as many implementations have it.
+# The preparation's levels: from −1 to 1 with both ends among them, rounded.
 def continue_wave(prefix, uniforms, conditional, Q, mu):
     y = np.sign(prefix) * np.log1p(mu * np.abs(prefix)) / np.log1p(mu)
     codes = np.floor((y + 1) / 2 * (Q - 1) + 0.5).astype(int)

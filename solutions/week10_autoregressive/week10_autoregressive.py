@@ -3,10 +3,10 @@
 #
 # {{colab}}
 #
-# In the preparation a context was the last few symbols, an order was one pixel after the other, and a model saw a
-# whole sequence at once. Here each of these changes:
+# In the preparation all contexts of a text were trusted alike, pixels came one at a time in one order, and a model saw
+# a whole sequence at once. Here each of these changes:
 #
-# - contexts of **all lengths**, mixed by how surprising they are; pixels that **share a step**;
+# - contexts that are trusted the less, the **more different symbols** have followed them; pixels that **share a step**;
 # - a waveform that is **continued** from a given beginning, and a convolution that gets its sequence **in chunks**;
 # - attention in a **window** that ends before the pixel itself, and a network that must serve **every order**.
 #
@@ -40,12 +40,12 @@ from utils import datasets, stattests
 #
 # ### Gap 1 · Contexts of all lengths (3 points, 25 minutes)
 #
-# Long contexts are informative and rare, short ones are dull and frequent. **Witten-Bell smoothing** (Witten and
-# Bell, 1991) uses them all. It trusts a context the less, the more *different* symbols have followed it: where many
-# have, one more that is new would be no surprise.
+# The preparation mixed contexts of all lengths, and let each shorter one count as *a* observations, always the same.
+# **Witten-Bell smoothing** (Witten and Bell, 1991) lets it count the more, the more *different* symbols have followed
+# the longer one: where many have, one that is new would be no surprise.
 #
-# Let $h$ be a context, that is, the k symbols before the next one, and $h'$ the same without its oldest symbol. In
-# the training sequence, $c(h, x)$ says how often symbol $x$ follows directly after $h$, $c(h) = \sum_x c(h, x)$, and
+# Let $h$ be a context, that is, the k symbols before the next one, and $h'$ the same without its oldest symbol. In the
+# training sequence, $c(h, x)$ says how often symbol $x$ follows directly after $h$, $c(h) = \sum_x c(h, x)$, and
 # $n(h)$ is the number of different symbols $x$ with $c(h, x) > 0$. Then
 #
 # $$p_k(x \mid h) = \begin{cases} \dfrac{c(h, x) + n(h)\, p_{k-1}(x \mid h')}{c(h) + n(h)} & \text{if } c(h) > 0, \\[2ex]
@@ -59,8 +59,8 @@ from utils import datasets, stattests
 # <details><summary>Hint</summary>
 #
 # Go from short contexts to long ones: start with p = 1/V and mix in k = 0, 1, …. A context at the very end of the
-# training sequence has nothing after it: that occurrence does not count. `collections.Counter` with the tuple
-# `(*h, x)` as its key counts all there is.
+# training sequence has nothing after it: that occurrence does not count. `collections.Counter` with the tuple `(*h,
+# x)` as its key counts all there is.
 # </details>
 
 
@@ -177,22 +177,24 @@ check_sum("n = 4", rng.integers(3, size=30), 3, 4, 5)
 # with the same one come together. Make the masks of a MADE for this: input j is connected to output d by a path of
 # connections **if and only if $s_j < s_d$**.
 #
-# The network has L ≥ 1 hidden layers of the sizes given; with $a_0$ the image, $a_l = \mathrm{ReLU}(a_{l-1} (W_l
-# \odot M_l) + b_l)$, and the logits are $a_L (W_{L+1} \odot M_{L+1}) + b_{L+1}$. So $M_l$ has a row for each unit
-# *from* which and a column for each *to* which a connection leads, with 1 where there is one. Two more demands:
+# The network has L ≥ 1 hidden layers of the sizes given; with $a_0$ the image,
+# $a_l = \mathrm{ReLU}(a_{l-1} (W_l \odot M_l) + b_l)$, and the logits are $a_L (W_{L+1} \odot M_{L+1}) + b_{L+1}$. So
+# $M_l$ has a row for each unit *from* which and a column for each *to* which a connection leads, with 1 where there is
+# one. Two more demands:
 #
 # - **Every connection that is allowed is there:** no 0 can be turned into a 1 without a path from some j to some d
 #   with $s_j \ge s_d$.
 # - **No hidden unit is idle:** each is reached by an input and reaches an output.
 #
 # With S different steps, S at least 2, each hidden layer has at least S − 1 units. That is enough. The degrees of the
-# hidden units are yours to choose; they may be random, if they meet the demands (they may depend on nothing but the arguments).
+# hidden units are yours to choose; they may be random, if they meet the demands (they may depend on nothing but the
+# arguments).
 #
 # <details><summary>Hint</summary>
 #
 # First replace the steps by ranks 0 … S − 1 (`np.unique(step, return_inverse=True)`). A hidden unit of degree m sees
-# the inputs of rank ≤ m. Which degrees leave it something to see and someone to serve? Each of them must occur in
-# each layer.
+# the inputs of rank ≤ m. Which degrees leave it something to see and someone to serve? Each of them must occur in each
+# layer.
 # </details>
 
 
@@ -290,19 +292,20 @@ check_total(rng.integers(-5, 5, size=8) * 3 + np.arange(8) % 2, [20, 17], rng)
 #
 # ### Gap 3 · Continue a waveform (3 points, 25 minutes)
 #
-# A model of sound draws one of Q codes for each sample of the waveform (van den Oord et al., 2016, WaveNet). Codes
-# and amplitudes $x \in [-1, 1]$ are joined by the μ-law of telephony, which has more levels where it is quiet:
+# A model of sound draws one of Q codes for each sample of the waveform (van den Oord et al., 2016, WaveNet). Codes and
+# amplitudes $x \in [-1, 1]$ are joined by the μ-law of telephony, which has more levels where it is quiet:
 #
 # $$F(x) = \operatorname{sign}(x)\, \frac{\log(1 + \mu |x|)}{\log(1 + \mu)} \in [-1, 1].$$
 #
 # Cut $[-1, 1]$ into Q cells of equal width. The **code** of x is the number of the cell, from 0, in which $F(x)$ lies
-# (on a border: the upper one; but $x = 1$ belongs to the last). Rounding may put F(±1) a little outside; all codes are 0 to Q − 1. The **amplitude** of a code is $F^{-1}$ of the middle of
-# its cell.
+# (on a border: the upper one; but $x = 1$ belongs to the last). Rounding may put F(±1) a little outside; all codes are
+# 0 to Q − 1. The **amplitude** of a code is $F^{-1}$ of the middle of its cell.
 #
 # Given are the first P amplitudes of B waveforms, P ≥ 1, and a function `conditional`: called with the codes so far,
 # integers (B, t), it returns the probabilities of the next code, (B, Q). Continue each waveform by T codes, one after
-# the other. Draw by the uniform number $u$ given for this place: the new code is **the smallest k with $u < p_0 + \dots
-# + p_k$**. Rounding may leave the sum of all $p$ a little below 1; where u is not below it, take the code Q − 1.
+# the other. Draw by the uniform number $u$ given for this place: the new code is **the smallest k with
+# $u < p_0 + \dots + p_k$**. Rounding may leave the sum of all $p$ a little below 1; where u is not below it, take the
+# code Q − 1.
 #
 # Return all P + T codes, the given ones first, and all P + T amplitudes, each from its code (also the first P).
 #
@@ -528,7 +531,9 @@ def chunk(x, memory, W, dilation, delay):
         "return two arrays: outputs and the next memory"
     )
     y = stattests.assert_array("the outputs", answer[0], (*arguments[0].shape[:2], arguments[2].shape[2]))
-    new = stattests.assert_array(f"the next memory ({MEMORY_HINT})", answer[1], arguments[1].shape)
+    new = stattests.assert_array(
+        "the next memory (the last R inputs, where R may be 0)", answer[1], arguments[1].shape
+    )
     return y, new
 
 
@@ -554,18 +559,19 @@ def check_causal(rng, T, R, K, dilation, delay):
     )
 
 
-ones = np.ones((1, 6, 1))
-ramp = ones.cumsum(axis=1)  # 1, 2, …, 6
+for K, dilation, delay in [(2, 3, 0), (3, 2, 1), (4, 1, 1)]:
+    R = (K - 1) * dilation + delay
+    check_causal(np.random.default_rng(0), 15, R, K, dilation, delay)
+ramp = np.arange(1.0, 7.0).reshape(1, 6, 1)  # 1, 2, …, 6
 empty = np.zeros((1, 0, 1))
 check_chunk("K = 1: twice the input", ramp, empty, [[[2]]], 3, 0, 2 * ramp, empty)
 check_chunk("K = 1, delay 1", ramp, [[[-5]]], [[[1]]], 3, 1, [[[-5], [1], [2], [3], [4], [5]]], [[[6]]])
+what = "two channels: the first plus ten times the second"
+check_chunk(what, [[[1, 2], [3, 4]]], np.zeros((1, 0, 2)), [[[1], [10]]], 1, 0, [[[21], [43]]], empty)
 W = np.array([100, 10, 1])[:, None, None]
 what = "a chunk of one, W = 100, 10, 1, dilation 2"
 check_chunk(what, [[[5]]], ramp[:, :4], W, 2, 0, [[[531]]], [[[2], [3], [4], [5]]])
 check_chunk(what + ", delay 1", [[[6]]], ramp[:, :5], W, 2, 1, [[[531]]], [[[2], [3], [4], [5], [6]]])
-for K, dilation, delay in [(2, 3, 0), (3, 2, 1), (4, 1, 1)]:
-    R = (K - 1) * dilation + delay
-    check_causal(np.random.default_rng(0), 15, R, K, dilation, delay)
 ### BEGIN HIDDEN TESTS
 # Other sizes, compared with the sum as it stands; the same sequence whole and in chunks.
 
@@ -660,12 +666,17 @@ def check_reach(H, W, radius, expected):
     v = np.eye(H * W).reshape(H, W, H * W)[None]  # channel n marks pixel n
     zero = np.zeros((1, H, W, 3))
     weights = attention(zero, zero, v, radius)[0].reshape(H * W, H * W)  # (looking, looked at)
-    for n, m in np.argwhere(weights > 1e-6):
-        assert m < n, (
-            f"{H} × {W} pixels, radius {radius}: pixel {divmod(int(n), W)} sees {divmod(int(m), W)}, which is "
-            + ("the pixel itself" if m == n else "not drawn yet")
+    ahead = [(m - n, n, m) for n, m in np.argwhere(weights > 1e-6).tolist()]
+    step, n, m = max(ahead, default=(-1, 0, 0))
+    assert step < 0, (
+        f"{H} × {W} pixels, radius {radius}: pixel {divmod(n, W)} sees {divmod(m, W)}, which is "
+        + ("not drawn yet" if step else "the pixel itself")
+        + (
+            ". It has nothing before it: its output is 0. (Softmax of equal numbers is not 0.)"
+            if n == 0
+            else ""
         )
-    assert abs(weights[0]).max() < 1e-6, "the first pixel has nothing before it: its output is 0"
+    )
     middle = (H // 2) * W + W // 2
     found = {
         (int(n) // W - middle // W, int(n) % W - middle % W)
@@ -740,23 +751,23 @@ for n in (5, 10):  # a pixel with a score of some thousand for all, in front of 
 # ### Gap 6 · One network for every order (3 points, 20 minutes)
 #
 # A model with one order fills in the lower half of an image, but not the upper one. Uria et al. (2014) train one
-# network for **all D! orders**. It gets the image $x$ with the pixels that are not yet there set to 0, and beside it the
-# mask $m$ that says which are there: input $(x \odot m, m)$, 2D numbers; output: D logits, of which only those of
+# network for **all D! orders**. It gets the image $x$ with the pixels that are not yet there set to 0, and beside it
+# the mask $m$ that says which are there: input $(x \odot m, m)$, 2D numbers; output: D logits, of which only those of
 # the missing pixels mean something. In the order $\sigma$ it gives the image
 #
 # $$\log p_\sigma(x) = \sum_{t=1}^{D} \log p\left(x_{\sigma_t} \mid x_{\sigma_1}, \dots, x_{\sigma_{t-1}}\right).$$
 #
-# **It is judged by the mean of this over orders drawn at random**, which the test computes, with D calls of the network for each
-# image. In training one call has to do. With $S$ the set of the pixels that are there,
+# **It is judged by the mean of this over orders drawn at random**, which the test computes, with D calls of the
+# network for each image. In training one call has to do. With $S$ the set of the pixels that are there,
 #
 # $$\mathbb{E}_\sigma \log p_\sigma(x) = \mathbb{E}_{n}\, \mathbb{E}_{|S| = n} \left[\frac{D}{D - n} \sum_{d \notin S} \log p(x_d \mid
 # x_S)\right], \qquad n \text{ uniform on } 0, \dots, D - 1,$$
 #
 # with $S$ uniform among the sets of n pixels: draw both for each image of a batch, anew in each step.
 #
-# Train `build_network()` on the binary digits `x` and return `get_weights()`. The mean over the validation images,
-# a random order for each, must be at least **−19.5 nats** (pixels that know nothing of each other have −25.2). Training takes
-# 3 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
+# Train `build_network()` on the binary digits `x` and return `get_weights()`. The mean over the validation images, a
+# random order for each, must be at least **−19.5 nats** (pixels that know nothing of each other have −25.2). Training
+# takes 3 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
@@ -764,7 +775,8 @@ for n in (5, 10):  # a pixel with a score of some thousand for all, in front of 
 # (`keras.optimizers.schedules.CosineDecay`). Put the loop into one `tf.function` with `for _ in tf.range(steps)`, and
 # build the optimiser before it (`adam.build(network.trainable_variables)`). Random numbers, one for each pixel, have
 # ranks (`tf.argsort` twice), and the pixels with rank < n are a set of n. The loss is
-# `tf.nn.sigmoid_cross_entropy_with_logits`, without its mean, times 1 − m. `keras.utils.set_random_seed(seed)` comes first.
+# `tf.nn.sigmoid_cross_entropy_with_logits`, without its mean, times 1 − m. `keras.utils.set_random_seed(seed)` comes
+# first.
 # </details>
 
 # %% given="any_order_data"
