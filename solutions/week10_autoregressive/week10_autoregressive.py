@@ -287,6 +287,7 @@ for D, S, L in [(9, 5, 1), (8, 8, 3), (14, 4, 2), (10, 2, 2), (6, 3, 4)]:
     check_masks(rng.permutation(step), [int(size + 2 * S) for size in sizes])
 check_total(rng.integers(-5, 5, size=8) * 3 + np.arange(8) % 2, [20, 17], rng)
 ### END HIDDEN TESTS
+
 # %% [markdown] given="wave_task"
 # ## 2 · Sequences
 #
@@ -459,7 +460,7 @@ def check_random_wave(rng, B, P, T, conditional, Q, mu):
         new = []
         for b, p in enumerate(np.asarray(conditional(codes), float)):
             sums, u = [sum(p[: k + 1]) for k in range(Q)], rng.random()
-            while min(abs(u - s) for s in sums) < 1e-5:
+            while min(abs(u - s) for s in sums) < 3e-5:
                 u = rng.random()
             uniforms[b, t] = u
             new.append(next(k for k in range(Q) if u < sums[k] or k == Q - 1))
@@ -747,6 +748,7 @@ for n in (5, 10):  # a pixel with a score of some thousand for all, in front of 
         hint="They must not see it.",
     )
 ### END HIDDEN TESTS
+
 # %% [markdown] given="any_order_task"
 # ### Gap 6 · One network for every order (3 points, 20 minutes)
 #
@@ -861,13 +863,52 @@ assert value >= -19.5, f"only {value:.2f} nats per image on the test part, at le
 # %% [markdown] given="argue_task"
 # ## 4 · A question to argue (2 points, 15 minutes)
 #
-# Later.
+# Three models of the binary digits, trained on the same 1,197 images. Behind them are, in another order: (i) the MADE
+# of the preparation, in raster order; (ii) the same, trained equally, with "≤" in place of "<" in the last mask; (iii)
+# the network of gap 6. "Log-likelihood" is minus the loss that each one computes (of (iii), the mean over random
+# orders). The samples were drawn pixel by pixel, pixels not yet drawn being 0; of each test image one half was drawn
+# anew, given the other. A control: two sets of real images give an accuracy of 0.5.
+#
+# | model | log-likelihood, test images | accuracy, samples | wrong pixels, lower half | wrong pixels, upper half |
+# |---|---|---|---|---|
+# | A | −18.24 | 0.723 ± 0.022 | 0.205 ± 0.005 | 0.172 ± 0.004 |
+# | B | −0.52 | 0.998 ± 0.003 | 0.291 ± 0.004 | 0.310 ± 0.004 |
+# | C | −17.13 | 0.635 ± 0.024 | 0.179 ± 0.004 | 0.250 ± 0.004 |
+#
+# (Nats per image; accuracy of a classifier that tells samples from test images; share of wrong pixels in the half that
+# was missing. All is measured.)
+#
+# 1. Which is which? Name for each the number that gives it away.
+# 2. Of B its author says: "It does not overfit: −0.33 for training images, −0.52 for unseen ones. And it is causal: I
+#    changed each *later* pixel, and no output moved." Both observations are right. Why is the number no
+#    log-likelihood, and which check would have shown it without a single sample?
+# 3. Of each test image the network of gap 6 gives another $\log p_\sigma(x)$ for each order, and the mean over 16 fixed
+#    orders is −18.24. But $\log \frac{1}{16} \sum_\sigma p_\sigma(x)$ is −17.73, in the mean over the same images. Is
+#    the second number the exact log-likelihood of a model? How does one draw from it? Why can it not be below the
+#    first, and for which network would both be the same?
+#
+# Answer in about 200 words.
 
 # %% [markdown] argue="argue_orders" points=2
 # ### BEGIN SOLUTION
-# Later.
+# 1. C is the MADE: it completes the lower half well, of which the upper half is the past, and the upper half badly
+#    (0.250), since it draws that without having looked at the lower one. A is the network of gap 6: it completes both,
+#    the upper half best of all (0.172). B sees its own pixel: its samples are told from images in 99.8 % of the cases,
+#    and −0.52 cannot be.
+# 2. The factor of pixel d depends on $x_d$ itself, so its two values for $x_d = 0$ and 1 do not sum to 1, nor do the
+#    products over all images. Unseen images do not show it: there, too, the answer stands in the input. The check with
+#    *later* pixels leaves out the pixel itself. Enough would be: the slope of output d in input d; the sum over all
+#    images of a small model; or arithmetic: with a mean of −0.52 the test images have a mean probability of at
+#    least $e^{-0.52} = 0.59$, so the 394 different ones among the 400 would sum to more than 200.
+# 3. Yes: a mixture of 16 models, with weights of $\tfrac1{16}$, sums to 1. To draw, choose one of the 16 orders, then
+#    draw the pixels in it. The logarithm is concave, so the log of a mean is at least the mean of the logs (Jensen). They
+#    are the same if $p_\sigma(x)$ does not depend on σ: if all conditionals belong to one distribution, as those of the
+#    truth do.
 #
-# **Rubric.** Later.
+# **Rubric.** ½ for A, B and C with a number each; ½ for "a factor that sees its own pixel does not sum to 1", with a
+# reason why unseen images do not show it; ½ for a check that finds it (diagonal slope, sum, or that probabilities of
+# about 0.6 for hundreds of images are too many); ½ for the mixture: at least three of "sums to 1", "order first",
+# Jensen, equal for conditionals that fit together.
 # ### END SOLUTION
 
 # %% [markdown] given="end"
