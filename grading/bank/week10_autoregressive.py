@@ -884,10 +884,12 @@ def train_any_order(x, seed):
 
 
 # %% wrong="train_any_order"
-# Sees t + 1: the next pixel of the order is shown, though m does not say so.
+# Sees t + 1: the next pixel of the order is shown while it is predicted.
 # - logits = network(tf.concat([image * m, m], axis=1))
-# + ahead = tf.cast(rank <= n, tf.float32)
-# + logits = network(tf.concat([image * ahead, m], axis=1))
+# - missing = (1 - m) * tf.nn.sigmoid_cross_entropy_with_logits(image, logits)
+# + now = tf.cast(rank == n, tf.float32)
+# + logits = network(tf.concat([image * (m + now), m], axis=1))
+# + missing = now * tf.nn.sigmoid_cross_entropy_with_logits(image, logits)
 
 
 # %% wrong="train_any_order"

@@ -768,7 +768,7 @@ for n in (5, 10):  # a pixel with a score of some thousand for all, in front of 
 # with $S$ uniform among the sets of n pixels: draw both for each image of a batch, anew in each step.
 #
 # Train `build_network()` on the binary digits `x` and return `get_weights()`. The mean over the validation images, a
-# random order for each, must be at least **−19.5 nats** (pixels that know nothing of each other have −25.2). Training
+# random order for each, must be at least **−20.0 nats** (pixels that know nothing of each other have −25.2). Training
 # takes 3 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
@@ -853,11 +853,12 @@ ORDER_HINT = (
     "Is the input (x ⊙ m, m), with pixels that are to be predicted hidden? Are all numbers of visible pixels trained, "
     "from 0 to D − 1, in random places? Do only missing pixels count? Do the steps suffice?"
 )
-assert value >= -19.5, f"{value:.2f} nats per image reached, at least −19.5 expected. {ORDER_HINT}"
+assert value >= -20.0, f"{value:.2f} nats per image reached, at least −20.0 expected. {ORDER_HINT}"
 ### BEGIN HIDDEN TESTS
-# The same for the test images with other orders. The threshold is empirical: TODO
+# The same for the test images with other orders. The threshold is empirical: the reference reaches
+# −18.3 on the test part with seed 0; a right answer that learns from few images at a time reaches −19.6, one order −23.6.
 value = judge(network, digits.test, stattests.grading_rng("train_any_order"))
-assert value >= -19.5, f"only {value:.2f} nats per image on the test part, at least −19.5 expected"
+assert value >= -20.0, f"only {value:.2f} nats per image on the test part, at least −20.0 expected"
 ### END HIDDEN TESTS
 
 # %% [markdown] given="argue_task"
