@@ -791,7 +791,7 @@ def train_transformer(y, seed):
                 loss = tf.reduce_mean(nats)
             adam.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
 
-    run(tf.constant(350))
+    run(tf.constant(450))
     return model.get_weights()
 
 
@@ -804,7 +804,7 @@ def train_transformer(y, seed):
     inputs[:, 0] = START
     targets = keras.utils.to_categorical(y, TOKENS)
     model.compile(keras.optimizers.Adam(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
-    model.fit(inputs, targets, batch_size=128, epochs=9, verbose=0)
+    model.fit(inputs, targets, batch_size=128, epochs=8, verbose=0)
     return model.get_weights()
 
 
@@ -814,10 +814,10 @@ def train_transformer(y, seed):
     keras.utils.set_random_seed(seed)
     model = build_transformer(CAUSAL)
     inputs = np.pad(y, ((0, 0), (1, 0)), constant_values=START)[:, :-1]
-    rate = keras.optimizers.schedules.PiecewiseConstantDecay([150, 250], [0.01, 0.003, 0.001])
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([200, 350], [0.01, 0.003, 0.001])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3), loss, steps_per_execution=20)
-    model.fit(inputs, y, batch_size=64, epochs=5, verbose=0)
+    model.fit(inputs, y, batch_size=80, epochs=8, verbose=0)
     return model.get_weights()
 
 
@@ -865,8 +865,8 @@ def train_transformer(y, seed):
 
 # %% wrong="train_transformer"
 # Too short.
-# - batch, epochs = 64, 4
-# + batch, epochs = 640, 4
+# - batch, epochs = 128, 8
+# + batch, epochs = 128, 1
 
 
 # %% wrong="train_transformer"

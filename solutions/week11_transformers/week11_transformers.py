@@ -770,8 +770,8 @@ for N, context, stride in [
 # <details><summary>Hint</summary>
 #
 # `keras.utils.set_random_seed(seed)` comes first. Compile with Adam, a rate of 0.01 that falls to 0
-# (`keras.optimizers.schedules.CosineDecay`), and `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`; four
-# epochs with batches of 64 suffice. `steps_per_execution=25` saves time.
+# (`keras.optimizers.schedules.CosineDecay`), and `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`;
+# eight epochs with batches of 128 suffice. `steps_per_execution=25` saves time.
 # </details>
 
 # %% given="echo"
@@ -815,7 +815,7 @@ def train_transformer(y, seed):
     keras.utils.set_random_seed(seed)
     model = build_transformer(CAUSAL)
     inputs = np.concatenate([np.full((len(y), 1), START), y[:, :-1]], axis=1)
-    batch, epochs = 64, 4
+    batch, epochs = 128, 8
     rate = keras.optimizers.schedules.CosineDecay(0.01, epochs * len(y) // batch)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(rate), loss, steps_per_execution=25)
@@ -859,10 +859,56 @@ assert above <= 0.03, f"with other texts {above:.3f} nats a token above the entr
 
 # %% [markdown] given="argue_task"
 # ## 6 · A question to argue (2 points, 20 minutes)
+#
+# Four models of `echo` were trained with `build_transformer`. Behind them are, in another order: (i) the mask `CAUSAL`;
+# (ii) a mask that lets row t attend to column t + 1 as well; (iii) a causal mask with a window of four columns; (iv) the
+# mask `CAUSAL`, trained on 200 texts only, for long. `training` and `validation` is what each one's own program
+# reports, with its own mask, in nats a token, the validation on 2,000 new texts; `judged` are the same new texts under
+# `CAUSAL` (for (iii) under its own mask, which is causal).
+#
+# | model | training | validation | judged |
+# |---|---|---|---|
+# | A | 0.75 | 1.36 | 1.36 |
+# | B | 0.03 | 0.03 | 5.33 |
+# | C | 1.49 | 1.50 | 1.50 |
+# | D | 1.00 | 1.01 | 1.01 |
+#
+# (The entropy is 1.006. All is measured.)
+#
+# 1. Which is which, and what gives it away? Two have a training loss below the entropy: why is that no proof of a leak
+#    for the one, and proof for the other? Why is B judged worse than a uniform guess, 2.08?
+# 2. "On my 20 validation texts the loss is 0.96, below the entropy, so there is a leak." The standard deviation of $-\log
+#    p(y)$ of a text, by its 24 tokens, is 0.23 nats. Is that right? With what should the loss be compared, so that the
+#    luck of the texts hardly matters? And how probable is it at most that a model which sees only the past gives
+#    *all* validation texts together a log-probability 14 nats above that of the source? (What is the expectation
+#    of $q(y) / p(y)$, if y comes from p?)
+# 3. Model P has perplexity 30 with tokens of 4.5 characters on average, model Q perplexity 8 with tokens of 2.0 characters.
+#    Which one predicts the text better? Both have a context of 512 tokens: name one thing more that you would ask before
+#    you believe it.
+#
+# Answer in about 200 words.
 
 # %% [markdown] argue="argue" points=2
 # ### BEGIN SOLUTION
-# **Rubric.**
+# 1. D is (i): at the entropy everywhere. B is (ii): 0.03 on *new* texts is impossible for a model of the past, and the
+#    judge, who hides the next token, finds 5.33. C is (iii): it cannot see six places back; no leak and no overfitting,
+#    it is simply too high. A is (iv): low on its 200 texts, high on new ones. A *training* loss may be below the entropy: the
+#    weights have been fitted to these very texts and have memorised a part of them. A *validation* loss cannot. B is worse
+#    than uniform since it is sure: it has learned to copy what stands at column t + 1, and with that hidden it trusts
+#    something else just as much.
+# 2. No. The mean over 20 texts has a standard error of $0.23 / \sqrt{20} = 0.05$, so 0.96 is one of them below
+#    1.006. Compare with $-\log p(y)$ of the *same* texts: most of the luck is common to both and cancels. For y from p,
+#    $\mathbb{E}[q(y) / p(y)] = \sum_y q(y) \le 1$, the sum over all y with $p(y) > 0$; for several independent texts the
+#    product of these ratios has an expectation of at most 1 as well. By Markov's inequality it reaches $e^{14}$ with a
+#    probability of at most $e^{-14}$, less than one in a million.
+# 3. P: $\log_2 30 / 4.5 = 1.09$ bits per character against $\log_2 8 / 2 = 1.5$. To ask: is it the same text? P sees
+#    2,304 characters of context and Q 1,024 (so part of the difference may be the context, not the model); with which stride;
+#    are end-of-text tokens counted; is the test text part of either's training text?
+#
+# **Rubric.** ½ for the four, with a reason each; ½ for memorised training texts against new ones, and a reason
+# why B is worse than uniform (sure of something wrong); ½ for the standard error or the comparison with $-\log p$ of the same texts
+# *and* the bound $e^{-14}$, or an argument that leads to it (E[q/p] ≤ 1); ½ for 1.09 against 1.5 and one sensible
+# question.
 # ### END SOLUTION
 
 # %% [markdown] given="end"
