@@ -666,7 +666,7 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
 
 # %% wrong="bits_per_character"
 # One token less: the text predicts itself from its second token on.
-# - new = np.arange(counted, end)
+# - new = np.arange(counted, end)  # none, if the end of the text has been reached before
 # + new = np.arange(max(counted, 1), end)
 
 
@@ -717,14 +717,14 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
 
 # %% wrong="bits_per_character"
 # Every window counts in full: tokens in the overlap count more than once.
-# - new = np.arange(counted, end)
+# - new = np.arange(counted, end)  # none, if the end of the text has been reached before
 # + new = np.arange(begin, end)
 
 
 # %% wrong="bits_per_character"
 # Windows that do not overlap, whatever the stride.
-# - counted, begin = end, begin + stride
-# + counted, begin = end, end
+# - for begin in range(0, N, stride):
+# + for begin in range(0, N, context):
 
 
 # %% wrong="bits_per_character"
@@ -747,8 +747,8 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
 
 # %% wrong="bits_per_character"
 # The full context for each token, whatever the stride.
-# - counted, begin = end, begin + stride
-# + counted, begin = end, begin + 1
+# - for begin in range(0, N, stride):
+# + for begin in range(N):
 
 
 # %% wrong="bits_per_character"

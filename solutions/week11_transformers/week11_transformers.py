@@ -19,8 +19,8 @@
 # - Write your answer where it says `raise NotImplementedError`. Keep the names and arguments of the functions.
 # - The cell after each gap tests your answer and says what is wrong. When you hand in, further tests run on other
 #   inputs.
-# - Arrays of numbers arrive as NumPy `float32`, tokens and positions as integers, masks as booleans. Return NumPy arrays or
-#   TensorFlow tensors, in `float32` or `float64`, as you like. Do not change the arrays that come in.
+# - Arrays of numbers arrive as NumPy `float32`, tokens and positions as integers, masks as booleans. Return NumPy
+#   arrays or TensorFlow tensors, in `float32` or `float64`, as you like. Do not change the arrays that come in.
 # - Where chance plays a part in gaps 1 to 5, it is given; nothing is drawn there.
 # - Each gap is tested on its own, from given values.
 #
@@ -141,6 +141,11 @@ check_grouped(
     2,
     [[[[-0.17], [0.096639], [0.87]], [[-0.17], [0.254996], [0.87]]]],
 )
+# Scores of ±1000: of those seen, the ones with the largest score share the weight.
+sign, values = np.array([1, -1, 1, -1])[None, None, :, None], np.array([1, 2, 4, 8])[None, None, :, None]
+for size, means in [(1000, [1, 1, 2.5, 4]), (-1000, [1, 2, 2, 5])]:
+    exact, four = np.array(means)[None, None, :, None], np.full((1, 1, 4, 1), size)
+    check_grouped(f"scores of ±1000, the first is {size}", four, sign, values, np.ones((1, 4)), 3, exact)
 ### BEGIN HIDDEN TESTS
 # Other sizes, windows, paddings and scores; a change at one position must leave all earlier outputs as they are.
 
@@ -165,7 +170,7 @@ for B, H, G, T, d, e, window, scale in [
     (2, 4, 2, 7, 3, 5, 3, 1.0),
     (3, 6, 1, 5, 4, 2, 9, 1.0),
     (1, 3, 3, 6, 2, 2, 2, 1.0),
-    (2, 6, 3, 8, 5, 3, 4, 20.0),
+    (2, 6, 3, 8, 5, 3, 4, 5.0),
 ]:
     q, k = (scale * rng.normal(size=(B, n, T, d)).astype(np.float32) for n in (H, G))
     v, real = rng.normal(size=(B, G, T, e)).astype(np.float32), rng.random((B, T)) < 0.6
@@ -191,28 +196,28 @@ for B, H, G, T, d, e, window, scale in [
 # head, and write position t into slot $t \bmod W$, over what was there (a ring buffer, as in Jiang et al., 2023). Then
 # a text of any length needs the memory of W positions.
 #
-# A ring forgets the order: slot 0 may hold an older or a newer position than slot 1. Here the order matters, because
-# a score falls with the distance (Press et al., 2022). Head h has a slope $m_h$, and position t gives to position s
-# the score
+# A ring forgets the order: slot 0 may hold an older or a newer position than slot 1. Here the order matters, because a
+# score falls with the distance (Press et al., 2022). Head h has a slope $m_h$, and position t gives to position s the
+# score
 #
 # $$\frac{q_t \cdot k_s}{\sqrt d} - m_h\, (t - s), \qquad t - W < s \le t.$$
 #
 # Write one step. In comes the query, key and value of position t, and the ring as it was before; **each text of the
-# batch is at a position of its own**, `t[b]`. Return the output (softmax of the scores, times the values), and the
-# new rings. As long as $t < W - 1$, some slots have not been written for this text; they hold *what an earlier text
-# left there*, and must not count. The rings that come in stay as they are: make new arrays.
+# batch is at a position of its own**, `t[b]`. Return the output (softmax of the scores, times the values), and the new
+# rings. As long as $t < W - 1$, some slots have not been written for this text; they hold *what an earlier text left
+# there*, and must not count. The rings that come in stay as they are: make new arrays.
 #
 # <details><summary>Hint</summary>
 #
 # Write first, then read: t sees itself. How old is what slot j holds, after the writing? The age $t - s$ is the one
-# number from 0 to $W - 1$ with $(t - s) \equiv t - j$ modulo W; `%` of NumPy gives it, also for negative numbers. And a
-# slot has been written if its age is at most t.
+# number from 0 to $W - 1$ with $(t - s) \equiv t - j$ modulo W; `%` of NumPy gives it, also for negative numbers. And
+# a slot has been written if its age is at most t.
 # </details>
 
 
 # %% solution="ring_step"
 def ring_step(q, k, v, ring_k, ring_v, t, slopes):
-    """q, k, v: (B, H, d); ring_k, ring_v: (B, H, W, d); t: (B,), integers; slopes: (H,) → output (B, H, d), two rings."""
+    """q, k, v: (B, H, d); rings: (B, H, W, d); t: (B,), integers; slopes: (H,) → output (B, H, d), two rings."""
     ### BEGIN SOLUTION
     W, d = ring_k.shape[2:]
     slots, t = np.arange(W), t[:, None]  # (W,), (B, 1)
@@ -228,8 +233,8 @@ def ring_step(q, k, v, ring_k, ring_v, t, slopes):
 
 # %% test="ring_step" points=3
 RING_HINT = {
-    "the output": "Is the new position written before it is read? Are slots left out that this text has not written? Is the "
-    "distance t − s, not one of slots?",
+    "the output": "Is the new position written before it is read? Are slots left out that this text has not "
+    "written? Is the distance t − s, not one of slots?",
     "the ring of keys": "Position t of a text goes into slot t mod W; all other slots stay.",
     "the ring of values": "Position t of a text goes into slot t mod W; all other slots stay.",
 }
@@ -288,7 +293,7 @@ check_ring(
     ],
 )
 ### BEGIN HIDDEN TESTS
-# Texts of several lengths, step after step, compared with attention over the whole text; the slots begin full of remains.
+# Texts of several lengths, step after step, compared with attention over the whole text; the slots hold remains.
 
 
 def whole_text(q, k, v, slopes, window):
@@ -331,12 +336,12 @@ for B, H, d, W, T in [(3, 2, 4, 4, 9), (2, 3, 2, 5, 13), (1, 1, 3, 1, 3), (2, 2,
 # with far more. Meister et al. (2023) keep the tokens whose surprise is nearest to the entropy. For each row of
 # logits, with $p$ their softmax:
 #
-# 1. the entropy $\mathcal{H} = -\sum_i p_i \log p_i$, and each token's distance from it, $\delta_i = |-\log p_i -
-#    \mathcal{H}|$;
+# 1. the entropy $\mathcal{H} = -\sum_i p_i \log p_i$, and each token's distance from it,
+#    $\delta_i = |-\log p_i - \mathcal{H}|$;
 # 2. take tokens in the order of their δ, the smallest first, **until their probabilities sum to `mass` or more**; the
 #    token that reaches it is kept;
-# 3. **equals are treated equally**: every token with a δ at most $10^{-3}$ larger than that of the last one is kept as
-#    well;
+# 3. **equals are treated equally**: every token with a δ at most $10^{-3}$ larger than that of the last one is kept
+#    as well;
 # 4. the others get probability 0, those that are kept are normalised to sum to 1: $\hat p$.
 #
 # A logit of −∞ forbids a token: it has probability 0 and adds nothing to the entropy. Finally draw with the given
@@ -344,9 +349,9 @@ for B, H, d, W, T in [(3, 2, 4, 4, 9), (2, 3, 2, 5, 13), (1, 1, 3, 1, 3), (2, 2,
 #
 # <details><summary>Hint</summary>
 #
-# `entr(p)` of the first cell is $-p \log p$, with 0 where p is 0. After `order = np.argsort(delta, axis=1)` a token
-# is taken if the probabilities *before* it, in this order, sum to less than `mass`. `np.take_along_axis` applies an
-# order to rows. The largest δ of those taken says which others are kept.
+# `entr(p)` of the first cell is $-p \log p$, with 0 where p is 0. After `order = np.argsort(delta, axis=1)` a token is
+# taken if the probabilities *before* it, in this order, sum to less than `mass`. `np.take_along_axis` applies an order
+# to rows. The largest δ of those taken says which others are kept.
 # </details>
 
 
@@ -369,8 +374,8 @@ def typical(logits, mass, u):
 
 # %% test="typical" points=3
 TYPICAL_HINT = (
-    "Nearest to the entropy first, until the probabilities sum to the mass; who reaches it is kept, and so are its equals; the "
-    "rest is normalised. A forbidden token adds 0 to the entropy."
+    "Nearest to the entropy first, until the probabilities sum to the mass; who reaches it is kept, and so are its "
+    "equals; they are normalised. A forbidden token adds 0 to the entropy."
 )
 
 
@@ -391,7 +396,7 @@ check_typical(
 )
 forbidden = [[-np.inf, 0, -np.inf, 0, 0]]
 check_typical("two of five tokens forbidden", forbidden, 0.5, [0.5], [[0, 1 / 3, 0, 1 / 3, 1 / 3]], [3])
-# Entropy 1.258: the surprises 0.60, 1.90, 2.12 and 3.51 are 0.66, 0.64, 0.86 and 2.25 away. The most probable is not the first.
+# Entropy 1.258: the surprises 0.60, 1.90, 2.12 and 3.51 are 0.66, 0.64, 0.86 and 2.25 away.
 p = np.array([[0.55, 0.15, 0.12, 0.03, 0.15]])
 check_typical("four of five tokens", np.log(p), 0.25, [0.49], [[0, 0.5, 0, 0, 0.5]], [1])
 check_typical("the same with a larger mass", np.log(p), 0.35, [0.5], p * [1, 1, 0, 0, 1] / 0.85, [0])
@@ -403,7 +408,7 @@ check_typical(
     [[0, 0.5, 0, 0, 0.5]] * 2,
     [1, 4],
 )
-# Entropy log 3, apart from 10⁻⁶: the surprises are 0.0013, 0.0008 and 0.0022 away. The first two are equals, the third is not.
+# The surprises are 0.0013, 0.0008 and 0.0022 away from the entropy: the first two are equals, the third is not.
 check_typical("three tokens nearly alike", [[0, 0.0005, 0.0035]], 0.2, [0.7], [[0.5, 0.5, 0]], [1])
 ### BEGIN HIDDEN TESTS
 # Many rows at once, with ties and forbidden tokens, compared with a set that grows token by token.
@@ -482,8 +487,8 @@ for B, V, spread, ties in [
 #
 # $$\frac{\alpha}{R}\, A B \quad \text{is as near to } \Delta \text{ as a matrix of rank R can be,}$$
 #
-# measured by the sum of all squared entries of the difference. That is the truncated singular value decomposition of
-# Δ (Eckart and Young, 1936). But in the test $D_\text{in}$ and $D_\text{out}$ are up to 300,000, and Δ would take 360
+# measured by the sum of all squared entries of the difference. That is the truncated singular value decomposition of Δ
+# (Eckart and Young, 1936). But in the test $D_\text{in}$ and $D_\text{out}$ are up to 300,000, and Δ would take 360
 # GB. It has a rank of at most $\sum_i r_i$, so small matrices suffice. If R is larger than that, fill up with zeros:
 # the shapes are $(D_\text{in}, R)$ and $(R, D_\text{out})$ always.
 #
@@ -497,7 +502,7 @@ for B, V, spread, ties in [
 
 # %% solution="combine_adapters"
 def combine_adapters(adapters, weights, rank, alpha):
-    """adapters: list of (A (D_in, r_i), B (r_i, D_out), alpha_i); weights: list of numbers → A (D_in, rank), B (rank, D_out)."""
+    """adapters: list of (A (D_in, r_i), B (r_i, D_out), alpha_i); weights: numbers → A (D_in, rank), B (rank, D_out)."""
     ### BEGIN SOLUTION
     P = np.concatenate([c * a / A.shape[1] * A for c, (A, B, a) in zip(weights, adapters)], axis=1)
     Q = np.concatenate([B for A, B, a in adapters], axis=0)
@@ -512,14 +517,14 @@ def combine_adapters(adapters, weights, rank, alpha):
 
 # %% test="combine_adapters" points=3
 COMBINE_HINT = (
-    "Each adapter has its own scale, alpha over its own rank, and the one that you return is scaled too, by alpha / rank. The "
-    "largest singular values of the whole sum are kept. A mean of the A times a mean of the B is another matrix."
+    "Each adapter has its own scale, alpha over its own rank, and the one that you return is scaled too, by alpha / "
+    "rank. The largest singular values of the whole sum are kept. A mean of the A times a mean of the B is another matrix."
 )
 
 
-def squared_size(L, M):
-    """The sum of all squared entries of L M, from small matrices only."""
-    return np.sum((L.T @ L) * (M @ M.T))
+def squared_size(terms):
+    """The sum of all squared entries of the sum of s A B, from small matrices only; terms: list of (s, A, B)."""
+    return sum(s * t * np.sum((A.T @ C) * (B @ D.T)) for s, A, B in terms for t, C, D in terms)
 
 
 def check_combined(what, adapters, weights, rank, alpha, best):
@@ -534,12 +539,12 @@ def check_combined(what, adapters, weights, rank, alpha, best):
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: A and B"
     A = stattests.assert_array(f"A, {what}", answer[0], (len(adapters[0][0]), rank)).astype(float)
     B = stattests.assert_array(f"B, {what}", answer[1], (rank, adapters[0][1].shape[1])).astype(float)
-    L = np.concatenate(
-        [c * a / A_i.shape[1] * A_i.astype(float) for c, (A_i, _, a) in zip(weights, adapters)], axis=1
-    )
-    M = np.concatenate([B_i.astype(float) for _, B_i, _ in adapters])
-    error = squared_size(np.concatenate([-alpha / rank * A, L], axis=1), np.concatenate([B, M]))
-    distance, size = np.sqrt(max(error, 0)), np.sqrt(squared_size(L, M))
+    wanted = [
+        (c * a / A_i.shape[1], A_i.astype(float), B_i.astype(float))
+        for c, (A_i, B_i, a) in zip(weights, adapters)
+    ]
+    error = max(squared_size([*wanted, (-alpha / rank, A, B)]), 0)
+    distance, size = np.sqrt(error), np.sqrt(squared_size(wanted))
     assert distance <= best + 1e-3 * size, (
         f"{what}: the distance from the sum is {distance:.4g}, but {best:.4g} is possible (the sum itself has the size "
         f"{size:.4g}). {COMBINE_HINT}"
@@ -608,14 +613,16 @@ for inputs, outputs, ranks, rank in [
 #
 # ### Gap 5 · Bits per character, with a context that slides (3 points, 20 minutes)
 #
-# The perplexity of a token cannot be compared between models whose tokens are of different lengths. Bits per
-# character can: the bits of the whole text, divided by its characters. And a model that takes at most C tokens at a
-# time meets a text of N tokens, N larger than C. Cut into pieces, each piece begins without any context. So let a
-# window of C tokens slide by S tokens at a time, $1 \le S \le C$, and count of each window only what is new:
+# The perplexity of a token cannot be compared between models whose tokens are of different lengths. Bits per character
+# can: the bits of the whole text, divided by its characters. And a model that takes at most C tokens at a time meets a
+# text of N tokens, N larger than C. Cut into pieces, each piece begins without any context. So let a window of C
+# tokens slide by S tokens at a time, $1 \le S \le C$, and count of each window only what is new:
 #
-# - Before the text stands a `start` token, which is never predicted. $z = (\texttt{start}, y_0, y_1, \dots, y_{N-1})$.
-# - Window j hands $z_{jS}, z_{jS + 1}, \dots$ to the model, C tokens, or fewer where $y_{N-2}$, the last that predicts
-#   anything, comes before. `next_logits` returns a row for each of them: the logits of the token **that follows** it.
+# - Before the text stands a `start` token, which is never predicted.
+#   $z = (\texttt{start}, y_0, y_1, \dots, y_{N-1})$.
+# - Window j hands $z_{jS}, z_{jS + 1}, \dots$ to the model, C tokens, or fewer where $y_{N-2}$, the last that
+#   predicts anything, comes before. `next_logits` returns a row for each of them: the logits of the token **that
+#   follows** it.
 # - Each of $y_0, \dots, y_{N-1}$ counts **once**: in the first window that predicts it. The first window gives C
 #   predictions, each later one S, the last one fewer if N so demands.
 #
@@ -637,23 +644,23 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
     """tokens: (N,), the last ends the text; lengths: (V,), characters → bits per character, perplexity of a token."""
     ### BEGIN SOLUTION
     z, N = np.concatenate([[start], tokens]), len(tokens)
-    nats, counted, begin = 0.0, 0, 0
-    while counted < N:
+    nats, counted = 0.0, 0
+    for begin in range(0, N, stride):
         end = min(begin + context, N)
         log_p = log_softmax(next_logits(z[begin:end]), axis=1)
-        new = np.arange(counted, end)
+        new = np.arange(counted, end)  # none, if the end of the text has been reached before
         nats -= log_p[new - begin, tokens[new]].sum()
-        counted, begin = end, begin + stride
+        counted = end
     return nats / np.log(2) / lengths[tokens].sum(), np.exp(nats / N)
     ### END SOLUTION
 
 
 # %% test="bits_per_character" points=3
 BITS_HINT = {
-    "bits per character": "All bits of the text, over the characters of all its tokens; the end-of-text token has bits, but no "
-    "characters.",
-    "perplexity": "The exponential of the mean over all N tokens, each counted once, each predicted by the row of the token before "
-    "it, in the first window that contains that one.",
+    "bits per character": "All bits of the text, over the characters of all its tokens; the end-of-text token has "
+    "bits, but no characters.",
+    "perplexity": "The exponential of the mean over all N tokens, each counted once, each predicted by the row of the "
+    "token before it, in the first window that contains that one.",
 }
 
 
@@ -753,8 +760,8 @@ for N, context, stride in [
 # The texts of `echo` have 24 tokens, each one of eight. The first six are drawn uniformly. From then on, with
 # probability 0.85, a token is a **copy**: of the one 3 places back if the token before it is even, 6 places back if it
 # is odd; else it is drawn uniformly. So the exact probability of each text is known, and the entropy is 1.006 nats a
-# token, on average over the 24. No table of neighbours gets there: with six tokens before it, it would need $8^6$ rows.
-# Attention can.
+# token, on average over the 24. No table of neighbours gets there: with six tokens before it, it would need $8^6$
+# rows. Attention can.
 #
 # `build_transformer(mask)` makes a small one: tokens (B, 24) → logits (B, 24, 8). `mask` is a boolean array (24, 24):
 # may row t attend to column s? It stays as it is given. The network knows nothing of causality by itself, and nothing
@@ -762,16 +769,17 @@ for N, context, stride in [
 #
 # The test loads them into **its own** `build_transformer(CAUSAL)`, where row t attends to columns 0 to t, and hands it
 # $(\texttt{START}, y_0, \dots, y_{22})$; row t must predict $y_t$. It then compares $\log q(y)$ of new texts with the
-# exact $\log p(y)$. The mean difference estimates the divergence $\mathrm{KL}(p \,\|\, q)$; you pass if it is **at most
-# 0.03 nats a token**. Training takes 4 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
+# exact $\log p(y)$. The mean difference estimates the divergence $\mathrm{KL}(p \,\|\, q)$; you pass if it is **at
+# most 0.03 nats a token**. Training takes 4 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is
+# judged.
 #
 # Watch your training loss. If it falls far below 1.006, do not rejoice: then your model sees what it is to predict.
 #
 # <details><summary>Hint</summary>
 #
 # `keras.utils.set_random_seed(seed)` comes first. Compile with Adam, a rate of 0.01 that falls to 0
-# (`keras.optimizers.schedules.CosineDecay`), and `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`;
-# eight epochs with batches of 128 suffice. `steps_per_execution=25` saves time.
+# (`keras.optimizers.schedules.CosineDecay`), and `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`; eight
+# epochs with batches of 128 suffice. `steps_per_execution=25` saves time.
 # </details>
 
 # %% given="echo"
@@ -846,9 +854,9 @@ judged.set_weights(
 above = above_entropy(judged, echo(1000, np.random.default_rng(1)))
 print(f"{above:.4f} nats a token above the entropy")
 TRAIN_HINT = (
-    "Was your training loss below 1.006 nats a token? Then the model saw the token that it had to predict: through the mask, or "
-    "because input and target of a position are the same. If it was above: does the rate fall to 0, do the steps suffice, does "
-    "START stand first, does row t attend to all of 0 to t?"
+    "Was your training loss below 1.006 nats a token? Then the model saw the token that it had to predict: through "
+    "the mask, or because input and target of a position are the same. If it was above: does the rate fall to 0, do "
+    "the steps suffice, does START stand first, does row t attend to all of 0 to t?"
 )
 assert above <= 0.03, f"{above:.3f} nats a token above the entropy, at most 0.03 expected. {TRAIN_HINT}"
 ### BEGIN HIDDEN TESTS
@@ -860,11 +868,11 @@ assert above <= 0.03, f"with other texts {above:.3f} nats a token above the entr
 # %% [markdown] given="argue_task"
 # ## 6 · A question to argue (2 points, 20 minutes)
 #
-# Four models of `echo` were trained with `build_transformer`. Behind them are, in another order: (i) the mask `CAUSAL`;
-# (ii) a mask that lets row t attend to column t + 1 as well; (iii) a causal mask with a window of four columns; (iv) the
-# mask `CAUSAL`, trained on 200 texts only, for long. `training` and `validation` is what each one's own program
-# reports, with its own mask, in nats a token, the validation on 2,000 new texts; `judged` are the same new texts under
-# `CAUSAL` (for (iii) under its own mask, which is causal).
+# Four models of `echo` were trained with `build_transformer`. Behind them are, in another order: (i) the mask
+# `CAUSAL`; (ii) a mask that lets row t attend to column t + 1 as well; (iii) a causal mask with a window of four
+# columns; (iv) the mask `CAUSAL`, trained on 200 texts only, for long. `training` and `validation` is what each one's
+# own program reports, with its own mask, in nats a token, the validation on 2,000 new texts; `judged` are the same new
+# texts under `CAUSAL` (for (iii) under its own mask, which is causal).
 #
 # | model | training | validation | judged |
 # |---|---|---|---|
@@ -875,40 +883,40 @@ assert above <= 0.03, f"with other texts {above:.3f} nats a token above the entr
 #
 # (The entropy is 1.006. All is measured.)
 #
-# 1. Which is which, and what gives it away? Two have a training loss below the entropy: why is that no proof of a leak
-#    for the one, and proof for the other? Why is B judged worse than a uniform guess, 2.08?
-# 2. "On my 20 validation texts the loss is 0.96, below the entropy, so there is a leak." The standard deviation of $-\log
-#    p(y)$ of a text, by its 24 tokens, is 0.23 nats. Is that right? With what should the loss be compared, so that the
-#    luck of the texts hardly matters? And how probable is it at most that a model which sees only the past gives
-#    *all* validation texts together a log-probability 14 nats above that of the source? (What is the expectation
-#    of $q(y) / p(y)$, if y comes from p?)
-# 3. Model P has perplexity 30 with tokens of 4.5 characters on average, model Q perplexity 8 with tokens of 2.0 characters.
-#    Which one predicts the text better? Both have a context of 512 tokens: name one thing more that you would ask before
-#    you believe it.
+# 1. Which is which, and what gives it away? Two have a training loss below the entropy: why is that no proof of a
+#    leak for the one, and proof for the other? Why is B judged worse than a uniform guess, 2.08?
+# 2. "On my 20 validation texts the loss is 0.96, below the entropy, so there is a leak." The standard deviation of
+#    $-\log p(y)$ of a text, by its 24 tokens, is 0.23 nats. Is that right? With what should the loss be compared, so
+#    that the luck of the texts hardly matters? And how probable is it at most that a model which sees only the past
+#    gives *all* validation texts together a log-probability 14 nats above that of the source? (What is the
+#    expectation of $q(y) / p(y)$, if y comes from p?)
+# 3. Model P has perplexity 30 with tokens of 4.5 characters on average, model Q perplexity 8 with tokens of 2.0
+#    characters. Which one predicts the text better? Both have a context of 512 tokens: name one thing more that you
+#    would ask before you believe it.
 #
 # Answer in about 200 words.
 
 # %% [markdown] argue="argue" points=2
 # ### BEGIN SOLUTION
-# 1. D is (i): at the entropy everywhere. B is (ii): 0.03 on *new* texts is impossible for a model of the past, and the
-#    judge, who hides the next token, finds 5.33. C is (iii): it cannot see six places back; no leak and no overfitting,
-#    it is simply too high. A is (iv): low on its 200 texts, high on new ones. A *training* loss may be below the entropy: the
-#    weights have been fitted to these very texts and have memorised a part of them. A *validation* loss cannot. B is worse
-#    than uniform since it is sure: it has learned to copy what stands at column t + 1, and with that hidden it trusts
-#    something else just as much.
-# 2. No. The mean over 20 texts has a standard error of $0.23 / \sqrt{20} = 0.05$, so 0.96 is one of them below
-#    1.006. Compare with $-\log p(y)$ of the *same* texts: most of the luck is common to both and cancels. For y from p,
-#    $\mathbb{E}[q(y) / p(y)] = \sum_y q(y) \le 1$, the sum over all y with $p(y) > 0$; for several independent texts the
-#    product of these ratios has an expectation of at most 1 as well. By Markov's inequality it reaches $e^{14}$ with a
-#    probability of at most $e^{-14}$, less than one in a million.
+# 1. D is (i): at the entropy everywhere. B is (ii): 0.03 on *new* texts is impossible for a model of the past, and
+#    the judge, who hides the next token, finds 5.33. C is (iii): it cannot see six places back; no leak and no
+#    overfitting, it is simply too high. A is (iv): low on its 200 texts, high on new ones. A *training* loss may be
+#    below the entropy: the weights have been fitted to these very texts and have memorised a part of them. A
+#    *validation* loss cannot. B is worse than uniform since it is sure: it has learned to copy what stands at column
+#    t + 1, and with that hidden it trusts something else just as much.
+# 2. No. The mean over 20 texts has a standard error of $0.23 / \sqrt{20} = 0.05$, so 0.96 is one of them below 1.006.
+#    Compare with $-\log p(y)$ of the *same* texts: most of the luck is common to both and cancels. For y from p,
+#    $\mathbb{E}[q(y) / p(y)] = \sum_y q(y) \le 1$, the sum over all y with $p(y) > 0$; for several independent texts
+#    the product of these ratios has an expectation of at most 1 as well. By Markov's inequality it reaches $e^{14}$
+#    with a probability of at most $e^{-14}$, less than one in a million.
 # 3. P: $\log_2 30 / 4.5 = 1.09$ bits per character against $\log_2 8 / 2 = 1.5$. To ask: is it the same text? P sees
-#    2,304 characters of context and Q 1,024 (so part of the difference may be the context, not the model); with which stride;
-#    are end-of-text tokens counted; is the test text part of either's training text?
+#    2,304 characters of context and Q 1,024 (so part of the difference may be the context, not the model); with which
+#    stride; are end-of-text tokens counted; is the test text part of either's training text?
 #
-# **Rubric.** ½ for the four, with a reason each; ½ for memorised training texts against new ones, and a reason
-# why B is worse than uniform (sure of something wrong); ½ for the standard error or the comparison with $-\log p$ of the same texts
-# *and* the bound $e^{-14}$, or an argument that leads to it (E[q/p] ≤ 1); ½ for 1.09 against 1.5 and one sensible
-# question.
+# **Rubric.** ½ for the four, with a reason each; ½ for memorised training texts against new ones, and a reason why B
+# is worse than uniform (sure of something wrong); ½ for the standard error or the comparison with $-\log p$ of the
+# same texts *and* the bound $e^{-14}$, or an argument that leads to it (E[q/p] ≤ 1); ½ for 1.09 against 1.5 and one
+# sensible question.
 # ### END SOLUTION
 
 # %% [markdown] given="end"
