@@ -759,9 +759,9 @@ for N, context, stride in [
 #
 # The texts of `echo` have 24 tokens, each one of eight. The first six are drawn uniformly. From then on, with
 # probability 0.85, a token is a **copy**: of the one 3 places back if the token before it is even, 6 places back if it
-# is odd; else it is drawn uniformly. So the exact probability of each text is known, and the entropy is 1.006 nats a
-# token, on average over the 24. No table of neighbours gets there: with six tokens before it, it would need $8^6$
-# rows. Attention can.
+# is odd; else it is drawn uniformly. So the exact probability of each text is known, and the entropy is 1.003 nats a
+# token, on average over the 24. A table of what follows six tokens would need $8^6$ rows. Attention can find out which
+# of them matter.
 #
 # `build_transformer(mask)` makes a small one: tokens (B, 24) → logits (B, 24, 8). `mask` is a boolean array (24, 24):
 # may row t attend to column s? It stays as it is given. The network knows nothing of causality by itself, and nothing
@@ -773,7 +773,7 @@ for N, context, stride in [
 # most 0.03 nats a token**. Training takes 4 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is
 # judged.
 #
-# Watch your training loss. If it falls far below 1.006, do not rejoice: then your model sees what it is to predict.
+# Watch your training loss. If it falls far below 1.003, do not rejoice: then your model sees what it is to predict.
 #
 # <details><summary>Hint</summary>
 #
@@ -854,7 +854,7 @@ judged.set_weights(
 above = above_entropy(judged, echo(1000, np.random.default_rng(1)))
 print(f"{above:.4f} nats a token above the entropy")
 TRAIN_HINT = (
-    "Was your training loss below 1.006 nats a token? Then the model saw the token that it had to predict: through "
+    "Was your training loss below 1.003 nats a token? Then the model saw the token that it had to predict: through "
     "the mask, or because input and target of a position are the same. If it was above: does the rate fall to 0, do "
     "the steps suffice, does START stand first, does row t attend to all of 0 to t?"
 )
@@ -881,7 +881,7 @@ assert above <= 0.03, f"with other texts {above:.3f} nats a token above the entr
 # | C | 1.49 | 1.50 | 1.50 |
 # | D | 1.00 | 1.01 | 1.01 |
 #
-# (The entropy is 1.006. All is measured.)
+# (The entropy is 1.003. All is measured.)
 #
 # 1. Which is which, and what gives it away? Two have a training loss below the entropy: why is that no proof of a
 #    leak for the one, and proof for the other? Why is B judged worse than a uniform guess, 2.08?
@@ -904,7 +904,7 @@ assert above <= 0.03, f"with other texts {above:.3f} nats a token above the entr
 #    below the entropy: the weights have been fitted to these very texts and have memorised a part of them. A
 #    *validation* loss cannot. B is worse than uniform since it is sure: it has learned to copy what stands at column
 #    t + 1, and with that hidden it trusts something else just as much.
-# 2. No. The mean over 20 texts has a standard error of $0.23 / \sqrt{20} = 0.05$, so 0.96 is one of them below 1.006.
+# 2. No. The mean over 20 texts has a standard error of $0.23 / \sqrt{20} = 0.05$, so 0.96 is one of them below 1.003.
 #    Compare with $-\log p(y)$ of the *same* texts: most of the luck is common to both and cancels. For y from p,
 #    $\mathbb{E}[q(y) / p(y)] = \sum_y q(y) \le 1$, the sum over all y with $p(y) > 0$; for several independent texts
 #    the product of these ratios has an expectation of at most 1 as well. By Markov's inequality it reaches $e^{14}$
