@@ -852,12 +852,6 @@ def train_transformer(y, seed):
 
 
 # %% wrong="train_transformer"
-# A strict mask: no position attends to itself, the first to nothing.
-# - model = build_transformer(CAUSAL)
-# + model = build_transformer(np.tri(LENGTH, k=-1, dtype=bool))
-
-
-# %% wrong="train_transformer"
 # Logits taken for probabilities.
 # - loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 # + loss = keras.losses.SparseCategoricalCrossentropy()
@@ -872,3 +866,9 @@ def train_transformer(y, seed):
 # %% wrong="train_transformer"
 # Not trained.
 # - model.fit(inputs, y, batch_size=batch, epochs=epochs, verbose=0)
+
+
+# %% equivalent="train_transformer"
+# Any seed trains a model that is good enough; only the result of seed 0 is judged, not that it comes again.
+# - keras.utils.set_random_seed(seed)
+# + pass

@@ -770,7 +770,7 @@ for N, context, stride in [
 # The test loads them into **its own** `build_transformer(CAUSAL)`, where row t attends to columns 0 to t, and hands it
 # $(\texttt{START}, y_0, \dots, y_{22})$; row t must predict $y_t$. It then compares $\log q(y)$ of new texts with the
 # exact $\log p(y)$. The mean difference estimates the divergence $\mathrm{KL}(p \,\|\, q)$; you pass if it is **at
-# most 0.03 nats a token**. Training takes 4 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is
+# most 0.1 nats a token**. Training takes 4 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is
 # judged.
 #
 # Watch your training loss. If it falls far below 1.003, do not rejoice: then your model sees what it is to predict.
@@ -858,11 +858,12 @@ TRAIN_HINT = (
     "the mask, or because input and target of a position are the same. If it was above: does the rate fall to 0, do "
     "the steps suffice, does START stand first, does row t attend to all of 0 to t?"
 )
-assert above <= 0.03, f"{above:.3f} nats a token above the entropy, at most 0.03 expected. {TRAIN_HINT}"
+assert above <= 0.1, f"{above:.3f} nats a token above the entropy, at most 0.1 expected. {TRAIN_HINT}"
 ### BEGIN HIDDEN TESTS
-# The same with other texts. The threshold is empirical: SEEDS_TEXT
+# The same with other texts. The threshold is empirical: the reference came to 0.004 and 0.021 with seeds 0 and 1, a
+# model that sees four positions only to 0.49, one that sees the next token to 4.3.
 above = above_entropy(judged, echo(2000, stattests.grading_rng("train_transformer")))
-assert above <= 0.03, f"with other texts {above:.3f} nats a token above the entropy. {TRAIN_HINT}"
+assert above <= 0.1, f"with other texts {above:.3f} nats a token above the entropy. {TRAIN_HINT}"
 ### END HIDDEN TESTS
 
 # %% [markdown] given="argue_task"
