@@ -59,8 +59,6 @@ grey_epochs = 60  # for the grey digits
 seed = 0
 
 # %% imports
-import time
-
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -71,12 +69,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
 from tensorflow_probability import distributions as tfd
 from threadpoolctl import threadpool_limits
-from tqdm.keras import TqdmCallback
 
 from utils import datasets, evaluation, plotting, quiz, scoreboard
 from utils.evaluation import mean_estimate, paired_difference
 from utils.likelihood import log_mean_exp  # derived in week 3
-from utils.networks import MLP, batches  # used in week 6
+from utils.networks import MLP, batches, set_beta, train  # as in week 6
 
 digits = datasets.load(dataset)
 D = digits.train.shape[1]
@@ -474,29 +471,6 @@ class LadderVAE(Hierarchy):
         for v, a, b in zip(z, q, p):
             log_w += tf.reduce_sum(b.log_prob(v) - a.log_prob(v), axis=1)
         return tf.reshape(log_w, [K, -1])
-
-
-# %% train
-# As in week 6.
-def train(model, data, epochs, rate, validation=None, callbacks=(), xla=False):
-    """Adam, its rate falling to 0 along a cosine → {"loss": [...], "val_loss": [...]} by epoch, seconds."""
-    several_devices = tf.distribute.get_strategy().num_replicas_in_sync > 1
-    schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * len(data))
-    model.compile(
-        keras.optimizers.Adam(schedule, global_clipnorm=50.0),  # one bad batch cannot destroy a model
-        steps_per_execution=1 if several_devices else len(data),  # an epoch is one call of the graph
-        jit_compile=xla,
-    )
-    model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
-    began, bar = time.perf_counter(), TqdmCallback(verbose=0)
-    options = {"validation_data": validation, "callbacks": [bar, *callbacks]}
-    history = model.fit(data, epochs=epochs, shuffle=False, verbose=0, **options).history
-    return history, time.perf_counter() - began
-
-
-def set_beta(model, beta):
-    """A callback that sets β before each epoch; beta: epoch → β."""
-    return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: model.beta.assign(beta(epoch)))
 
 
 # %% measure

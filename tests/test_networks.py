@@ -1,11 +1,11 @@
-"""utils/networks.py: the multilayer perceptron, and batches."""
+"""utils/networks.py: the multilayer perceptron, batches, and training (more of it in weeks 6 and 7)."""
 
 import numpy as np
 import pytest
 from scipy.special import expit
 
 tf = pytest.importorskip("tensorflow")
-from utils.networks import MLP, batches, bernoulli  # noqa: E402
+from utils.networks import MLP, batches, bernoulli, set_beta, train  # noqa: E402
 
 
 def test_mlp_is_dense_silu_dense_on_any_leading_axes():
@@ -55,3 +55,30 @@ def test_grey_images_are_drawn_afresh_and_partners_stay_together():
 def test_batches_refuse_what_does_not_fit(sizes, B):
     with pytest.raises(ValueError, match="equal numbers of at least B are needed"):
         batches(*(np.zeros((n, 2), np.float32) for n in sizes), B=B, seed=0)
+
+
+class Parabola(tf.keras.Model):
+    """The loss β ‖w − mean(x)‖²: known at every w."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = self.add_weight(name="w", shape=(2,), initializer="ones")
+        self.beta = self.add_weight(name="beta", initializer="ones", trainable=False)
+
+    def call(self, x):
+        self.add_loss(self.beta * tf.reduce_sum((self.w - tf.reduce_mean(x, axis=0)) ** 2))
+        return self.w
+
+
+def test_training_ends_at_the_minimum_with_a_rate_of_zero_and_reports_each_epoch():
+    model, x = Parabola(), np.tile([[2.0, -1.0]], (12, 1)).astype(np.float32)
+    data = batches(x, B=4, seed=0, binarise=False)
+    betas = []
+    spy = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: betas.append(float(model.beta)))
+    history, seconds = train(model, data, 60, 0.1, data, [set_beta(model, lambda epoch: 1.0 + epoch), spy])
+    np.testing.assert_allclose(model.w, [2, -1], atol=0.02)
+    assert len(history["loss"]) == len(history["val_loss"]) == 60
+    assert betas == [1.0 + epoch for epoch in range(60)]
+    assert history["val_loss"][-1] < 0.05 < history["val_loss"][0]
+    assert int(model.optimizer.iterations) == 180
+    assert float(model.optimizer.learning_rate) == pytest.approx(0, abs=1e-6) and seconds > 0

@@ -1,12 +1,15 @@
-"""What network weeks share: a multilayer perceptron, and batches that are binarised afresh."""
+"""What network weeks share, as week 6 derives it: an MLP, batches that are binarised afresh, training."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm.keras import TqdmCallback
 
 
 class MLP(keras.layers.Layer):
@@ -63,3 +66,32 @@ def batches(x: np.ndarray, *more: np.ndarray, B: int, seed: int, binarise: bool 
     order = tf.data.Dataset.range(len(x)).shuffle(len(x), seed).batch(B, drop_remainder=True)
     keys = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)  # others in each epoch
     return tf.data.Dataset.zip(order, keys).map(pick).prefetch(2)  # the next batch is made meanwhile
+
+
+def train(
+    model: keras.Model,
+    data: tf.data.Dataset,
+    epochs: int,
+    rate: float,
+    validation: Any = None,
+    callbacks: Sequence[Any] = (),
+    xla: bool = False,
+) -> tuple[dict[str, list[float]], float]:
+    """Adam, its rate falling to 0 along a cosine → {"loss": […], "val_loss": […]} by epoch, seconds."""
+    several_devices = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * len(data))
+    model.compile(
+        keras.optimizers.Adam(schedule, global_clipnorm=50.0),  # one bad batch cannot destroy a model
+        steps_per_execution=1 if several_devices else len(data),  # an epoch is one call of the graph
+        jit_compile=xla,
+    )
+    model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
+    began, bar = time.perf_counter(), TqdmCallback(verbose=0)
+    options = {"validation_data": validation, "callbacks": [bar, *callbacks]}
+    history = model.fit(data, epochs=epochs, shuffle=False, verbose=0, **options).history
+    return history, time.perf_counter() - began
+
+
+def set_beta(model: keras.Model, beta: Callable[[int], float]) -> Any:
+    """A callback that sets the variable ``model.beta`` before each epoch; beta: epoch → β."""
+    return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: model.beta.assign(beta(epoch)))
