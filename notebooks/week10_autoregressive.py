@@ -55,20 +55,20 @@ made_dropout = 0.7  # share of its hidden units that are left out in training
 made_epochs = 60  # passes over the training images
 made_rate = 0.01  # of Adam; falls to 0 along a cosine
 channels = 32  # C of the PixelCNN
-blocks = 4  # its gated blocks after the first one
+blocks = 3  # its gated blocks after the first one
 first_kernel = 5  # width of the first block's kernels; the others are 3 wide
-cnn_dropout = 0.5  # share of its activations that are left out in training
-cnn_epochs = 40
+cnn_dropout = 0.2  # share of its activations that are left out in training
+cnn_epochs = 30
 cnn_rate = 0.005
 batch_size = 50  # images a step
 rnn_epochs = 5  # passes over the GRU's part of the text
 rnn_text = 100_000  # characters of that part
-nade_hidden = 500  # H of the NADE
+nade_hidden = 200  # H of the NADE
 nade_dropout = 0.5
 nade_epochs = 30
 nade_rate = 0.005
 grey_channels = 32  # of the PixelCNN on grey levels
-grey_dropout = 0.3
+grey_dropout = 0.2
 grey_epochs = 25
 snail_blocks = 3
 snail_epochs = 25
@@ -77,6 +77,8 @@ sound_length = 1000  # samples a row
 sound_channels = 24  # of the WaveNet
 sound_batch = 8  # rows a step
 sound_epochs = 1
+sound_rate = 0.005
+sound_a = 10  # pseudo-count of the n-grams of levels
 xla = False  # compile the training of MADE and GRU by XLA: pays for long training only
 seed = 0
 
@@ -147,23 +149,26 @@ V, orders = len(corpus.vocabulary), np.arange(1, 9)
 x_train, x_new = corpus.encode(corpus.train), corpus.encode(corpus.validation)[:20_000]
 curves = {}
 for name, x in [("training text", x_train[:20_000]), ("validation text", x_new)]:
-    curves[name] = orders, [-np.log(ngram(x_train, x, n, V, a=10)).mean() for n in orders]
+    curves[name] = orders, [-np.log(ngram(x_train, x, n, V, a=30)).mean() for n in orders]
 plotting.learning_curves(
     curves,
     "n (characters, the predicted one included)",
     "loss (nats per character)",
     "Counts of n characters. Which n would you choose, and what do the curves do beyond it?",
-    "Two falling curves; from about n = 4 on they part, and the one for new text levels off and rises a little.",
+    "Two falling curves; from about n = 4 on they part, and the one for new text levels off.",
 )
 print(f"{corpus}\nvalidation: {np.round(curves['validation text'][1], 3)} nats per character")
 
 # %% [markdown] ngram_says
-# **MEASURED**
+# **On the text that was counted the loss falls on and on; on new text it stops falling at about $n = 6$, at 1.47 nats per
+# character.** The pseudo-count $a$ was chosen among 1, 3, 10 and 30 on these validation characters. It matters: with
+# $a = 1$ new text is best at $n = 4$, with 1.71 nats, and gets worse from there, to 2.08 at $n = 8$. Long contexts that were seen once
+# or twice are then trusted too much.
 #
 # A table cannot know that two contexts mean the same. A **recurrent network** puts the whole past into a state of fixed
 # size, $h_t = f(h_{t-1}, x_{t-1})$, and predicts from it. It learns by maximum likelihood too: given the *true* text up to
-# $t - 1$ predict $x_t$, for all $t$ in one pass. That is called **teacher forcing** (Williams and Zipser, 1989), and section 4
-# looks at its price. Like all models of this notebook it is a plain `keras.Model` whose `call` returns the
+# $t - 1$ predict $x_t$, for all $t$ in one pass. That is called **teacher forcing** (Williams and Zipser, 1989); section
+# 4 looks at its price. Like all models of this notebook it is a plain `keras.Model` whose `call` returns the
 # log-probability.
 
 
@@ -325,12 +330,12 @@ print(
 assert abs(total - 1) < 1e-5 and S[~seen].max() == 0 and S[seen].min() > 0
 
 # %% [markdown] made_check_says
-# **Both hold for every weight, so no training can break them.** With "≤" in both, each factor depends on its own pixel and
-# is no conditional: the "probabilities" sum to anything up to 256, and a loss below the true entropy is the first sign. A
-# likelihood that is too good is the symptom to look for.
+# **Both hold for every weight, so no training can break them.** With "≤" in both masks each factor would depend on its own
+# pixel and be no conditional. The sum could then be anything between 0 and 256, and in training the loss falls below
+# the entropy of the data. So a likelihood that is too good is the symptom to look for, and a forbidden slope the proof.
 #
-# **The digits.** $H = 1000$ units; of 1,197 images. In training a share of 0.7 of them is left out at random (dropout), chosen on
-# validation images like the rate and the number of epochs.
+# **The digits.** The MADE has 1,000 hidden units. In training 70 % of them are left out at random (dropout). Both numbers, the
+# rate and the number of epochs were chosen on validation images.
 
 # %% made_digits
 D = digits.train.shape[1]
@@ -362,14 +367,15 @@ for name in names[:2]:
 # ## 3 · PixelCNN: the same mask for a convolution
 #
 # MADE has a weight for every pair of pixels and knows nothing of neighbourhoods. A convolution shares its weights over the
-# image, and needs one small mask: of its kernel, only the rows above and, in the own row, what lies to the left (van
-# den Oord et al., 2016a).
+# image, and needs one small mask: of its kernel only the rows above and, in the own row, what lies to the left (van den
+# Oord et al., 2016a).
 #
 # - **Mask A** leaves out the centre. The first layer has it: its input is the image itself.
-# - **Mask B** keeps the centre. All later layers have it: their input at $d$ already knows $x_{<d}$ only.
+# - **Mask B** keeps the centre. All later layers have it: their input at $d$ knows $x_{<d}$ only.
 #
-# Which pixels does an output see after a few layers? Differentiate it in all pixels of the image and draw where the slope is
-# not 0. **Predict:** two layers, then many, with kernels of 3×3. Which of the earlier pixels does the output *never* see?
+# Which pixels does an output see after a few layers? Differentiate it in all pixels of the image, and draw where the slope
+# is not 0. **Predict:** two layers, then many, with kernels of 3×3. Which of the earlier pixels does the output *never*
+# see?
 
 
 # %% conv
@@ -440,21 +446,22 @@ plotting.show(
     "Four grids. The grey region above the cross grows with the layers; a wedge to the upper right of the cross stays orange.",
 )
 # %% [markdown] blind_says
-# **Depth does not help: a wedge to the upper right stays blind.** A path moves up one row and at most one column to the
-# right with each layer. To get further right it would have to move along a row, and in the own row and in all rows above the
-# mask allows only steps to the left.
+# **Depth does not help: a wedge to the upper right stays blind.** With each layer a path moves up at most one row and, if it does, at
+# most one column to the right. To get further right it would have to move along a row, and within a row the mask
+# allows steps to the left only.
 #
-# **The cure** (van den Oord et al., 2016b) is two stacks of layers. The *vertical* one sees whole rows and only those above,
-# so its kernels need no mask in the upper rows and nothing is hidden on the right. The *horizontal* one sees the own row to the left, and
-# at each layer receives what the vertical one knows; never the other way, or the vertical stack would know the own row.
+# **The cure** (van den Oord et al., 2016b) is two stacks of layers. The *vertical* one sees only rows above the own
+# one, but all of them whole, so nothing on the right is hidden. The *horizontal* one sees the own row to the left,
+# and at each layer receives what the vertical one knows. Nothing goes the other way: else the vertical stack would
+# know part of the own row, and a later layer would carry it to pixels further left.
 
 # %% [markdown] picture_stacks
 # {{picture: stacks}}
 
 # %% [markdown] gated_text
-# Both stacks have the same A and B: the first vertical layer leaves out the own row, the first horizontal one the own pixel; later ones
-# keep them. As activation the paper takes a gate, $\tanh(a) \odot \sigma(b)$ with one convolution for both, and a residual connection in the
-# horizontal stack.
+# Both stacks have masks A and B in their own way: the first vertical layer leaves out the own row, the first horizontal
+# one the own pixel; later layers keep them. The activation is a gate, $\tanh(a) \odot \sigma(b)$ with one convolution
+# for $a$ and $b$, and the horizontal stack has residual connections, both as in the paper.
 
 
 # %% gated
@@ -569,21 +576,28 @@ plotting.image_grid(
 # %% [markdown] exposure_text
 # ## 4 · What goes wrong: a model that reads its own mistakes
 #
-# In training each conditional sees a *true* past, in sampling the model's own. After a first mistake it is in a place where
-# it has never been. Does that make every mistake the beginning of more (**exposure bias**, Ranzato et al., 2016)?
+# In training each conditional sees a *true* past, in drawing the model's own. After a first mistake it is where it has
+# never been. Does every mistake so become the beginning of more (**exposure bias**, Ranzato et al., 2016)?
 #
-# It need not: $\mathrm{KL}(p \,\|\, q) = \sum_t \mathbb{E}_{p}\, \mathrm{KL}(p(x_t \mid x_{<t}) \,\|\, q(x_t \mid x_{<t}))$, so a model that is right
-# on true pasts is right altogether. The question is what *small* errors grow to, and it can be answered where the truth is known. Take a Markov chain with
-# 20 symbols, each followed by one of two. The model is a table over the last two symbols, filled by counting (that is
-# teacher forcing) in 5,000 symbols, with 0.1 added to each count. Of the 400 contexts the truth visits at most 40.
+# It need not. Since
 #
-# Call a step that the truth never makes a slip. The table slips with probability $\epsilon$ in a context of the truth, and gets back, from a
-# context that the truth never has, with probability $r$. The share of slips then tends to
+# $$\mathrm{KL}(p \,\|\, q) = \sum_t \mathbb{E}_{x_{<t} \sim p}\; \mathrm{KL}\left(p(x_t \mid x_{<t}) \,\|\, q(x_t \mid x_{<t})\right),$$
+#
+# a model that is right after true pasts is right altogether. The question is what *small* errors grow to, and it can be
+# answered where the truth is known: a Markov chain with 20 symbols, each followed by one of two others. The model is a
+# table over the last *two* symbols, filled by counting (which is teacher forcing) in 5,000 symbols, with 0.1 added to
+# each count. The truth visits 40 of the 400 contexts.
+#
+# Call a step that the truth never takes a **slip**. Let $\epsilon$ be the probability of a slip in a context that the
+# truth has, and $r$ that of a right step in a context that it never has. Then slips come and go like a chain of two
+# states, and their share tends to
 #
 # $$\frac{\epsilon}{\epsilon + r} .$$
 #
-# No sampling is needed: the distribution of the last two symbols is pushed forward exactly. **Predict:** the table puts 1.2 % on slips in
-# true contexts. What is its share of slips after 100 steps, if in an unknown context it guesses among all 20?
+# Nothing is sampled here: the distribution of the last two symbols is pushed forward exactly. As a cure, the *older* of
+# the two symbols that the table reads is replaced by a random one in 20 % of the training positions; what it predicts stays
+# true. **Predict:** after a true past the first table slips in 1.4 % of the cases. Where it has never been it guesses among all 20
+# symbols, of which two are right. What is its share of slips after 100 steps?
 
 
 # %% chain
@@ -640,17 +654,33 @@ plotting.show(
 )
 
 # %% [markdown] exposure_says
-# **MEASURED**
+# **Reading itself the table slips nine times as often as after a true past, 12.4 % against 1.4 %; with noise in training 3.2 %, though
+# after a true past it is a little worse, 1.8 %.** What decides is $r$, what the model does off the data: 0.10 against 0.52. The noise has shown the table contexts
+# that the truth never has, so there it has something better to say than "anything".
+#
+# **So exposure bias is no law.** Replace the table by a network with 64 hidden units, trained by the same teacher forcing
+# on the same 5,000 symbols: it has $r = 0.94$, since what it learned about the last symbol holds for new pairs too, and
+# reading itself it slips as often as after a true past (0.20 % against 0.18 %). He et al. (2021) found the same of
+# language models. Scheduled sampling (Bengio et al., 2015) feeds the model's own symbols in training; but then a true
+# next symbol is asked for after a wrong past, and its optimum need not be the truth (Huszár, 2015).
+#
+# <details><summary>Measured how?</summary>
+#
+# Five chains (seeds 0 to 4). Table: after a true past 1.36 to 1.45 %, reading itself 12.4 % in all five ($r = 0.100$);
+# with noise 1.64 to 1.77 % and 3.1 to 3.4 % ($r$ 0.48 to 0.52), its loss on true text 0.003 to 0.005 nats per symbol higher. Network (three chains, one-hot
+# pairs, Adam, 3,000 steps of 64): 0.17 to 0.19 % and 0.18 to 0.21 %, $r$ 0.94 to 0.95; after 300 steps 1.7 to 2.0 % and 2.2 to 2.4 %, $r$ 0.78. A table over the last symbol alone:
+# 0.7 % and 0.7 %.
+# </details>
 
 # %% [markdown] cached_text
 # ## 5 · Drawing without computing anything twice; completing images
 #
-# `fill` runs the whole network for each pixel: $D$ passes, of which each repeats almost everything that the one before has
-# computed. But what a causal network has computed of earlier pixels does not change any more, so it can be kept. In a MADE these are the sums
-# that enter the hidden units: with pixel $d$ each grows by $x_d W_{dk}$, if $k$ may know it. A pixel then costs $H$ terms in and $H$ out, and a whole
-# image as much arithmetic as *one* pass.
+# `fill` runs the whole network for each pixel: $D$ passes, of which each repeats almost everything that the one before
+# has computed. But what a causal network has computed of earlier pixels does not change any more, so it can be kept. In a
+# MADE these are the sums that enter the hidden units: with pixel $d$ each of them grows by $x_d W_{dk}$, if unit $k$ may know it. A
+# pixel then costs $H$ products in and $H$ out, and a whole image as much arithmetic as *one* pass.
 #
-# The output must be the same, for the same uniform numbers. **Predict:** 64 pixels, so 64 times as fast?
+# The images must be the same, for the same uniform numbers. **Predict:** $D$ passes become one. Is drawing $D$ times as fast?
 
 
 # %% cached
@@ -1100,7 +1130,7 @@ enter(snail, f"PixelSNAIL, {channels} channels", snail_seconds)
 #
 # $$f(x) = \mathrm{sign}(x)\, \frac{\log(1 + \mu |x|)}{\log(1 + \mu)}, \qquad \mu = 255,$$
 #
-# and a softmax predicts the next level. The sounds are synthesised: strings of ten pitches, each plucked with noise of its own, half a second long.
+# and a softmax predicts the next level. The sounds are synthesised: strings of ten pitches, each plucked with noise of its own, a quarter of a second long.
 
 
 # %% wavenet
@@ -1156,19 +1186,21 @@ class WaveNet(keras.Model):
 
     @tf.function
     def sample(self, x, T):
-        """T levels that follow the first ones x (B,): (B, T). Of each layer the last `dilation` states are kept."""
-        C = self.embedding.output_dim
-        kept, drawn = [tf.zeros([len(x), n, C]) for n in self.dilations], tf.TensorArray(tf.int32, T)
-        for t in tf.range(T):
-            h, total, new = self.embedding(x), 0.0, []
+        """T levels that follow the given ones x (B, S): (B, T). Of each layer the last `dilation` states are kept."""
+        B, S = x.shape
+        kept = [tf.zeros([B, n, self.embedding.output_dim]) for n in self.dilations]
+        level, levels = x[:, 0], tf.TensorArray(tf.int32, S + T - 1)
+        for t in tf.range(S + T - 1):
+            h, total, new = self.embedding(level), 0.0, []
             for i, states in enumerate(kept):
                 new.append(tf.concat([states[:, 1:], h[:, None]], axis=1))
                 h, skip = self.layer(i, h, states[:, 0])
                 total += skip
-            logits = self.last(self.head(tf.nn.relu(total)))
-            kept, x = new, tf.random.categorical(logits, 1, tf.int32)[:, 0]
-            drawn = drawn.write(t, x)
-        return tf.transpose(drawn.stack())
+            kept, logits = new, self.last(self.head(tf.nn.relu(total)))
+            level = tf.random.categorical(logits, 1, tf.int32)[:, 0]
+            level = tf.where(t + 1 < S, x[:, tf.minimum(t + 1, S - 1)], level)  # what is given stays
+            levels = levels.write(t, level)
+        return tf.transpose(levels.stack())[:, S - 1 :]
 
 
 # %% wavenet_check
@@ -1188,50 +1220,38 @@ from IPython.display import Audio, display
 
 from utils import sounds
 
-tones = sounds.plucked_strings() if sound == "strings" else sounds.spoken_digits()
-silence = mu_law(np.zeros(1))
-waves = {name: mu_law(np.concatenate(list(getattr(tones, name)))) for name in ["train", "validation"]}
+tones = sounds.plucked_strings(40, 0.25) if sound == "strings" else sounds.spoken_digits()
+waves = {name: mu_law(np.concatenate(list(getattr(tones, name)))) for name in names[:2]}
 rows = {name: cut(wave, sound_length) for name, wave in waves.items()}
-wavenet = WaveNet(sound_channels)
-sound_curve, sound_seconds = train(
-    wavenet,
-    batches(rows["train"], B=sound_batch, seed=seed),
-    sound_epochs,
-    0.003,
-    tf.data.Dataset.from_tensors(rows["validation"][:40]),
+wavenet, heard = WaveNet(sound_channels), tf.data.Dataset.from_tensors(rows["validation"][:100])
+curve, spent = train(
+    wavenet, batches(rows["train"], B=sound_batch, seed=seed), sound_epochs, sound_rate, heard
 )
-bits = evaluation.nats_to_bits(sound_curve["val_loss"])
-n_grams = [-np.mean(np.log2(ngram(waves["train"], waves["validation"], n, 256, a=1))) for n in (1, 2, 3)]
-print(
-    "bits per sample: "
-    + ", ".join(f"{n} levels counted {v:.2f}" for n, v in zip((1, 2, 3), n_grams))
-    + f"; WaveNet by epoch {np.round(bits, 2)}, {sound_seconds:.1f} s"
-)
+n_grams = [
+    -np.mean(np.log2(ngram(waves["train"], waves["validation"], n, 256, a=sound_a))) for n in (1, 2, 3)
+]
+print(f"bits per sample, n levels counted: {np.round(n_grams, 2)} for n = 1, 2, 3")
+print(f"WaveNet by epoch: {np.round(evaluation.nats_to_bits(curve['val_loss']), 2)}, {spent:.1f} s")
 
 # %% listen
-T = tones.rate  # a second
-drawn = mu_law_inverse(wavenet.sample(np.repeat(silence, 3), T))
-for name, waves_shown in [
-    ("sounds of the data set", [tones.validation[i] for i in (0, 4, 9)]),
-    ("drawn by the WaveNet", drawn),
-]:
+given, T = 160, 1840  # samples: 20 milliseconds are given, what follows is drawn
+real = np.stack([np.pad(tones.validation[i], (0, T))[: given + T] for i in (0, 4, 9)])  # three pitches
+start = mu_law(real[:, :given])
+drawn = mu_law_inverse(np.concatenate([start, wavenet.sample(tf.constant(start), T)], axis=1))
+for name, shown in [("from the data set", real), ("20 milliseconds of it, continued by the WaveNet", drawn)]:
     print(name)
-    for wave in waves_shown:
-        display(Audio(wave, rate=tones.rate))
+    display(Audio(shown.reshape(-1), rate=tones.rate))
 fig, axes = plt.subplots(2, 1, figsize=(10, 4), sharex=True, sharey=True)
-for ax, wave, name in zip(axes, [tones.validation[4], drawn[0]], ["data set", "WaveNet"]):
-    ax.plot(
-        np.arange(1200) / tones.rate * 1000,
-        wave[:1200],
-        color=plotting.FAMILY_COLOURS["autoregressive"],
-        linewidth=0.8,
-    )
-    ax.set(ylabel=name)
+for ax, wave, name in zip(axes, [real[1], drawn[1]], ["data set", "WaveNet"]):
+    times = np.arange(1200) / tones.rate * 1000
+    ax.plot(times, wave[:1200], color=plotting.FAMILY_COLOURS["autoregressive"], linewidth=0.8)
+    ax.axvline(1000 * given / tones.rate, color="black", linestyle=":")
+    ax.set(ylabel=f"{name} (no unit)")
 axes[1].set_xlabel("time (milliseconds)")
 plotting.show(
     fig,
-    "The first 150 ms of a string, and of what the WaveNet draws. Does it have a period? Does it decay?",
-    "Two curves that swing about zero.",
+    "A string, and what the WaveNet makes of its first 20 milliseconds (dotted). Does it keep the period? Does it decay?",
+    "Two curves that swing about zero with the same period.",
 )
 
 # %% [markdown] wavenet_says
