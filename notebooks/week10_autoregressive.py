@@ -1169,7 +1169,11 @@ print(f"PixelSNAIL: {-curve['val_loss'][-1]:.2f} nats on validation images; {spe
 enter(snail, f"PixelSNAIL, {snail_channels} channels", spent)
 
 # %% [markdown] snail_says
-# **MEASURED**
+# **So small and so briefly trained it is no match for the PixelCNN above: −18.8 nats on validation images, and training
+# images are only half a nat ahead (−18.4).** What attention adds is seen at equal kernels, 5 and 3 wide, with 32
+# channels, two blocks and dropout 0.3: with attention −18.6 after 12 epochs, without it −19.0 after 25. (One training
+# each, validation images.) It has no kept states here, so it draws by whole passes, forty times as slowly as the MADE;
+# next week's cache would help.
 
 # %% [markdown] deeper_wavenet
 # ## Deeper · WaveNet: sounds, sample by sample
@@ -1307,7 +1311,10 @@ plotting.show(
 )
 
 # %% [markdown] wavenet_says
-# **MEASURED**
+# **After one pass over the sounds, 100 steps, it predicts no better than counts of three levels (5.73 against 5.66 bits a
+# sample), and in what it continues the period is lost.** It is far from done: in a training of three passes
+# (`sound_epochs = 3`) it comes to 4.81 bits. A code of 8 bits a sample would need 8; counting single levels gives 7.7.
+# (One training each, validation sounds.)
 
 # %% [markdown] bigger
 # ## Going bigger
