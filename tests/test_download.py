@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import bz2
 import hashlib
+import lzma
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from utils import download
+from utils import download, texts
 from utils.download import DataError, Source
 
 CONTENT = bytes(range(256)) * 200
@@ -59,9 +60,10 @@ def data(tmp_path, monkeypatch):
     return tmp_path / "data"
 
 
-def source(server, *routes: str, packed=None) -> Source:
+def source(server, *routes: str, packed=None, **more) -> Source:
     host, port = server.server_address
-    return Source(NAME, SHA256, tuple(f"http://{host}:{port}/{route}/file.gz" for route in routes), packed)
+    urls = tuple(f"http://{host}:{port}/{route}/file.gz" for route in routes)
+    return Source(NAME, more.pop("sha256", SHA256), urls, packed, **more)
 
 
 def files(folder) -> list[str]:
@@ -96,6 +98,29 @@ def test_all_mirrors_bad(server, data, bad, words):
     assert "\n" not in message
     assert error.value.__suppress_context__ or error.value.__context__ is None, "one error, not a chain"
     assert files(data) == [], "nothing half-written stays"
+
+
+REVERSED = hashlib.sha256(CONTENT[::-1]).hexdigest()
+
+
+def test_unpacked_download(server, data, capfd):
+    """What the address sends is not what is kept and checked."""
+    made = source(server, "missing", "good", sha256=REVERSED, unpack=lambda sent: sent[::-1])
+    assert download.read(made) == CONTENT[::-1]
+    assert files(data) == [f"cache/{NAME}"]
+    assert download.read(made) == CONTENT[::-1]
+    assert len(server.requested) == 2, "the second read is from the cache"
+    assert capfd.readouterr().err == ""
+
+
+def test_unpacked_download_is_checked(server, data):
+    def refuse(sent):
+        raise ValueError("no archive")
+
+    for route, unpack in (("corrupt", lambda sent: sent[::-1]), ("good", refuse)):
+        with pytest.raises(DataError, match="sent a damaged or changed file.*Check the network"):
+            download.read(source(server, route, sha256=REVERSED, unpack=unpack))
+        assert files(data) == [], "nothing unchecked stays"
 
 
 def test_silent_server(server, data, monkeypatch):
@@ -143,15 +168,16 @@ def test_own_folder_first(server, data, tmp_path, monkeypatch):
     assert server.requested == [] and not data.exists()
 
 
-def test_own_folder_packed(server, tmp_path, monkeypatch):
-    packed = bz2.compress(CONTENT)
+@pytest.mark.parametrize(("kind", "compress"), [("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_own_folder_packed(server, tmp_path, monkeypatch, kind, compress):
+    packed = compress(CONTENT)
     own = tmp_path / "own"
     (own / "set").mkdir(parents=True)
-    (own / "set/file.bz2").write_bytes(packed)
+    (own / f"set/file.{kind}").write_bytes(packed)
     monkeypatch.setenv("LGM_DATA_DIR", str(own))
-    with_copy = source(server, "good", packed=("set/file.bz2", hashlib.sha256(packed).hexdigest()))
+    with_copy = source(server, "good", packed=(f"set/file.{kind}", hashlib.sha256(packed).hexdigest()))
     assert download.read(with_copy) == CONTENT
-    (own / "set/file.bz2").write_bytes(packed[:-1])
+    (own / f"set/file.{kind}").write_bytes(packed[:-1])
     with pytest.raises(DataError, match="not the official file"):
         download.read(with_copy)
     assert server.requested == []
@@ -183,7 +209,8 @@ def test_own_folder_missing(server, tmp_path, monkeypatch):
 
 def test_sources_are_complete():
     sources = [*download.MNIST.values(), *download.FASHION_MNIST.values(), *download.BINARIZED_MNIST.values()]
-    assert len({s.sha256 for s in sources}) == len({s.path for s in sources}) == 11
+    sources.append(texts.TINY_SHAKESPEARE)
+    assert len({s.sha256 for s in sources}) == len({s.path for s in sources}) == 12
     for one in sources:
         assert len(one.sha256) == 64 and one.urls
         assert all(url.startswith("http") and url.rsplit("/", 1)[1] in one.path for url in one.urls)

@@ -9,8 +9,11 @@ from __future__ import annotations
 import bz2
 import hashlib
 import logging
+import lzma
 import os
 import sys
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +30,15 @@ class DataError(RuntimeError):
 class Source:
     """One file: where it lies in a data folder, its SHA-256, and the addresses to try in turn.
 
-    ``packed``: (path, SHA-256) of a bzip2-compressed copy that LGM_DATA_DIR may hold in its place.
+    ``packed``: (path, SHA-256) of a copy compressed by bzip2 or xz that LGM_DATA_DIR may hold in its place.
+    ``unpack``: what makes the file of what the addresses send; it raises ValueError where it cannot.
     """
 
     path: str
     sha256: str
     urls: tuple[str, ...]
     packed: tuple[str, str] | None = None
+    unpack: Callable[[bytes], bytes] | None = None
 
 
 def read(source: Source) -> bytes:
@@ -51,7 +56,8 @@ def read(source: Source) -> bytes:
         if (root / source.path).is_file():
             return _checked(root / source.path, source.sha256, _FOREIGN)
         if source.packed and (root / source.packed[0]).is_file():
-            return bz2.decompress(_checked(root / source.packed[0], source.packed[1], _FOREIGN))
+            content = _checked(root / source.packed[0], source.packed[1], _FOREIGN)
+            return (lzma if source.packed[0].endswith(".xz") else bz2).decompress(content)
     target = paths.data_folder() / "cache" / source.path
     if not target.is_file():
         _download(source, target)
@@ -87,9 +93,23 @@ def _download(source: Source, target: Path) -> None:
             progressbar=bar, chunk_size=2**16, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}
         )
         try:
-            pooch.retrieve(
-                url, f"sha256:{source.sha256}", fname=target.name, path=target.parent, downloader=downloader
-            )
+            if source.unpack is None:
+                pooch.retrieve(
+                    url,
+                    f"sha256:{source.sha256}",
+                    fname=target.name,
+                    path=target.parent,
+                    downloader=downloader,
+                )
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+                    sent = pooch.retrieve(url, None, fname="sent", path=folder, downloader=downloader)
+                    made = Path(folder) / target.name
+                    made.write_bytes(source.unpack(Path(sent).read_bytes()))
+                    if hashlib.sha256(made.read_bytes()).hexdigest() != source.sha256:
+                        raise ValueError("not the official content")
+                    made.replace(target)
             return
         except requests.HTTPError as error:
             failures.append(f"{url} answered {getattr(error.response, 'status_code', error)}")
@@ -99,7 +119,7 @@ def _download(source: Source, target: Path) -> None:
             failures.append(f"{url} broke off")
         except requests.RequestException:
             failures.append(f"{url} could not be reached")
-        except ValueError:  # pooch: the hash does not match; it has removed its temporary file
+        except ValueError:  # the hash does not match; temporary files are gone
             failures.append(f"{url} sent a damaged or changed file")
         except OSError as error:
             raise DataError(
