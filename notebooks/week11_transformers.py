@@ -357,8 +357,7 @@ new, floor = rows(fresh), np.log([probability[sentence] for sentence in fresh])
 sentences, unseen = batches(rows(known), B=batch_size, seed=seed), tf.data.Dataset.from_tensors(new)
 model = gpt(V, T, width, layers, heads, end=grammar.END)
 history, seconds = train(model, sentences, epochs, learning_rate, unseen)
-gap = evaluation.paired_difference(floor, model(new))
-print(f"{model.count_params():,} parameters, {seconds:.0f} s: {gap} nats a sentence above the entropy")
+print(f"{seconds:.0f} s; {evaluation.paired_difference(floor, model(new))} nats a sentence above the entropy")
 assert np.all(np.triu(reach(model.read, model.embed(new[:1, :-1])), 1) == 0)
 
 # %% curve
@@ -454,8 +453,9 @@ plotting.learning_curves(
 # | top-k (Fan et al., 2018) | $\propto p$ on the $k$ most probable words, else 0 | $k$ |
 # | nucleus, top-p (Holtzman et al., 2020) | $\propto p$ on the fewest most probable words that hold the mass $P$, else 0 | $P$ |
 #
-# **Check** on a distribution that is known: what follows "the old" in the grammar, summed over all its sentences. The
-# function works on logits; the oracle sorts and divides in NumPy; draws must agree up to their known variance.
+# **Check** on a distribution that is known, 97 words with $p \propto 1 / \text{rank}$. The function works on logits and
+# sorts them itself; the oracle cuts the sorted probabilities in NumPy; draws must agree up to their known variance.
+
 
 
 # %% change
@@ -469,8 +469,7 @@ def change(logits, temperature=1.0, top_k=10**6, top_p=1.0):
     return tf.where(logits >= tf.maximum(kth, last), logits, -np.inf)
 
 
-N, p = 100_000, 1 / np.arange(1, 98)  # sorted
-p /= p.sum()
+N, p = 100_000, (1 / np.arange(1, 98)) / np.sum(1 / np.arange(1, 98))  # sorted
 oracle = {"temperature": p**2, "top_k": p * (np.arange(97) < 3), "top_p": p * (np.cumsum(p) - p < 0.8)}
 for (name, exact), setting in zip(oracle.items(), [0.5, 3, 0.8]):
     exact = exact / exact.sum()
@@ -682,7 +681,7 @@ train_x, validation_x, test_x, mirrored_x = (
 painter = gpt(3, 64, 32, 2, 4)
 best = keras.callbacks.EarlyStopping("val_loss", patience=pixel_epochs, restore_best_weights=True)
 images, unseen_images = batches(train_x, B=50, seed=seed), tf.data.Dataset.from_tensors(validation_x)
-pixel_history, pixel_seconds = train(painter, images, pixel_epochs, 3e-3, unseen_images, [best], decay=0.1)
+_, pixel_seconds = train(painter, images, pixel_epochs, 3e-3, unseen_images, [best], decay=0.1)
 half = sample(painter, np.repeat(test_x[:, :33], 5, axis=0), seed).numpy()[:, 1:] == 1
 guess = np.mean(half.reshape(-1, 5, 64), axis=1) > 0.5
 board = scoreboard.enter(
@@ -697,7 +696,6 @@ board = scoreboard.enter(
     imputing=evaluation.pixel_errors(digits.test, guess, evaluation.lower_half(digits.shape)),
     anomaly=evaluation.auroc(-painter(test_x).numpy(), -painter(mirrored_x).numpy()),
 )
-print("validation loss, every fifth epoch:", np.round(pixel_history["val_loss"][::5], 2))
 board
 
 # %% cache
