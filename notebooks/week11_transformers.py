@@ -374,6 +374,11 @@ plotting.history(
 # mean over its epoch. It is nearly done. Look at the last validation loss itself, 9.918: just *below* the entropy. No
 # miracle: these 4,000 sentences happen to be a little more probable than the average; the standard error of such a
 # mean is 0.035 nats. The difference sentence by sentence does not have this noise, and its error is ten times smaller.
+#
+# <details><summary>Measured how?</summary>
+#
+# One training, seed 0, two CPU cores; 4,000 new sentences. The same design with D = 64, four epochs at the rate 0.004: 0.060 ± 0.004.
+# </details>
 
 # %% [markdown] maps_text
 # **What do the heads look at?** In "the old sailors that sing" the next word must be a verb without an *s*, four words
@@ -455,7 +460,6 @@ plotting.learning_curves(
 #
 # **Check** on a distribution that is known, 97 words with $p \propto 1 / \text{rank}$. The function works on logits and
 # sorts them itself; the oracle cuts the sorted probabilities in NumPy; draws must agree up to their known variance.
-
 
 
 # %% change
@@ -843,10 +847,9 @@ first = np.full([1, 1], text.vocabulary.index("\n"))
 print(text.decode(sample(writer, first, seed, top_p=0.95).numpy()[0]))
 if dataset == "shakespeare":
     row = {"model": f"GPT, {text_layers} layers, width {text_width}", "data": dataset, "value": loss.value}
-    row |= {"unit": "nats per character", "kind": "exact", "train_seconds": text_seconds}
-    scoreboard.record(
-        scoreboard.Row(week=11, family="autoregressive", parameters=writer.count_params(), **row)
-    )
+    row |= {"unit": "nats per character", "kind": "exact", "note": "validation part"}
+    row |= {"train_seconds": text_seconds, "parameters": writer.count_params()}
+    scoreboard.record(scoreboard.Row(week=11, family="autoregressive", **row))
 
 # %% [markdown] deeper_code
 # ## Deeper · Code that parses

@@ -394,3 +394,16 @@ def test_rotary_scores_know_the_distance_only(week):
     for distance in range(T):
         np.testing.assert_allclose(np.diag(far, distance), np.diag(far, -distance)[0], atol=1e-9)
     assert far[0, 0] == pytest.approx(4) and far[0, 1] < 4
+
+
+def test_a_text_has_a_part_of_its_own_on_the_scoreboard():
+    from utils import scoreboard
+
+    more = {"family": "autoregressive", "kind": "exact"}
+    text = scoreboard.Row(
+        week=11, model="GPT on text", data="shakespeare", value=1.9, unit="nats per character", **more
+    )
+    image = scoreboard.Row(week=11, model="GPT on pixels", value=-17.0, **more)
+    shown = str(scoreboard.table([text, image]))
+    assert "nats per character" in shown and "nats per image" in shown and "1.90" in shown
+    scoreboard.plot([text])
