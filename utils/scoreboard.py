@@ -9,7 +9,8 @@ them in data/scoreboard.json. What kind of number a value is decides what may be
 - *estimated lower bound*: a bound that itself contains an estimate, shown as ≳;
 - *none*: the model has no likelihood (a GAN).
 
-In bits per dimension, and in nats per character of a text, the sign turns over, so a lower bound on the log-likelihood is shown as ≤.
+In bits per dimension, and in nats per character of a text, the sign turns over, so a lower bound on the
+log-likelihood is shown as ≤.
 """
 
 from __future__ import annotations
