@@ -31,7 +31,7 @@ from utils import paths, scoreboard
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL = "bigger"
-UNITS = {"nats per image": "nats", "bits per dimension": "bits per dimension"}
+UNITS = {"nats per image": "nats", "bits per dimension": "bits per dimension", "nats per character": "nats"}
 
 
 class BenchmarkError(RuntimeError):

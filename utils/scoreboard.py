@@ -9,7 +9,8 @@ them in data/scoreboard.json. What kind of number a value is decides what may be
 - *estimated lower bound*: a bound that itself contains an estimate, shown as ≳;
 - *none*: the model has no likelihood (a GAN).
 
-In bits per dimension the sign turns over, so a lower bound on the log-likelihood is shown as ≤.
+In bits per dimension, and in nats per character of a text, the sign turns over, so a lower bound on the
+log-likelihood is shown as ≤.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from utils.evaluation import Estimate
 
 SAMPLES = 400  # images for the measures of sample quality: the digits' test part
 KINDS = ("exact", "lower bound", "estimate", "estimated lower bound", "none")
-UNITS = ("nats per image", "bits per dimension")
+UNITS = ("nats per image", "bits per dimension", "nats per character")
 _SIGNS = {
     "nats per image": {"lower bound": "≥ ", "estimated lower bound": "≳ "},
     "bits per dimension": {"lower bound": "≤ ", "estimated lower bound": "≲ "},
+    "nats per character": {"lower bound": "≤ ", "estimated lower bound": "≲ "},
 }
 
 
@@ -455,7 +457,7 @@ def plot(rows: Sequence[Row] | None = None) -> None:
                     [],
                     linestyle="",
                     color="#444444",
-                    marker="<" if k.endswith("lower bound") and unit == UNITS[1] else _MARKERS[k],
+                    marker="<" if k.endswith("lower bound") and unit != UNITS[0] else _MARKERS[k],
                     markerfacecolor="white" if k == "estimated lower bound" else "#444444",
                     label=k,
                 )
