@@ -112,7 +112,7 @@ def test_translators_take_any_size_that_can_be_halved_twice():
 
 
 def test_a_translator_sees_most_of_a_glyph():
-    """A changed pixel near the middle reaches more than half of the 16×16 result, not only its surroundings."""
+    """A changed pixel near the middle reaches more than half of the 16×16 result."""
     keras.utils.set_random_seed(0)
     x = np.zeros((2, 16, 16, 1), np.float32)
     x[1, 7, 7] = 1
