@@ -213,8 +213,8 @@ print(f"GRU: validation {np.round(curve['val_loss'], 2)} nats per character, by 
 #
 # <details><summary>Measured how?</summary>
 #
-# One training, seed 0. Validation loss after each of the six passes 2.21, 1.83, 1.68, 1.61, 1.60, 1.60; on the training
-# part in the end 1.37.
+# One training, seed 0. Validation loss after each of the six passes 2.21, 1.83, 1.68, 1.61, 1.60, 1.60; on the
+# training part in the end 1.37.
 # </details>
 
 # %% [markdown] masks_text
@@ -588,18 +588,18 @@ plotting.image_grid(
 )
 
 # %% [markdown] cnn_says
-# **After 16 epochs the PixelCNN is as good as the MADE on new images (−17.34 nats, difference −0.13 ± 0.17 on 200 of
-# them), and it is not done:** its curve still rises, and its training images are only 0.7 nats ahead of new ones. On
-# the 400 test images it is 0.27 nats behind. How far it sees matters more than its size: with kernels of 3 it had
-# −18.1 or less after more epochs.
+# **After 16 epochs the PixelCNN is nearly as good as the MADE on new images (−17.34 nats, difference −0.13 ± 0.17 on
+# 200 of them; on the 400 test images −0.27), and it is not done:** its curve still rises, and its training images are
+# only 0.7 nats ahead of new ones, against 2.1 for the MADE. It has to see far: in trainings with kernels 3 wide, where
+# other settings differed too, it had −18.1 or less after more epochs.
 #
 # <details><summary>Measured how?</summary>
 #
-# One training each, seed 0, validation images. Kernels 7 and 5 as here, in a training planned for 25 epochs: −17.0
-# after 19 of them (not trained to the end). First kernel 5, the others 3: 32 channels, 4 gated layers, dropout 0.1, 25
-# epochs −18.1; 16 channels, 4 layers, dropout 0.2, 30 epochs −18.4; 32 channels, 3 layers, dropout 0.3, 25 epochs
-# −19.0. MADE, other settings: 500 units and dropout 0.6, 30 epochs −17.75; 1,000 units, dropout 0.7, 100 epochs in
-# batches of 100 −17.06. Spread over seeds: not measured.
+# One training each, seed 0, validation images; the spread over seeds is not measured. Kernels 7 and 5 as here, in a
+# training planned for 25 epochs: −17.0 after 19 of them (not trained to the end). First kernel 5, the others 3: 32
+# channels, 4 gated layers, dropout 0.1, 25 epochs −18.1; 16 channels, 4 layers, dropout 0.2, 30 epochs −18.4; 32
+# channels, 3 layers, dropout 0.3, 25 epochs −19.0. MADE, other settings: 500 units and dropout 0.6, 30 epochs −17.75;
+# 1,000 units, dropout 0.7, 100 epochs in batches of 100 −17.06.
 # </details>
 
 # %% [markdown] exposure_text
@@ -690,9 +690,10 @@ plotting.show(
 #
 # **So exposure bias is no law.** Replace the table by a network with 64 hidden units, trained by the same teacher
 # forcing on the same 5,000 symbols: it has $r = 0.94$, since what it learned about the last symbol holds for new pairs
-# too, and reading itself it slips as often as after a true past (0.20 % against 0.18 %). He et al. (2021) found the
-# same of language models. Scheduled sampling (Bengio et al., 2015) feeds the model's own symbols in training; but then
-# a true next symbol is asked for after a wrong past, and its optimum need not be the truth (Huszár, 2015).
+# too, and reading itself it slips as often as after a true past (0.20 % against 0.18 %). He et al. (2021) found that
+# language models recover in this way. Scheduled sampling (Bengio et al., 2015) feeds the model's own symbols in
+# training; but then a true next symbol is asked for after a wrong past, and its optimum need not be the truth (Huszár,
+# 2015).
 #
 # <details><summary>Measured how?</summary>
 #
@@ -744,10 +745,10 @@ for model, n in [(made, 400), (MADE(784, 500), 20)]:
     print(f"{n} images of {model.D} pixels: {slow:.2f} s, cached {fast:.2f} s; the same {same:.0%}")
 
 # %% [markdown] cached_says
-# **The images are the same. Images of 28×28 pixels come about 80 times as fast, those of 8×8 only a little faster.**
-# Each turn of the loop has a cost of its own, which nothing saves; and a whole pass is one large product of matrices,
-# which a processor does at full speed, while the kept sums are many small operations. Fewer operations are not always
-# less time. For a PixelCNN the gain is larger (Deeper).
+# **The images are the same. Those of 28×28 pixels come about 80 times as fast, those of 8×8 one to four times.** Each
+# turn of the loop has a cost of its own, which nothing saves; and a whole pass is one large product of matrices, which
+# a processor does at full speed, while the kept sums are many small operations. Fewer operations are not always less
+# time. For a PixelCNN the gain is larger (Deeper).
 #
 # **Completing images.** The lower half is missing. In raster order the seen pixels come first, so drawing the rest
 # *is* drawing from $p(\text{lower} \mid \text{upper})$, exactly. A MADE in the *reversed* order, trained equally,
@@ -1009,9 +1010,9 @@ for model, rate in [(fvsbn, 0.01), (nade, nade_rate)]:
 enter(nade, f"NADE, {nade_hidden} units", spent)
 
 # %% [markdown] nade_says
-# **NADE with 100 units is as good as the MADE with ten times as many parameters: −17.24 nats on validation images, −17.35 on test images (MADE −17.21
-# and −17.29).** The FVSBN, which has no hidden units, stays at −19.1. (One training each. The rate matters: with 200 units, dropout 0.5 and a rate of
-# 0.005 NADE had −18.9 after 30 epochs.)
+# **NADE with 100 units is as good as the MADE with ten times as many parameters: −17.24 nats on validation images,
+# −17.35 on test images (MADE −17.21 and −17.29).** The FVSBN, which has no hidden units, stays at −19.1. (One training
+# each. The rate matters: with 200 units, dropout 0.5 and a rate of 0.005 NADE had −18.9 after 30 epochs.)
 
 # %% [markdown] deeper_grey
 # ## Deeper · Grey levels, in bits per dimension
@@ -1166,14 +1167,14 @@ assert abs(total - 1) < 1e-5 and not np.triu(S).any() and S[np.tril_indices(8, -
 snail = PixelSNAIL(digits.shape, snail_channels, snail_blocks, snail_dropout)
 curve, spent = train(snail, data, snail_epochs, snail_rate, validation)
 print(f"PixelSNAIL: {-curve['val_loss'][-1]:.2f} nats on validation images; {spent:.1f} s")
-enter(snail, f"PixelSNAIL, {snail_channels} channels", spent)
+if D == 64:  # on 28×28 pixels whole passes take hours
+    enter(snail, f"PixelSNAIL, {snail_channels} channels", spent)
 
 # %% [markdown] snail_says
-# **So small and so briefly trained it is no match for the PixelCNN above: −18.8 nats on validation images, and training
-# images are only half a nat ahead (−18.4).** What attention adds is seen at equal kernels, 5 and 3 wide, with 32
-# channels, two blocks and dropout 0.3: with attention −18.6 after 12 epochs, without it −19.0 after 25. (One training
-# each, validation images.) It has no kept states here, so it draws by whole passes, forty times as slowly as the MADE;
-# next week's cache would help.
+# **So small and so briefly trained it is no match for the PixelCNN above: −18.8 nats on validation images, and
+# training images are only half a nat ahead (−18.4).** What attention adds is seen at equal kernels, 5 and 3 wide, with
+# 32 channels, two blocks and dropout 0.3: with attention −18.6 after 12 epochs, without it −19.0 after 25. (One
+# training each, validation images.) It keeps no states here and draws by whole passes; next week's cache would help.
 
 # %% [markdown] deeper_wavenet
 # ## Deeper · WaveNet: sounds, sample by sample
@@ -1311,8 +1312,8 @@ plotting.show(
 )
 
 # %% [markdown] wavenet_says
-# **After one pass over the sounds, 100 steps, it predicts no better than counts of three levels (5.73 against 5.66 bits a
-# sample), and in what it continues the period is lost.** It is far from done: in a training of three passes
+# **After one pass over the sounds, 100 steps, it predicts no better than counts of three levels (5.73 against 5.66
+# bits a sample), and in what it continues the period is lost.** It is far from done: in a training of three passes
 # (`sound_epochs = 3`) it comes to 4.81 bits. A code of 8 bits a sample would need 8; counting single levels gives 7.7.
 # (One training each, validation sounds.)
 
@@ -1351,9 +1352,8 @@ plotting.show(
 # | MADE, 500 units | | | |
 # | PixelCNN, 32 channels | | | −81.45 nats |
 # | NADE, 100 units | | | |
-# | PixelSNAIL, 16 channels | | | |
 #
-# (These settings have not been measured yet; NADE and PixelSNAIL get one pass only and do not compare.) The published
+# (These settings have not been measured yet; NADE gets one pass only and does not compare.) The published
 # MADE with 500 units and one mask, −94.5 nats, is for MNIST in a *fixed* binarisation: the same block with `dataset =
 # "binarized-mnist"`. Numbers on the two do not compare. The WaveNet's bits per sample on spoken digits are printed in
 # its section.
