@@ -680,11 +680,11 @@ for kind, rate in [("all", 2e-3), ("head", 1e-2), ("LoRA", 1e-2), ("scratch", 4e
 
 # %% [markdown] finetune_says
 # **At about 4,600 trained numbers each, LoRA ends 0.83 nats a sentence above the floor and the head 2.29; all 66,432
-# weights reach 0.79.** The model before was 16.2 above it; from scratch, in the same steps, one gets to 1.87. The head
-# chooses among words by what the last block hands it, and cannot change what attention looks at; LoRA changes just
-# that. LoRA comes near to training everything with 7 % of the numbers. What it saves is memory: one base model, and a
-# small file for each dialect. (With $A = B = 0$ neither would ever get a gradient: that of $B$ contains $A$ as a
-# factor, and that of $A$ contains $B$.)
+# weights reach 0.79.** The model before was 16.2 above it; a fresh model gets to 1.87 in the same steps, so a frozen
+# body with a new head is worse than none. The head chooses among words by what the last block hands it, and cannot
+# change what attention looks at; LoRA changes just that. LoRA comes near to training everything with 7 % of the
+# numbers. What it saves is memory: one base model, and a small file for each dialect. (With $A = B = 0$ neither would
+# ever get a gradient: that of $B$ contains $A$ as a factor, and that of $A$ contains $B$.)
 #
 # <details><summary>Measured how?</summary>
 #
@@ -786,7 +786,7 @@ quiz.show("week11_transformers")
 # $$p_n(x \mid \text{context}) = \frac{c(x) + m\, p_{n-1}(x \mid \text{shorter context})}{\sum_{x'} c(x') + m} .$$
 #
 # The unit is nats a character; divided by $\log 2$, bits. The GPT sees windows of `text_context` characters, the
-# n-gram all of the text. **Predict:** who is better after a few seconds of training?
+# n-gram all of the text.
 
 
 # %% ngram
