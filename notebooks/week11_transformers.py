@@ -679,17 +679,27 @@ for kind, rate in [("all", 2e-3), ("head", 1e-2), ("LoRA", 1e-2), ("scratch", 4e
     print(f"{kind:>8}: {size:7,} trained; above the entropy {np.mean(above):.2f}, seeds", np.round(above, 2))
 
 # %% [markdown] finetune_says
-# With $A = B = 0$ neither matrix would ever get a gradient: that of $B$ contains $A$ as a factor, that of $A$ contains
-# $B$. LoRA and the head train about as many numbers here, the head all of them behind the last block, LoRA inside of
-# every attention, where the order of words is dealt with. The learning rates in the cell are a first choice.
+# **At about 4,600 trained numbers each, LoRA ends 0.83 nats a sentence above the floor and the head 2.29; all 66,432
+# weights reach 0.79.** The model before was 16.2 above it; a fresh model gets to 1.87 in the same steps, so a frozen
+# body with a new head is worse than none. The head chooses among words by what the last block hands it, and cannot
+# change what attention looks at; LoRA changes just that. LoRA comes near to training everything with 7 % of the
+# numbers. What it saves is memory: one base model, and a small file for each dialect. (With $A = B = 0$ neither would
+# ever get a gradient: that of $B$ contains $A$ as a factor, and that of $A$ contains $B$.)
+#
+# <details><summary>Measured how?</summary>
+#
+# One trained model; three seeds for the order of the 500 sentences and for $A$, 150 steps each, 2,000 new sentences.
+# All: 0.77, 0.81, 0.79; head 2.29, 2.28, 2.29; LoRA 0.78, 0.86, 0.85; from scratch 1.84, 1.81, 1.97. So the step from
+# LoRA to all weights is within what the seeds make of it. The four learning rates are a first choice and were not
+# tuned; with others the order of LoRA and all weights may change.
+# </details>
 
 # %% [markdown] board_text
 # ## The scoreboard
 #
 # An image is a sequence too: 64 pixels, row by row, out of V = 3 words: paper, ink, and the one that starts. The same
 # class gives its exact log-likelihood. What comes first can be given, so the lower half can be imputed: 5 completions
-# of each image by `sample`, their mean rounded. (With 1,197 images a GPT overfits; the weights of the best epoch on
-# the validation part are kept, and weight decay was chosen there.)
+# of each image by `sample`, their mean rounded. (The weights of the epoch with the best validation loss are kept.)
 
 # %% board
 digits = datasets.load("digits")
@@ -731,9 +741,11 @@ for t in range(64):
     np.testing.assert_allclose(one, logits[:, t], atol=1e-3)
 
 # %% [markdown] board_says
-# The value is exact, as all autoregressive models' are. (It belongs beside week 10's models: the same chain rule,
-# another network.) The cache gives the same images as the naive loop, and the printed factor is what it saves at 64
-# positions.
+# **The value is exact, and in one training it was −17.69 nats an image.** Compare it in the table with other exact
+# values; nothing here tells the model which pixels are neighbours, it has to learn that from 1,197 images. The samples
+# are good: a kernel distance of 0.0015 ± 0.0020, and the classifier is right on 65 ± 2 % of the images only. (30
+# epochs, seed 0; neither width nor rate was tuned.) The cache gives the same pixels as the naive loop, 17 times as
+# fast (both in one run, in turns, on a busy machine).
 
 # %% [markdown] check_text
 # ## Self-check
@@ -774,7 +786,7 @@ quiz.show("week11_transformers")
 # $$p_n(x \mid \text{context}) = \frac{c(x) + m\, p_{n-1}(x \mid \text{shorter context})}{\sum_{x'} c(x') + m} .$$
 #
 # The unit is nats a character; divided by $\log 2$, bits. The GPT sees windows of `text_context` characters, the
-# n-gram all of the text. **Predict:** who is better after a few seconds of training?
+# n-gram all of the text.
 
 
 # %% ngram
