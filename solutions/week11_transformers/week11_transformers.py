@@ -108,12 +108,15 @@ def check_grouped(what, q, k, v, real, window, exact):
 
 
 # All scores 0: means of the values seen. Of 6 positions, 0, 1 and 4 are padding; positions 0 and 1 see nothing.
-values, real = np.array([1, 2, 4, 8, 16, 32])[None, None, :, None], [[0, 0, 1, 1, 0, 1]]
-for W, means in [(1, [0, 0, 4, 8, 0, 32]), (3, [0, 0, 4, 6, 6, 20]), (9, [0, 0, 4, 6, 6, 44 / 3])]:
-    exact = np.array(means)[None, None, :, None]
-    check_grouped(
-        f"all scores 0, window {W}", np.zeros((1, 1, 6, 2)), np.zeros((1, 1, 6, 2)), values, real, W, exact
-    )
+# In a second text, nothing is padding.
+values, real = np.tile(np.array([1, 2, 4, 8, 16, 32])[:, None], (2, 1, 1, 1)), [[0, 0, 1, 1, 0, 1], [1] * 6]
+for W, *means in [
+    (1, [0, 0, 4, 8, 0, 32], [1, 2, 4, 8, 16, 32]),
+    (3, [0, 0, 4, 6, 6, 20], [1, 3 / 2, 7 / 3, 14 / 3, 28 / 3, 56 / 3]),
+    (9, [0, 0, 4, 6, 6, 44 / 3], [1, 3 / 2, 7 / 3, 15 / 4, 31 / 5, 63 / 6]),
+]:
+    zero, exact = np.zeros((2, 1, 6, 2)), np.array(means)[:, None, :, None]
+    check_grouped(f"all scores 0, window {W}", zero, zero, values, real, W, exact)
 q, k, v = normal(1, (2, 6, 4, 3), (2, 2, 4, 3), (2, 2, 4, 2))
 answer = stattests.call(grouped_attention, q, k, v, np.ones((2, 4), bool), 1)
 answer = stattests.assert_array("the output", answer, (2, 6, 4, 2))
@@ -143,6 +146,11 @@ check_grouped(
 )
 # Scores of ±1000: of those seen, the ones with the largest score share the weight.
 sign, values = np.array([1, -1, 1, -1])[None, None, :, None], np.array([1, 2, 4, 8])[None, None, :, None]
+large, exact = (
+    np.array([900, 1000, 1000, 0])[None, None, :, None],
+    np.array([1, 2, 3, 3])[None, None, :, None],
+)
+check_grouped("scores 900, 1000, 1000, 0", 0 * large + 1, large, values, np.ones((1, 4)), 9, exact)
 for size, means in [(1000, [1, 1, 2.5, 4]), (-1000, [1, 2, 2, 5])]:
     exact, four = np.array(means)[None, None, :, None], np.full((1, 1, 4, 1), size)
     check_grouped(f"scores of ±1000, the first is {size}", four, sign, values, np.ones((1, 4)), 3, exact)
@@ -421,15 +429,16 @@ def grow(logits, mass):
     possible = [i for i in range(len(p)) if p[i] > 0]
     entropy = sum(-p[i] * np.log(p[i]) for i in possible)
     delta = {i: abs(-np.log(p[i]) - entropy) for i in possible}
-    kept, near = [], 1.0
+    kept, near, end = [], 1.0, None
     for i in sorted(possible, key=delta.get):
         ahead = sum(p[j] for j in kept)
-        last = delta[kept[-1]] if kept else -1.0
-        gap = delta[i] - last
-        if ahead >= mass and gap > 1e-3:
-            near = min(near, gap - 1e-3)
-            break
-        near = min(near, abs(ahead - mass), abs(gap - 1e-3))
+        near = min(near, abs(ahead - mass))
+        if end is None and ahead >= mass:
+            end = delta[kept[-1]]  # of the token that reaches the mass
+        if end is not None:
+            near = min(near, abs(delta[i] - end - 1e-3))
+            if delta[i] - end > 1e-3:
+                break
         kept.append(i)
     near = min(near, abs(sum(p[j] for j in kept) - mass))
     p_hat = np.zeros(len(p))
@@ -490,7 +499,7 @@ for B, V, spread, ties in [
 # measured by the sum of all squared entries of the difference. That is the truncated singular value decomposition of Δ
 # (Eckart and Young, 1936). But in the test $D_\text{in}$ and $D_\text{out}$ are up to 300,000, and Δ would take 360
 # GB. It has a rank of at most $\sum_i r_i$, so small matrices suffice. If R is larger than that, fill up with zeros:
-# the shapes are $(D_\text{in}, R)$ and $(R, D_\text{out})$ always.
+# the shapes are $(D_\text{in}, R)$ and $(R, D_\text{out})$ always. ($D_\text{in}$ may also be smaller than $\sum_i r_i$.)
 #
 # <details><summary>Hint</summary>
 #
@@ -534,7 +543,7 @@ def check_combined(what, adapters, weights, rank, alpha, best):
         answer = stattests.call(combine_adapters, adapters, weights, rank, alpha)
     except MemoryError:
         raise AssertionError(
-            f"{what}: the memory does not suffice. Do you make a matrix of D_in × D_out? A, B and small ones are enough"
+            f"{what}: the memory does not suffice. Do you make a matrix of D_in × D_out? A, B and small ones are enough (and none of D_in × D_in: `full_matrices=False`)"
         ) from None
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: A and B"
     A = stattests.assert_array(f"A, {what}", answer[0], (len(adapters[0][0]), rank)).astype(float)
@@ -555,6 +564,8 @@ first = ([[1], [2], [0]], [[1, 0, 1, 1]], 2.0)  # rank 1, scale 2
 second = ([[1, 0], [0, 1], [1, 1]], [[0, 1, 0, 2], [1, 1, 0, 0]], 4.0)  # rank 2, scale 2
 check_combined("one adapter alone", [second], [1.0], 2, 4.0, 0)
 check_combined("one adapter alone, another scale", [second], [1.0], 2, 16.0, 0)
+flat = ([[2.0, 1.0, 0.0]], [[1.0, 0.0], [0.0, 3.0], [5.0, 5.0]], 3.0)  # one input only: (2, 3)
+check_combined("one input, rank 3, in rank 1", [flat], [1.0], 1, 1.0, 0)
 check_combined("one adapter alone, a larger rank", [second], [1.0], 5, 4.0, 0)
 check_combined("two adapters, rank 1 + 2", [first, second], [1.0, 1.0], 3, 3.0, 0)
 check_combined("the second taken away", [first, second], [0.5, -1.0], 3, 1.0, 0)
@@ -700,6 +711,7 @@ for context, stride, exact in [
     (5, 2, [1.767740, 14.000819]),
     (4, 1, [1.901599, 17.097953]),
     (20, 3, [1.679766, 12.277601]),
+    (5, 3, [1.833595, 15.447296]),
 ]:
     check_bits(f"context {context}, stride {stride}", all_so_far, text, 0, lengths, context, stride, exact)
 ### BEGIN HIDDEN TESTS
@@ -770,7 +782,7 @@ for N, context, stride in [
 # The test loads them into **its own** `build_transformer(CAUSAL)`, where row t attends to columns 0 to t, and hands it
 # $(\texttt{START}, y_0, \dots, y_{22})$; row t must predict $y_t$. It then compares $\log q(y)$ of new texts with the
 # exact $\log p(y)$. The mean difference estimates the divergence $\mathrm{KL}(p \,\|\, q)$; you pass if it is **at
-# most 0.1 nats a token**. Training takes 4 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is
+# most 0.1 nats a token**. Training takes 4 to 30 seconds; the grader stops it after two minutes. Only `seed=0` is
 # judged.
 #
 # Watch your training loss. If it falls far below 1.003, do not rejoice: then your model sees what it is to predict.
@@ -859,11 +871,12 @@ TRAIN_HINT = (
     "the steps suffice, does START stand first, does row t attend to all of 0 to t?"
 )
 assert above <= 0.1, f"{above:.3f} nats a token above the entropy, at most 0.1 expected. {TRAIN_HINT}"
+assert above >= -0.05, "below the entropy: the model that is judged sees what it must predict"
 ### BEGIN HIDDEN TESTS
 # The same with other texts. The threshold is empirical: the reference came to 0.004 and 0.021 with seeds 0 and 1, a
 # model that sees four positions only to 0.49, one that sees the next token to 4.3.
 above = above_entropy(judged, echo(2000, stattests.grading_rng("train_transformer")))
-assert above <= 0.1, f"with other texts {above:.3f} nats a token above the entropy. {TRAIN_HINT}"
+assert -0.05 <= above <= 0.1, f"with other texts {above:.3f} nats a token above the entropy. {TRAIN_HINT}"
 ### END HIDDEN TESTS
 
 # %% [markdown] given="argue_task"
