@@ -1223,6 +1223,7 @@ else:
 # text_batch = 12
 # text_context = 64
 # text_rate = 1e-3
+# xla = True
 # ```
 #
 # | model | measured | training |
