@@ -59,23 +59,23 @@ blocks = 2  # its gated blocks after the first one
 first_kernel = 7  # width of the first block's kernels
 kernel = 5  # width of the others' kernels
 cnn_dropout = 0.3  # share of its activations that are left out in training
-cnn_epochs = 16
+cnn_epochs = 8
 cnn_rate = 0.01
 batch_size = 50  # images a step
-rnn_epochs = 4  # passes over the GRU's part of the text
+rnn_epochs = 3  # passes over the GRU's part of the text
 rnn_text = 60_000  # characters of that part
 nade_hidden = 100  # H of the NADE
 nade_dropout = 0.2  # share of its hidden units that are left out in training
-nade_epochs = 20
+nade_epochs = 8
 nade_rate = 0.03  # of Adam, like all rates here
 grey_channels = 32  # of the PixelCNN on grey levels
 grey_dropout = 0.2
-grey_epochs = 12
+grey_epochs = 5
 snail_channels = 16  # of the PixelSNAIL; its kernels are 5 and 3 wide
 snail_blocks = 2
 snail_dropout = 0.2
 snail_rate = 0.02
-snail_epochs = 12
+snail_epochs = 4
 sound = "strings"  # or "spoken-digits", by download
 sound_length = 1000  # samples a row
 sound_channels = 24  # of the WaveNet
@@ -166,8 +166,8 @@ print(f"{corpus}\nvalidation: {np.round(curves['validation text'][1], 3)} nats p
 
 # %% [markdown] ngram_says
 # **On the text that was counted the loss falls on and on; on new text it hardly falls from $n = 6$ on (1.47 nats per
-# character, then 1.46).** The pseudo-count $a$ was chosen among 1, 3, 10 and 30 on these validation characters. It matters:
-# with $a = 1$ new text is best at $n = 4$, with 1.71 nats, and gets worse from there, to 2.08 at $n = 8$. Long
+# character, then 1.46).** The pseudo-count $a$ was chosen among 1, 3, 10 and 30 on these validation characters. It
+# matters: with $a = 1$ new text is best at $n = 4$, with 1.71 nats, and gets worse from there, to 2.08 at $n = 8$. Long
 # contexts that were seen once or twice are then trusted too much.
 #
 # A table cannot know that two contexts mean the same. A **recurrent network** puts the whole past into a state of
@@ -377,8 +377,9 @@ for name in names[:2]:
 
 # %% [markdown] made_digits_says
 # **On new images the MADE has −17.2 nats, 2.1 fewer than on its training images, and gains nothing in the last ten
-# epochs: the rate is then near 0; 100 epochs give the same.** In the figure the training curve lies below at first, though it is of images that the model knows: it is
-# measured with 70 % of the hidden units missing. So compare the printed numbers, which use all of them.
+# epochs: the rate is then near 0; 100 epochs give the same.** In the figure the training curve lies below at first,
+# though it is of images that the model knows: it is measured with 70 % of the hidden units missing. So compare the
+# printed numbers, which use all of them.
 
 # %% [markdown] pixelcnn_text
 # ## 3 · PixelCNN: the same mask for a convolution
@@ -429,7 +430,7 @@ def plain_pixelcnn(C, layers, k=3):
     return keras.Sequential([layer for conv in convolutions for layer in (conv, keras.layers.ELU())][:-1])
 
 
-def receptive_field(f, side, pixel, images=20):
+def receptive_field(f, side, pixel, images=10):
     """Mean |∂ f at this pixel / ∂ x| over random images: (side, side). f: (B, side, side, 1) → (B, side, side, C)."""
     x = tf.random.uniform([images, side, side, 1])
     with tf.GradientTape() as tape:
@@ -557,7 +558,7 @@ plotting.show(
 )
 tiny = PixelCNN((2, 4), 8, 2, first=3)
 total = float(tf.reduce_sum(tf.exp(tiny(all_images(8)))))
-S = np.mean([slopes(PixelCNN((8, 8), 8, 6, first=3).logits, x) for x in tf.random.uniform([2, 64])], axis=0)
+S = np.mean([slopes(PixelCNN((8, 8), 8, 2, 0.0, 7, 5).logits, x) for x in tf.random.uniform([2, 64])], axis=0)
 print(f"2×4 pixels: 256 probabilities sum to {total:.6f}; 8×8 pixels: forbidden slopes {np.triu(S).max()}")
 assert abs(total - 1) < 1e-5 and not np.triu(S).any() and S[np.tril_indices(64, -1)].min() > 0
 
@@ -596,10 +597,10 @@ plotting.image_grid(
 #
 # <details><summary>Measured how?</summary>
 #
-# One training each, seed 0, validation images; the spread over seeds is not measured. With 12 epochs and equal settings: kernels 7, 5,
-# 5 −17.62; seven layers of 3×3 −17.68; 5, 3, 3 −19.80. With other settings: kernels 7, 5, 5 in a training planned for
-# 25 epochs −17.0 after 19 of them; kernels 5, 3, 3, 25 epochs −19.0. MADE, other settings: 500 units and dropout 0.6, 30 epochs −17.75;
-# 1,000 units, dropout 0.7, 100 epochs in batches of 100 −17.06.
+# One training each, seed 0, validation images; the spread over seeds is not measured. With 12 epochs and equal
+# settings: kernels 7, 5, 5 −17.62; seven layers of 3×3 −17.68; 5, 3, 3 −19.80. With other settings: kernels 7, 5, 5 in
+# a training planned for 25 epochs −17.0 after 19 of them; kernels 5, 3, 3, 25 epochs −19.0. MADE, other settings: 500
+# units and dropout 0.6, 30 epochs −17.75; 1,000 units, dropout 0.7, 100 epochs in batches of 100 −17.06.
 # </details>
 
 # %% [markdown] exposure_text
@@ -759,7 +760,7 @@ for model in [MADE(64, 500), MADE(784, 500)]:
 
 # %% complete
 backwards = MADE(D, made_hidden, made_dropout, order=np.arange(D, 0, -1))
-train(backwards, data, made_epochs, made_rate, validation, xla=xla)
+train(backwards, data, made_epochs // 2, made_rate, validation, xla=xla)
 images, missing = parts["test"][:400], evaluation.lower_half(digits.shape)
 damaged = tf.constant(np.where(missing, np.nan, images))
 shown, imputing = [images[:10], damaged[:10]], {}
@@ -841,8 +842,8 @@ quiz.show("week10_autoregressive")
 # - A mask makes one pass give all conditionals. Two tests belong to it: all probabilities sum to 1, and no output has a
 #   slope in its own or a later variable.
 # - Masked square kernels leave a blind wedge; a stack of whole rows beside a stack of the own row has none.
-# - Reading itself, a model slips at the rate $\epsilon / (\epsilon + r)$: what it does where it has never been matters as
-#   much as how good it is on data.
+# - Reading itself, a model slips at the rate $\epsilon / (\epsilon + r)$: what it does where it has never been matters
+#   as much as how good it is on data.
 # - Kept activations make drawing faster, for large images much, and change nothing. An ordering completes exactly what
 #   comes last in it.
 #
@@ -931,8 +932,8 @@ enter(
 )
 
 # %% [markdown] rows_say
-# **In one run 40 images came about twenty times as fast.** The PixelCNN's test value is −17.56 nats, its completions have 17.0
-# % of the pixels wrong, where the MADE has 14.1 %. It has not been trained to the end.
+# **In one run 40 images came about twenty times as fast.** The PixelCNN's test value is −17.56 nats, its completions
+# have 17.0 % of the pixels wrong, where the MADE has 14.1 %. It has not been trained to the end.
 
 # %% [markdown] deeper_nade
 # ## Deeper · FVSBN and NADE
@@ -1173,10 +1174,11 @@ if D == 64:  # on 28×28 pixels whole passes take hours
     enter(snail, f"PixelSNAIL, {snail_channels} channels", spent)
 
 # %% [markdown] snail_says
-# **So small and so briefly trained it is no match for the PixelCNN above: −18.8 nats on validation images, and
-# training images are only half a nat ahead (−18.4).** At equal budgets attention adds 1.0 nat to kernels 5, 3, 3;
-# wider kernels add 2.0. (One seed, 12 epochs, 32 channels, dropout 0.3, rate 0.01, validation and test images: attention
-# +1.01 ± 0.06; kernels 7, 5, 5 without attention are another 1.03 ± 0.07 ahead.) It keeps no states here and draws by whole passes; next week's cache would help.
+# **So small and so briefly trained it is no match for the PixelCNN above: −18.8 nats on validation images, and training
+# images are only half a nat ahead (−18.4).** At equal budgets attention adds 1.0 nat to kernels 5, 3, 3; wider kernels
+# add 2.0. (One seed, 12 epochs, 32 channels, dropout 0.3, rate 0.01, validation and test images: attention +1.01 ±
+# 0.06; kernels 7, 5, 5 without attention are another 1.03 ± 0.07 ahead.) It keeps no states here and draws by whole
+# passes; next week's cache would help.
 
 # %% [markdown] deeper_wavenet
 # ## Deeper · WaveNet: sounds, sample by sample
@@ -1283,7 +1285,7 @@ from utils import sounds
 tones = sounds.plucked_strings(40, 0.25) if sound == "strings" else sounds.spoken_digits()
 waves = {name: mu_law(np.concatenate(list(getattr(tones, name)))) for name in names[:2]}
 rows = {name: cut(wave, sound_length) for name, wave in waves.items()}
-wavenet, heard = WaveNet(sound_channels), tf.data.Dataset.from_tensors(rows["validation"][:100])
+wavenet, heard = WaveNet(sound_channels), tf.data.Dataset.from_tensors(rows["validation"][:50])
 curve, spent = train(
     wavenet, batches(rows["train"], B=sound_batch, seed=seed), sound_epochs, sound_rate, heard
 )
@@ -1356,10 +1358,10 @@ plotting.show(
 # | PixelCNN, 32 channels | | | −81.45 nats (EugenHotaj/pytorch-generative) |
 # | NADE, 100 units | | | |
 #
-# (These settings have not been measured yet; NADE gets one pass only and does not compare.) −81.45 nats, the
-# goal of this course, is pytorch-generative's own result, from its README. karpathy/pytorch-made names −94.5 nats for a
-# MADE with 500 units and one mask, in a fixed random order, on MNIST in a *fixed* binarisation: the same block with
-# `dataset = "binarized-mnist"`. Numbers on the two do not compare. The WaveNet's bits per sample on spoken digits are printed in
+# (These settings have not been measured yet; NADE gets one pass only and does not compare.) −81.45 nats, the goal of
+# this course, is pytorch-generative's own result, from its README. karpathy/pytorch-made names −94.5 nats for a MADE
+# with 500 units and one mask, in a fixed random order, on MNIST in a *fixed* binarisation: the same block with
+# `dataset = "binarized-mnist"`. Numbers on the two do not compare. The WaveNet's bits per sample on spoken digits stand in
 # its section.
 
 # %% [markdown] references
