@@ -378,8 +378,8 @@ for name in names[:2]:
 # %% [markdown] made_digits_says
 # **On new images the MADE has −17.2 nats, 2.1 fewer than on its training images, and gains nothing in the last ten
 # epochs: the rate is then near 0; 100 epochs give the same.** In the figure the training curve lies below at first,
-# though it is of images that the model knows: it is measured with 70 % of the hidden units missing. So compare the
-# printed numbers, which use all of them.
+# though it is of images that the model knows: it is measured with 70 % of the hidden units missing. The
+# printed numbers use all of them.
 
 # %% [markdown] pixelcnn_text
 # ## 3 · PixelCNN: the same mask for a convolution
@@ -751,7 +751,7 @@ for model in [MADE(64, 500), MADE(784, 500)]:
 # %% [markdown] cached_says
 # **The images are the same. Those of 28×28 pixels come tens of times as fast, those of 8×8 one to four times.** (20
 # images, 500 units.) Each turn of the loop has a cost of its own; and a whole pass is one large product of matrices,
-# which a processor does at full speed, the kept sums many small operations. For a PixelCNN see Deeper.
+# which a processor does at full speed, the kept sums many small operations.
 #
 # **Completing images.** The lower half is missing. In raster order the seen pixels come first, so drawing the rest
 # *is* drawing from $p(\text{lower} \mid \text{upper})$, exactly. A MADE in the *reversed* order, trained half as long,
@@ -783,9 +783,9 @@ plotting.image_grid(
 
 # %% [markdown] complete_says
 # **Completing, the order that fits has 14 % of the missing pixels wrong, the other one 24 %: with more draws it comes
-# to the pixels' means (22 %), since it draws from $p(\text{lower})$ alone. As a model of whole images it is,
-# trained equally, if anything 0.1 to 0.2 nats better.** It does know how halves belong together, in
-# $p(\text{upper} \mid \text{lower})$: one would have to draw many lower halves and weight each by that factor. An
+# to the pixels' means (22 %), since it draws from $p(\text{lower})$ alone. As a model of whole images it is, trained
+# equally, if anything 0.1 to 0.2 nats better** (−17.6 after half the epochs). It does know how halves belong together,
+# in $p(\text{upper} \mid \text{lower})$: one would have to draw many lower halves and weight each by that factor. An
 # autoregressive model answers cheaply only those questions that agree with its order.
 
 # %% [markdown] board_text
@@ -1177,10 +1177,10 @@ print(f"PixelSNAIL: {-curve['val_loss'][-1]:.2f} nats on validation images; {spe
 
 # %% [markdown] snail_says
 # **So small and so briefly trained it is no match for the PixelCNN above: −20.7 nats on validation images after four
-# epochs; twelve give −18.8.** At equal budgets attention adds 1.0 nat to kernels 5, 3, 3; wider kernels
-# add 2.0. (One seed, 12 epochs, 32 channels, dropout 0.3, rate 0.01, validation and test images: attention +1.01 ±
-# 0.06; kernels 7, 5, 5 without attention are another 1.03 ± 0.07 ahead.) It keeps no states here and would draw by
-# whole passes, so it is not on the board; next week's cache would help.
+# epochs; twelve give −18.8.** At equal budgets attention adds 1.0 nat to kernels 5, 3, 3; wider kernels add 2.0. (One
+# seed, 12 epochs, 32 channels, dropout 0.3, rate 0.01, validation and test images: attention +1.01 ± 0.06; kernels 7,
+# 5, 5 without attention are another 1.03 ± 0.07 ahead.) It keeps no states here and would draw by whole passes, so it
+# is not on the board; next week's cache would help.
 
 # %% [markdown] deeper_wavenet
 # ## Deeper · WaveNet: sounds, sample by sample
