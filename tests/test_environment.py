@@ -172,7 +172,7 @@ def imports(path: Path) -> set[str]:
     ("folder", "allowed"),
     [
         ("utils", CORE),
-        ("notebooks", CORE),
+        ("notebooks", CORE + EXTRAS["published"]),
         ("solutions", CORE),
         ("tools", LOCKED + EXTRAS["speed"]),
         ("grading", LOCKED),

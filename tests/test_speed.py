@@ -16,6 +16,7 @@ SIZES = {  # small ones of each kind of case
     "PIXELCNN_CASES": [(8, 2, 3, 2, 1.0)],
     "GPT_CASES": [(11, 6, 16, 2, 4, 3, 2, 1.0)],
 }
+OPTIONAL = "optional: PyTorch is not installed (pip install -e '.[speed]')"
 WEEKS = {"vae": "week06_vae", "dcgan": "week08_gan", "wgan": "week09_advanced_gan"}
 WEEKS |= {"pixelcnn": "week10_autoregressive", "gpt": "week11_transformers"}
 
@@ -28,7 +29,7 @@ def weights(shapes) -> list[int]:
 @pytest.mark.parametrize("name", WEEKS)
 def test_both_sides_are_the_same_model(name, monkeypatch):
     """Equal arrays on both sides, and all are trained; PixelCNN's differ by rows that are masked."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=OPTIONAL)
     if not (speed.ROOT / "notebooks" / f"{WEEKS[name]}.py").is_file():
         pytest.skip(f"{WEEKS[name]} is not written yet")
     import keras
@@ -76,7 +77,7 @@ def test_both_sides_are_the_same_model(name, monkeypatch):
 
 
 def test_pixelcnn_has_the_published_size():
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason=OPTIONAL)
     C, blocks, *_ = speed.PIXELCNN_CASES[0]
     network = rivals.pixelcnn_network(C, blocks)
     assert sum(parameter.numel() for parameter in network.parameters()) == 532_673
@@ -84,7 +85,7 @@ def test_pixelcnn_has_the_published_size():
 
 def test_rivals_look_at_nothing_later():
     """What PyTorch computes is masked as ours is: an output's slope in its own and in later inputs is 0."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=OPTIONAL)
     x = torch.rand(1, 1, 5, 5, requires_grad=True)
     logits = rivals.pixelcnn_network(8, 2)(x)
     (slope,) = torch.autograd.grad(logits[0, 0, 2, 2], x)

@@ -197,7 +197,7 @@ def test_keras_hub_is_asked_for_by_name(week, monkeypatch):
 
 def test_keras_hub_gives_the_same_model(week, tmp_path):
     """A tiny checkpoint in a folder, through KerasHub's own loader. Runs where KerasHub is installed."""
-    keras_hub = pytest.importorskip("keras_hub")
+    keras_hub = pytest.importorskip("keras_hub", reason="optional: KerasHub is not installed")
     arrays = checkpoint()
     write_safetensors(tmp_path / "model.safetensors", arrays)
     config = {"model_type": "gpt2", "vocab_size": V, "n_layer": 2, "n_head": H, "n_embd": D, "n_positions": T}
