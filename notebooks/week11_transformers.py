@@ -59,7 +59,7 @@ text_steps = 200
 text_batch = 16
 text_context = 64  # T: characters that it sees
 text_rate = 4e-3
-xla = False  # compile the trainings by XLA: pays for long ones only
+xla = False  # compile the training on text by XLA: pays if it is long
 seed = 0
 
 # %% imports
@@ -311,7 +311,7 @@ def gpt(V, T, D, layers, heads, end=-1, ahead=0):
     return GPT(V, T, D, [Block(D, Attention(D, heads, ahead)) for _ in range(layers)], end)
 
 
-def prepare(model, steps, rate, an_epoch, decay=0.0, last=0.0, xla=xla):
+def prepare(model, steps, rate, an_epoch, decay=0.0, last=0.0, xla=False):
     """Adam; its rate rises for 5 % of the steps, then falls along a cosine to `last` of it."""
     rise = max(1, steps // 20)
     cosine = keras.optimizers.schedules.CosineDecay
@@ -855,7 +855,7 @@ epochs_text = max(1, text_steps // 100)
 writer = gpt(len(text.vocabulary), text_context, text_width, text_layers, heads)
 stretches = windows(train_text, text_context, text_batch, min(100, text_steps), seed)
 unseen_text = cut_rows(validation_text, text_context)
-schedule = {"decay": 0.1, "last": 0.1}  # as in nanoGPT
+schedule = {"decay": 0.1, "last": 0.1, "xla": xla}  # as in nanoGPT
 text_history, text_seconds = train(
     writer,
     stretches,

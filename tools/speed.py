@@ -153,7 +153,7 @@ def course_pixelcnn(images: Any, C: int, blocks: int, B: int) -> Run:
 def course_gpt(codes: Any, V: int, T: int, E: int, layers: int, heads: int, B: int, steps: int) -> Run:
     week = definitions(ROOT / "notebooks" / "week11_transformers.py")
     model, data = week["gpt"](V, T, E, layers, heads), week["windows"](codes, T, B, steps, seed=0)
-    week["train"](model, data, 1, 1e-3, decay=0.1)
+    week["train"](model, data, 1, 1e-3, decay=0.1, xla=True)
     return lambda: model.fit(data, epochs=1, shuffle=False, verbose=0)
 
 
