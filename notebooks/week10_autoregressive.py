@@ -430,6 +430,7 @@ def plain_pixelcnn(C, layers, k=3):
     return keras.Sequential([layer for conv in convolutions for layer in (conv, keras.layers.ELU())][:-1])
 
 
+# %% receptive_field
 def receptive_field(f, side, pixel, images=10):
     """Mean |∂ f at this pixel / ∂ x| over random images: (side, side). f: (B, side, side, 1) → (B, side, side, C)."""
     x = tf.random.uniform([images, side, side, 1])
@@ -519,6 +520,7 @@ class GatedBlock(keras.layers.Layer):
         return v, self.along(h, link, training=training)
 
 
+# %% pixelcnn
 class PixelCNN(Autoregressive):
     """Gated PixelCNN. The last layers have `head` channels and `outputs` channels."""
 
@@ -881,6 +883,7 @@ def next_pixel(model, left, links):
     return kept, logits[:, 0] if logits.shape[-1] == 1 else logits
 
 
+# %% fill_rows
 @tf.function(reduce_retracing=True)
 def fill_rows(model, x, u):
     """What `model.fill` of a PixelCNN gives, without computing anything twice."""
@@ -951,7 +954,7 @@ enter(
 # way, and never needed a cache.
 
 
-# %% nade
+# %% fvsbn
 class FVSBN(Autoregressive):
     """A logistic regression for each pixel on all before it."""
 
@@ -965,6 +968,7 @@ class FVSBN(Autoregressive):
         return self.out(x)
 
 
+# %% nade
 class NADE(Autoregressive):
     """A hidden layer of H units for each pixel, with shared weights."""
 
@@ -995,6 +999,7 @@ class NADE(Autoregressive):
         return x
 
 
+# %% nade_check
 for model in [FVSBN(8), NADE(8, 20)]:
     for W in model.trainable_variables:
         W.assign(tf.random.normal(W.shape))
@@ -1088,6 +1093,8 @@ plotting.image_grid(
     "Two rows of sampled grey digits above a row of test images.",
     row_titles=["samples", "samples", "test images"],
 )
+
+# %% grey_board
 scoreboard.enter(
     lambda n: draw_rows(grey_cnn, n),
     week=10,
@@ -1148,6 +1155,7 @@ class CausalAttention(keras.layers.Layer):
         return tf.reshape(self.out(tf.matmul(w, v)), tf.shape(h))
 
 
+# %% pixelsnail
 class PixelSNAIL(PixelCNN):
     """A gated PixelCNN with attention after every second block."""
 
@@ -1197,7 +1205,7 @@ print(f"PixelSNAIL: {-curve['val_loss'][-1]:.2f} nats on validation images; {spe
 # quarter of a second long.
 
 
-# %% wavenet
+# %% mu_law
 def mu_law(x, K=256):
     """Amplitudes in [−1, 1] → levels 0, …, K − 1, int32."""
     y = np.sign(x) * np.log1p((K - 1) * np.abs(x)) / np.log(K)
@@ -1210,6 +1218,7 @@ def mu_law_inverse(level, K=256):
     return np.sign(y) * (K ** np.abs(y) - 1) / (K - 1)
 
 
+# %% wavenet
 class WaveNet(keras.Model):
     """p(x_t | x_<t) of levels 0, …, K − 1 by gated causal convolutions with dilations 1, 2, 4, …"""
 
@@ -1248,23 +1257,25 @@ class WaveNet(keras.Model):
         self.add_loss(-tf.reduce_mean(log_p))
         return log_p
 
-    @tf.function
-    def sample(self, x, T):
-        """T levels that follow the given ones x (B, S): (B, T). Of each layer the last `dilation` states are kept."""
-        B, S = x.shape
-        kept = [tf.zeros([B, n, self.embedding.output_dim]) for n in self.dilations]
-        level, levels = x[:, 0], tf.TensorArray(tf.int32, S + T - 1)
-        for t in tf.range(S + T - 1):
-            h, total, new = self.embedding(level), 0.0, []
-            for i, states in enumerate(kept):
-                new.append(tf.concat([states[:, 1:], h[:, None]], axis=1))
-                h, skip = self.layer(i, h, states[:, 0])
-                total += skip
-            kept, logits = new, self.last(self.head(tf.nn.relu(total)))
-            level = tf.random.categorical(logits, 1, tf.int32)[:, 0]
-            level = tf.where(t + 1 < S, x[:, tf.minimum(t + 1, S - 1)], level)  # what is given stays
-            levels = levels.write(t, level)
-        return tf.transpose(levels.stack())[:, S - 1 :]
+
+# %% continued
+@tf.function
+def continued(wavenet, x, T):
+    """T levels that follow the given ones x (B, S): (B, T). Of each layer the last `dilation` states are kept."""
+    B, S = x.shape
+    kept = [tf.zeros([B, n, wavenet.embedding.output_dim]) for n in wavenet.dilations]
+    level, levels = x[:, 0], tf.TensorArray(tf.int32, S + T - 1)
+    for t in tf.range(S + T - 1):
+        h, total, new = wavenet.embedding(level), 0.0, []
+        for i, states in enumerate(kept):
+            new.append(tf.concat([states[:, 1:], h[:, None]], axis=1))
+            h, skip = wavenet.layer(i, h, states[:, 0])
+            total += skip
+        kept, logits = new, wavenet.last(wavenet.head(tf.nn.relu(total)))
+        level = tf.random.categorical(logits, 1, tf.int32)[:, 0]
+        level = tf.where(t + 1 < S, x[:, tf.minimum(t + 1, S - 1)], level)  # what is given stays
+        levels = levels.write(t, level)
+    return tf.transpose(levels.stack())[:, S - 1 :]
 
 
 # %% wavenet_check
@@ -1301,7 +1312,7 @@ print(f"WaveNet by epoch: {np.round(evaluation.nats_to_bits(curve['val_loss']), 
 given, T = 160, 1840  # samples: 20 milliseconds are given, what follows is drawn
 real = np.stack([np.pad(tones.validation[i], (0, T))[: given + T] for i in (0, 4, 9)])  # three pitches
 start = mu_law(real[:, :given])
-drawn = mu_law_inverse(np.concatenate([start, wavenet.sample(tf.constant(start), T)], axis=1))
+drawn = mu_law_inverse(np.concatenate([start, continued(wavenet, tf.constant(start), T)], axis=1))
 for name, shown in [("from the data set", real), ("20 milliseconds of it, continued by the WaveNet", drawn)]:
     print(name)
     display(Audio(shown.reshape(-1), rate=tones.rate))

@@ -260,5 +260,5 @@ def test_wavenet_draws_from_kept_states_as_without(week):
     x = first[:, None]
     for _ in range(25):
         x = np.concatenate([x, np.argmax(net.logits(x)[:, -1], axis=-1)[:, None]], axis=1)
-    np.testing.assert_array_equal(net.sample(tf.constant(first[:, None]), 25), x[:, 1:])
-    np.testing.assert_array_equal(net.sample(tf.constant(x[:, :9], tf.int32), 17), x[:, 9:])
+    np.testing.assert_array_equal(week["continued"](net, tf.constant(first[:, None]), 25), x[:, 1:])
+    np.testing.assert_array_equal(week["continued"](net, tf.constant(x[:, :9], tf.int32), 17), x[:, 9:])
