@@ -859,8 +859,8 @@ def train_transformer(y, seed):
 
 # %% wrong="train_transformer"
 # Too short.
-# - batch, epochs = 128, 8
-# + batch, epochs = 128, 1
+# - batch, epochs = 125, 6
+# + batch, epochs = 125, 1
 
 
 # %% wrong="train_transformer"

@@ -791,7 +791,7 @@ for N, context, stride in [
 #
 # `keras.utils.set_random_seed(seed)` comes first. Compile with Adam, a rate of 0.01 that falls to 0
 # (`keras.optimizers.schedules.CosineDecay`), and `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`; eight
-# epochs with batches of 128 suffice. `steps_per_execution=25` saves time.
+# epochs with batches of 125 suffice. `steps_per_execution=32` saves time.
 # </details>
 
 # %% given="echo"
@@ -835,10 +835,11 @@ def train_transformer(y, seed):
     keras.utils.set_random_seed(seed)
     model = build_transformer(CAUSAL)
     inputs = np.concatenate([np.full((len(y), 1), START), y[:, :-1]], axis=1)
-    batch, epochs = 128, 8
+    batch, epochs = 125, 6
     rate = keras.optimizers.schedules.CosineDecay(0.01, epochs * len(y) // batch)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(rate), loss, steps_per_execution=25)
+    model.compile(keras.optimizers.Adam(rate), loss, steps_per_execution=32)
+    model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
     model.fit(inputs, y, batch_size=batch, epochs=epochs, verbose=0)
     return model.get_weights()
     ### END SOLUTION
@@ -873,7 +874,8 @@ TRAIN_HINT = (
 assert above <= 0.1, f"{above:.3f} nats a token above the entropy, at most 0.1 expected. {TRAIN_HINT}"
 assert above >= -0.05, "below the entropy: the model that is judged sees what it must predict"
 ### BEGIN HIDDEN TESTS
-# The same with other texts. The threshold is empirical: the reference came to 0.004 and 0.021 with seeds 0 and 1, a
+# The same with other texts. The threshold is empirical: the reference came to 0.021 with seed 0 (to 0.004 and
+# 0.021 with seeds 0 and 1 and a third more epochs), a
 # model that sees four positions only to 0.49, one that sees the next token to 4.3.
 above = above_entropy(judged, echo(2000, stattests.grading_rng("train_transformer")))
 assert -0.05 <= above <= 0.1, f"with other texts {above:.3f} nats a token above the entropy. {TRAIN_HINT}"
