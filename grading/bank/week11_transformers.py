@@ -872,3 +872,9 @@ def train_transformer(y, seed):
 # Any seed trains a model that is good enough; only the result of seed 0 is judged, not that it comes again.
 # - keras.utils.set_random_seed(seed)
 # + pass
+
+
+# %% equivalent="train_transformer"
+# `fit` builds the optimiser itself, and traces the step twice: only slower.
+# - model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
+# + pass  # else `fit` traces the step twice
