@@ -34,7 +34,10 @@
 #
 # **Focus questions.** Have an answer to each before you go on.
 #
-# 1. What do queries, keys and values each decide? 2. In training a GPT sees the whole sentence. Why may it not look at all of it? 3. What would a transformer without positions think of "the whale sees the sailor"? 4. Which part of a layer's work does a cache save, and what does it cost in memory?
+# 1. What do queries, keys and values each decide?
+# 2. In training a GPT sees the whole sentence. Why may it not look at all of it?
+# 3. What would a transformer without positions think of "the whale sees the sailor"?
+# 4. Which part of a layer's work does a cache save, and what does it cost in memory?
 #
 # **Letters.** B batch, T positions, V words in the vocabulary, D width of the model, d width of a head. In a sequence
 # $x_0, x_1, \dots, x_T$ the first token is given; what has a probability is the rest,
@@ -193,9 +196,8 @@ x = tf.random.normal([B, T, D])
 np.testing.assert_allclose(layer(x), theirs(x, x, use_causal_mask=True), atol=1e-5)
 
 # %% [markdown] causal_text
-# **Causality is tested, not believed.** The derivative of output $t$ in input $s$ must be exactly 0 for $s > t$: not
-# small,
-# 0. The same few lines test any model; below `reach` gives the (T, T) matrix of the gradients' lengths.
+# **Causality is tested, not believed.** The derivative of output $t$ in input $s$ must be exactly 0 for $s > t$,
+# not just small. The same few lines test any model; below `reach` gives the (T, T) matrix of the gradients' lengths.
 #
 # **Without positions attention is a set operation.** Nothing in the equation says which key came first: permute the
 # inputs of a layer without a mask, and its outputs are permuted likewise. **Predict:** and *with* the causal mask:
@@ -630,7 +632,7 @@ def each_matrix(model, f):
 
 
 def copy_of(model, kind="all"):
-    """A GPT with the same weights, of which `kind` will be trained: all, head, LoRA (rank 8 in its attention)."""
+    """A GPT with the same weights, of which `kind` is trained: all, head, LoRA (rank 8 in attention); or from scratch."""
     other = gpt(V, T, width, layers, heads, end=grammar.END)
     if kind != "scratch":
         other.set_weights(model.get_weights())
@@ -693,7 +695,7 @@ for kind, rate in [("all", 2e-3), ("head", 1e-1), ("LoRA", 3e-2), ("scratch", 4e
 # by rate. All: 0.001: 0.71, 0.002: 0.71, 0.005: 1.04. Head: 0.01: 2.41, 0.03: 1.84, 0.1: 1.52 (the best rate may be
 # larger still). LoRA: 0.003: 1.31, 0.01: 0.66, 0.03: 0.52. From scratch only the rate 0.004: 1.84, 1.81, 1.97. The
 # rates were compared on the same new sentences that the numbers are of, so all of them flatter a little. With rates a
-# third of these LoRA is as good as all weights (0.66 and 0.71), not better.
+# third of these LoRA is about as good as all weights (0.66 and 0.71).
 # </details>
 
 # %% [markdown] board_text
@@ -746,7 +748,7 @@ for t in range(64):
 # **The value is exact: −19.1 nats an image after 15 epochs, −17.7 after 30, so it is far from done here.** Compare it
 # in the table with other exact values; nothing here tells the model which pixels are neighbours, it has to learn that
 # from 1,197 images. With the longer training the samples get better too: their kernel distance × 1000 falls from 13 ±
-# 3 to 2 ± 2, and the classifier tells 65 ± 2 % of them in place of 73 ± 2 %. (One seed each; neither width nor rate
+# 3 to 2 ± 2, and the classifier is right on 65 ± 2 % of the images in place of 73 ± 2 %. (One seed each; neither width nor rate
 # was tuned.) The cache gives the same pixels as the naive loop, several times as fast.
 
 # %% [markdown] check_text
@@ -769,7 +771,7 @@ quiz.show("week11_transformers")
 #
 # - Attention is a soft lookup: dot products, divided by $\sqrt d$ so that the softmax starts soft, then an average of values.
 # - A causal layer is tested by its gradients: exactly 0 for every later input. Without positions it sees a set.
-# - A GPT is blocks that add to their input. Its loss has a floor, the entropy; above it lies a divergence, and a loss below it proves a leak.
+# - A GPT is blocks that add to their input. Its loss has a floor, the entropy; above it lies a divergence. New data far below it mean a leak, or a wrong count.
 # - Temperature, top-k and nucleus change the distribution of each next word; samples get more correct, and fewer differ.
 # - With a causal mask the keys and values of earlier positions stay, so a cache gives the same samples faster.
 # - LoRA starts as the model itself, trains few parameters, and merges into its matrices.

@@ -177,3 +177,9 @@ def test_both_copies_agree() -> None:
         theirs = _gradients(namespace[name], arguments, {}, [0, 1])
         for a, b in zip(ours, theirs, strict=True):
             assert (a is None and b is None) or np.array_equal(a, b)
+
+
+def test_results_of_two_types_are_summed() -> None:
+    (gradient,) = grad_of(lambda x: (2 * x, tf.cast(3 * x, tf.float64)), [np.ones(2, np.float32)])
+    np.testing.assert_allclose(gradient, [5, 5])
+    assert gradient.dtype == tf.float32

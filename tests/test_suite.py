@@ -52,6 +52,14 @@ def test_skips_fail_where_ci_forbids_them(tmp_path: Path, monkeypatch: pytest.Mo
     assert "skipped: needs LGM_DATA_DIR" in suite.summary([result], 1.0)
 
 
+def test_a_package_that_nothing_depends_on_may_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LGM_NO_SKIP", "1")
+    result = outcome(tmp_path, REPORT.replace("Chromium", "optional: PyTorch"))
+    assert (result.passed, result.failed, result.skipped) == (3, 2, 2)
+
+
 @pytest.mark.parametrize(("status", "failed"), [(0, 0), (2, 1), (-9, 1), (suite.NO_TESTS, 0)])
 def test_a_crash_is_a_failure_and_no_tests_are_none(tmp_path: Path, status: int, failed: int) -> None:
     result = Outcome(GOOD)

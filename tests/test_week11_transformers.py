@@ -282,6 +282,12 @@ def test_change_is_the_textbook_distribution(week, seed):
             np.testing.assert_allclose(each, exact, atol=1e-5)
 
 
+def test_a_temperature_alone_cuts_no_word_off(week):
+    """Sharp distributions, whose sum reaches 1 in float32 long before the last word."""
+    logits = tf.constant(4 * np.random.default_rng(0).normal(size=(200, 97)), tf.float32)
+    assert np.all(np.isfinite(week["change"](logits, temperature=0.4)))
+
+
 def test_cached_equals_uncached(week):
     for model in [small(week), shaken(week["GPT"](V, T, D, [week["Block"](D, week["Rotary"](D, H))]))]:
         x, layers = tokens(4), len(model.blocks)
