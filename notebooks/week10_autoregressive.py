@@ -15,7 +15,7 @@
 # 4. measure exposure bias where the truth is known, and name the two numbers that decide how large it is;
 # 5. draw samples without computing anything twice, and say which images an ordering can complete.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for one to two minutes on two CPU
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about two minutes on two CPU
 # cores. What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_chain
@@ -167,8 +167,8 @@ print(f"{corpus}\nvalidation: {np.round(curves['validation text'][1], 3)} nats p
 # %% [markdown] ngram_says
 # **On the text that was counted the loss falls on and on; on new text it hardly falls from $n = 6$ on (1.47 nats per
 # character, then 1.46).** The pseudo-count $a$ was chosen among 1, 3, 10 and 30 on these validation characters. It
-# matters: with $a = 1$ new text is best at $n = 4$, with 1.71 nats, and gets worse from there, to 2.08 at $n = 8$. Long
-# contexts that were seen once or twice are then trusted too much.
+# matters: with $a = 1$ new text is best at $n = 4$, with 1.71 nats, and gets worse from there, to 2.08 at $n = 8$.
+# Long contexts that were seen once or twice are then trusted too much.
 #
 # A table cannot know that two contexts mean the same. A **recurrent network** puts the whole past into a state of
 # fixed size, $h_t = f(h_{t-1}, x_{t-1})$, and predicts from it. It learns by maximum likelihood too: given the *true*
@@ -378,8 +378,8 @@ for name in names[:2]:
 # %% [markdown] made_digits_says
 # **On new images the MADE has −17.2 nats, 2.1 fewer than on its training images, and gains nothing in the last ten
 # epochs: the rate is then near 0; 100 epochs give the same.** In the figure the training curve lies below at first,
-# though it is of images that the model knows: it is measured with 70 % of the hidden units missing. The
-# printed numbers use all of them.
+# though it is of images that the model knows: it is measured with 70 % of the hidden units missing. The printed
+# numbers use all of them.
 
 # %% [markdown] pixelcnn_text
 # ## 3 · PixelCNN: the same mask for a convolution
@@ -602,8 +602,8 @@ plotting.image_grid(
 # One training each, seed 0, validation images. As here: 12 epochs −17.85, 16 epochs −17.34 (minus MADE −0.13 ± 0.17).
 # Three models with 12 epochs and equal settings, trained apart: kernels 7, 5, 5 −17.62; seven layers of 3×3 −17.68; 5,
 # 3, 3 −19.80. With other settings: kernels 7, 5, 5 in a training planned for 25 epochs −17.0 after 19 of them; kernels
-# 5, 3, 3, 25 epochs −19.0. MADE, other settings: 500 units and dropout 0.6, 30 epochs −17.75; 1,000 units, dropout 0.7,
-# 100 epochs in batches of 100 −17.06.
+# 5, 3, 3, 25 epochs −19.0. MADE, other settings: 500 units and dropout 0.6, 30 epochs −17.75; 1,000 units, dropout
+# 0.7, 100 epochs in batches of 100 −17.06.
 # </details>
 
 # %% [markdown] exposure_text
@@ -689,24 +689,24 @@ plotting.show(
 # %% [markdown] exposure_says
 # **Reading itself the table slips nine times as often as after a true past, 12.4 % against 1.4 %; with noise in
 # training 3.2 %, though after a true past it is a little worse, 1.8 %.** What decides is $r$, what the model does off
-# the data: 0.10 against 0.52. The noise has shown the table contexts that the truth never has.
-# Mixing with the shorter context, as in section 1, cures it without noise.
+# the data: 0.10 against 0.52. The noise has shown the table contexts that the truth never has. Mixing with the shorter
+# context, as in section 1, cures it without noise.
 #
 # **Exposure bias is no law.** A network with 64 units, trained alike, slips hardly more often when it reads itself:
-# 0.20 % against 0.18 %. What it learned of the last symbol holds for new pairs too ($r = 0.94$). He et al. (2021) found
-# exposure bias limited in language models; Arora et al. (2022) found that errors accumulate. Scheduled sampling (Bengio
-# et al., 2015) feeds the model's own symbols in training; but then a true next symbol is asked for after a wrong past,
-# and its optimum need not be the truth (Huszár, 2015).
+# 0.20 % against 0.18 %. What it learned of the last symbol holds for new pairs too ($r = 0.94$). He et al. (2021)
+# found exposure bias limited in language models; Arora et al. (2022) found that errors accumulate. Scheduled sampling
+# (Bengio et al., 2015) feeds the model's own symbols in training; but then a true next symbol is asked for after a
+# wrong past, and its optimum need not be the truth (Huszár, 2015).
 #
 # <details><summary>Measured how?</summary>
 #
 # Five chains (seeds 0 to 4). Table: after a true past 1.36 to 1.45 %, reading itself 12.4 % in all five ($r = 0.100$);
 # with noise 1.64 to 1.77 % and 3.1 to 3.4 % ($r$ 0.48 to 0.52), its loss on true text 0.003 to 0.005 nats per symbol
-# higher. Three chains (seeds 0 to 2), after a true past and reading itself. Network (two one-hot vectors,
-# Adam, 3,000 steps of 64): 0.17 to 0.19 % and 0.18 to 0.21 %, $r$ 0.94 to 0.95; after 300 steps 1.7 to 2.0 % and 2.2
-# to 2.4 %, $r$ 0.78. With one one-hot vector for the pair $r$ is 0.13 to 0.15, and it slips seven times as often when
-# it reads itself: 0.33 % and 2.2 to 2.6 %. Mixing, $a = 30$: 1.7 to 1.9 % and 1.9 to 2.0 %, $r = 0.91$; $a = 2$: 0.01 %
-# and 0.01 to 0.02 %, $r = 0.99$. Table with 0.001 added to each count: 0.01 % and 0.14 %, $r = 0.10$. A table over the
+# higher. Three chains (seeds 0 to 2), after a true past and reading itself. Network (two one-hot vectors, Adam, 3,000
+# steps of 64): 0.17 to 0.19 % and 0.18 to 0.21 %, $r$ 0.94 to 0.95; after 300 steps 1.7 to 2.0 % and 2.2 to 2.4 %, $r$
+# 0.78. With one one-hot vector for the pair $r$ is 0.13 to 0.15, and it slips seven times as often when it reads
+# itself: 0.33 % and 2.2 to 2.6 %. Mixing, $a = 30$: 1.7 to 1.9 % and 1.9 to 2.0 %, $r = 0.91$; $a = 2$: 0.01 % and
+# 0.01 to 0.02 %, $r = 0.99$. Table with 0.001 added to each count: 0.01 % and 0.14 %, $r = 0.10$. A table over the
 # last symbol alone: 0.7 % and 0.7 %.
 # </details>
 
@@ -751,9 +751,9 @@ for model in [MADE(64, 500), MADE(784, 500)]:
     print(f"20 images of {model.D} pixels: {slow:.3f} s, cached {fast:.3f} s; the same {same:.0%}")
 
 # %% [markdown] cached_says
-# **The images are the same. Those of 28×28 pixels come tens of times as fast, those of 8×8 one to four times.** (20
-# images, 500 units.) Each turn of the loop has a cost of its own; and a whole pass is one large product of matrices,
-# which a processor does at full speed, the kept sums many small operations.
+# **The images are the same. Those of 28×28 pixels come 15 to 20 times as fast, those of 8×8 about twice.** (20 images,
+# 500 units.) Each turn of the loop has a cost of its own; and a whole pass is one large product of matrices, which a
+# processor does at full speed, the kept sums many small operations.
 #
 # **Completing images.** The lower half is missing. In raster order the seen pixels come first, so drawing the rest
 # *is* drawing from $p(\text{lower} \mid \text{upper})$, exactly. A MADE in the *reversed* order, trained half as long,
@@ -817,9 +817,9 @@ enter(
 # **An exact likelihood, and a place in the middle: −17.29 nats.** The IWAE's bound, −16.71, is higher, as is that of
 # the conditional VAE, which has seen labels in training; the RBM's estimate, −17.03, is a little higher. In completing
 # and in anomalies (an area of 0.875) the MADE is where the others are, and by the classifier its samples are told from
-# test images in 65 % of the cases (one training). With 1,197 images an exact objective wins nothing: week 1's
-# mixture, exact too, has −17.34. Without dropout the MADE is as good if its schedule ends after 30 epochs; after 50 it
-# is 0.5 nats worse (three seeds).
+# test images in 65 % of the cases (one training). With 1,197 images an exact objective wins nothing: week 1's mixture,
+# exact too, has −17.34. Without dropout the MADE is as good if its schedule ends after 30 epochs; after 50 it is 0.5
+# nats worse (three seeds).
 
 # %% [markdown] check_text
 # ## Self-check
@@ -1024,8 +1024,8 @@ enter(nade, f"NADE, {nade_hidden} units", spent)
 # **NADE with 100 units comes close to the MADE with ten times as many parameters: after 15 epochs −17.5 nats on
 # validation images, −17.6 on test images (MADE −17.21 and −17.29); after 20 it is as good, −17.2 and −17.4.** The
 # FVSBN, which has no hidden units, stays far behind (−20.3; after 20 epochs −19.7). (One seed; NADE with 20 epochs
-# minus MADE, test images, two seeds: −0.04 ± 0.07 and −0.08 ± 0.07. The rate matters: with 200 units, dropout 0.5 and a
-# rate of 0.005 NADE had −18.9 after 30 epochs.)
+# minus MADE, test images, two seeds: −0.04 ± 0.07 and −0.08 ± 0.07. The rate matters: with 200 units, dropout 0.5 and
+# a rate of 0.005 NADE had −18.9 after 30 epochs.)
 
 # %% [markdown] deeper_grey
 # ## Deeper · Grey levels, in bits per dimension
@@ -1110,8 +1110,9 @@ scoreboard.enter(
 
 # %% [markdown] grey_says
 # **After five epochs 2.08 bits per dimension on test images, exactly, and not done:** validation images have 2.11,
-# training images 2.08, and after twelve epochs it has 1.90. A mixture of 10 products of histograms (week 7) needs 2.21;
-# the ladder VAE needs at most 1.87, less still. Nobody has told the model that the levels have an order. (One seed.)
+# training images 2.08, and after twelve epochs it has 1.90. A mixture of 10 products of histograms (week 7) needs
+# 2.21; the ladder VAE needs at most 1.87, less still. Nobody has told the model that the levels have an order. (One
+# seed.)
 
 # %% [markdown] deeper_snail
 # ## Deeper · PixelSNAIL: a look at all earlier pixels
@@ -1184,11 +1185,11 @@ curve, spent = train(snail, data, snail_epochs, snail_rate, validation)
 print(f"PixelSNAIL: {-curve['val_loss'][-1]:.2f} nats on validation images; {spent:.1f} s")
 
 # %% [markdown] snail_says
-# **So small and so briefly trained it is no match for the PixelCNN above: −20.7 nats on validation images after four
-# epochs; twelve give −18.8.** At equal budgets attention adds 1.0 nat to kernels 5, 3, 3; wider kernels add 2.0. (One
-# seed, 12 epochs, 32 channels, dropout 0.3, rate 0.01, validation and test images: attention +1.01 ± 0.06; kernels 7,
-# 5, 5 without attention are another 1.03 ± 0.07 ahead.) It keeps no states here and would draw by whole passes, so it
-# is not on the board; next week's cache would help.
+# **So small and so briefly trained it is no match for the PixelCNN above: about −21 nats on validation images after
+# four epochs; twelve give −18.8.** At equal budgets attention adds 1.0 nat to kernels 5, 3, 3; wider kernels add 2.0.
+# (One seed, 12 epochs, 32 channels, dropout 0.3, rate 0.01, validation and test images: attention +1.01 ± 0.06;
+# kernels 7, 5, 5 without attention are another 1.03 ± 0.07 ahead.) It keeps no states here and would draw by whole
+# passes, so it is not on the board; next week's cache would help.
 
 # %% [markdown] deeper_wavenet
 # ## Deeper · WaveNet: sounds, sample by sample
@@ -1330,10 +1331,10 @@ plotting.show(
 )
 
 # %% [markdown] wavenet_says
-# **After one pass over the sounds, 100 steps, it predicts no better than counts of three levels (5.9 against 5.8 bits a
-# sample), and in what it continues the period is lost.** It is far from done: with twice as many sounds and eight rows
-# a step it comes to 5.7 bits in one pass and to 4.8 in three. A code of 8 bits a sample would need 8; counting single
-# levels gives 7.7. (One seed, validation sounds.)
+# **After one pass over the sounds, 100 steps, it predicts worse than counts of three levels (6.4 against 5.8 bits a
+# sample; 5.9 in another run), and in what it continues the period is lost.** It is far from done: with twice as many
+# sounds and eight rows a step it comes to 5.7 bits in one pass and to 4.8 in three. A code of 8 bits a sample would
+# need 8; counting single levels gives 7.7. (One seed, validation sounds.)
 
 # %% [markdown] bigger
 # ## Going bigger
@@ -1375,8 +1376,8 @@ plotting.show(
 # (These settings have not been measured yet; NADE gets one pass only and does not compare.) −81.45 nats, the goal of
 # this course, is pytorch-generative's own result, from its README. karpathy/pytorch-made names −94.5 nats for a MADE
 # with 500 units and one mask, in a fixed random order, on MNIST in a *fixed* binarisation: the same block with
-# `dataset = "binarized-mnist"`. Numbers on the two do not compare. The WaveNet's bits per sample on spoken digits stand in its
-# section.
+# `dataset = "binarized-mnist"`. Numbers on the two do not compare. The WaveNet's bits per sample on spoken digits
+# stand in its section.
 
 # %% [markdown] references
 # ## References

@@ -14,7 +14,7 @@
 # 4. change a model's next-word distribution by temperature, top-k and nucleus, and sample with a cache;
 # 5. fine-tune a model in full, by its head, or by LoRA, and compare them at equal budgets.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about one minute on two CPU
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about three minutes on two CPU
 # cores. What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_attention
