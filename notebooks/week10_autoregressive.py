@@ -412,8 +412,10 @@ class MaskedConv2D(keras.layers.Layer):
 
     def call(self, x, padding=None):
         """x: (B, height, width, C_in) → (B, height, width, C)."""
+        if self.W.shape[:2] == (1, 1):
+            return tf.tensordot(x, self.W[0, 0], 1) + self.b  # a product of matrices: faster on a CPU
         W = self.W if self.mask is None else self.W * self.mask
-        return tf.nn.bias_add(tf.nn.conv2d(x, W, 1, padding or self.padding), self.b)
+        return tf.nn.conv2d(x, W, 1, padding or self.padding) + self.b
 
 
 def mask(k, centre):
