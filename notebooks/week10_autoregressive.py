@@ -295,7 +295,7 @@ class MADE(Autoregressive):
         super().__init__()
         order = np.arange(1, D + 1) if order is None else np.asarray(order)
         self.D, self.sequence = D, np.argsort(order).astype(np.int32)
-        m = 1 + np.arange(H) % (D - 1)  # how many pixels each unit may know
+        m = 1 + np.arange(H) * (D - 1) // H  # how many pixels each unit may know: 1, …, D − 1 evenly
         self.hidden = MaskedDense(order[:, None] <= m)
         self.out = MaskedDense(m[:, None] < order)
         self.dropout = keras.layers.Dropout(dropout)

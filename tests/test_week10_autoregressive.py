@@ -54,6 +54,13 @@ def test_each_output_has_a_slope_in_all_earlier_pixels_and_no_other(week, name):
     assert S[earlier].min() > 0
 
 
+def test_the_units_of_a_narrow_made_are_spread_over_all_pixels(week):
+    """With fewer units than pixels, none for the last pixels would leave them without their neighbours."""
+    for D, H in [(40, 13), (9, 8), (8, 100)]:
+        known = np.sort(week["MADE"](D, H).hidden.mask.numpy().sum(axis=0))
+        assert np.diff([0, *known, D]).max() <= -(-D // H) + 1 and known[0] == 1
+
+
 def test_slopes_are_those_of_a_known_function(week):
     A = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
     S = week["slopes"](lambda x: tf.matmul(x**2, A), tf.ones(5))
@@ -62,7 +69,7 @@ def test_slopes_are_those_of_a_known_function(week):
 
 def test_slopes_find_a_mask_that_lets_the_own_pixel_through(week):
     made = shaken(week["MADE"](8, 30))
-    m = 1 + np.arange(30) % 7
+    m = made.hidden.mask.numpy().sum(axis=0)  # what each unit knows
     made.out.mask = tf.constant(m[:, None] <= np.arange(1, 9), tf.float32)
     S = week["slopes"](made.logits, tf.random.uniform([8]))
     assert np.diag(S).any()
