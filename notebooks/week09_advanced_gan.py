@@ -57,7 +57,7 @@ learning_rate = 1e-3  # of Adam, for generator and critic
 translation = "glyphs"  # "emoji": two designs of the Noto emoji, see "Going bigger"
 translator_width = 32  # channels of the convolutions in CycleGAN
 translator_steps = 225  # of CycleGAN
-style_steps = 600  # of StyleGAN2
+style_steps = 900  # of StyleGAN2
 xla = False  # compile the training of the Wasserstein GAN by XLA: faster, and its draws ignore the seed
 seed = 0
 
@@ -717,7 +717,6 @@ def legible(images):
     return f"{np.mean(read >= 0):4.0%} of {len(read)} samples are read, {len(set(read[read >= 0])):2} of 62 characters"
 
 
-keras.utils.set_random_seed(seed)
 judge = adversarial.convolutional_discriminator(32, (16, 16, 1), 128)
 stylegan = StyleGAN(StyleGenerator(), judge)
 data = batches(letters, B=32, seed=seed, binarise=False).repeat(5)  # an epoch is 5 passes
