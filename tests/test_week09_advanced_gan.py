@@ -251,6 +251,25 @@ def test_the_cycle_ties_two_translators_together(week):
     assert gap[10.0] < 0.1 < gap[0.0]
 
 
+def test_a_game_that_is_restarted_repeats_itself_and_obeys_another_cycle_weight(week):
+    """The same start, batches and compiled step: the same result, until λ is another."""
+    a = np.random.default_rng(0).random((8, 4, 4, 1)).astype(np.float32)
+    model = week["CycleGAN"](Gain(1.5), Gain(1.2), Gain(0.1), Gain(0.2))
+    start, data = model.get_weights(), tf.data.Dataset.from_tensors((a, 2 * a)).repeat(5)
+    week["play"](model, data, 2, {"translators": 0.02, "discriminators": 0.01})
+    first = model.get_weights()
+    for weight in (30.0, 0.0):
+        model.set_weights(start)
+        for state in sum((optimizer.variables for optimizer in model.optimizers.values()), []):
+            state.assign(tf.zeros_like(state))
+        for now, then in zip(model.get_weights(), start, strict=True):
+            np.testing.assert_array_equal(now, then)
+        model.cycle.assign(weight)
+        model.fit(data, epochs=2, shuffle=False, verbose=0)
+        same = [np.allclose(x, y, rtol=1e-5) for x, y in zip(model.get_weights(), first, strict=True)]
+        assert all(same) == (weight == 30.0)
+
+
 # --- 5: StyleGAN2 -----------------------------------------------------------------------------------
 
 
