@@ -14,8 +14,8 @@
 # 4. translate between two fonts without pairs, and find out by control runs what it is that helps;
 # 5. build the generator of StyleGAN2 part by part, with the property that each part guarantees.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about two minutes on two CPU
-# cores. What stands under *Deeper* is for whoever wants it.
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute and a half on two
+# CPU cores. What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_transport
 # {{picture: transport}}
@@ -448,9 +448,9 @@ class CycleGAN(Game):
 # **Unpaired for training, paired for the judge.** The course renders the glyphs from Matplotlib's own fonts
 # (`utils.glyphs`), 16×16 pixels, Latin, Greek, Cyrillic and Armenian: 121 characters in bold, 121 *other* ones in
 # regular, and 100 test characters whose true counterparts are known. Lookalikes (A, Α, А) are one character. Five
-# answers compete by their mean absolute difference from the truth: the translation; the same training
-# **without the cycle loss**; the **nearest** regular training glyph; the bold glyph **untranslated**; the bold
-# glyph, only **paler**.
+# answers compete by their mean absolute difference from the truth: the translation; the same training **without the
+# cycle loss**; the **nearest** regular training glyph; the bold glyph **untranslated**; the bold glyph, only
+# **paler**.
 #
 # **Predict:** without the cycle loss, nothing asks $G$ to keep the letter. What keeps it?
 
@@ -502,9 +502,9 @@ plotting.image_grid(
 
 # %% [markdown] cycle_says
 # **The translation is nearer to the truth than no translation, than the nearest glyph and than a training without the
-# cycle loss, in three trainings of three; without the loss it is 10 to 40 % farther away.** Without the
-# loss the letters are still there, but paler, with specks. What keeps the letter is the habit of convolutions to draw at a place what they see there; the loss keeps its
-# strokes clean.
+# cycle loss, in three trainings of three; without the loss it is 10 to 40 % farther away.** Without the loss the
+# letters are still there, but paler, with specks. What keeps the letter is the habit of convolutions to draw at a
+# place what they see there; the loss keeps its strokes clean.
 #
 # **The cycle loss is needed where a translator has much freedom.** One that adds three 3×3 convolutions to the image
 # sees 7×7 pixels: there the loss added nothing. For one without the U-Net's finer levels it halved the error. Zhu et
@@ -520,9 +520,9 @@ plotting.image_grid(
 # 225 steps, 100 test characters, seeds 0 (committed), 1, 2; with and without the loss from the same start, with the
 # same batches: CycleGAN 0.0488, 0.0499, 0.0506; without the cycle loss more by 0.0050 ± 0.0007, 0.0199 ± 0.0011,
 # 0.0059 ± 0.0005; untranslated by 0.0120 ± 0.0013, 0.0108 ± 0.0011, 0.0101 ± 0.0012; nearest by 0.0094 ± 0.0018,
-# 0.0082 ± 0.0017, 0.0075 ± 0.0017; the paler glyph 0.0387. Three other trainings of 300 steps: 0.0460, 0.0470,
-# 0.0531. Settings chosen on the 57 validation pairs with one seed, all that follows is one training each. Validation,
-# 450 steps: the 7×7 translator with λ = 10 0.0411, without the cycle loss −0.0002 ± 0.0011 more; the same from random
+# 0.0082 ± 0.0017, 0.0075 ± 0.0017; the paler glyph 0.0387. Three other trainings of 300 steps: 0.0460, 0.0470, 0.0531.
+# Settings chosen on the 57 validation pairs with one seed, all that follows is one training each. Validation, 450
+# steps: the 7×7 translator with λ = 10 0.0411, without the cycle loss −0.0002 ± 0.0011 more; the same from random
 # weights and without the image added 0.0410, −0.0021 ± 0.0008 more. A U-Net without its finer levels: λ = 10 0.058, λ
 # = 30 0.052, λ = 100 0.054, without the cycle loss 0.122. That one as an addition to the image, so that it begins as
 # the identity, λ = 10 0.0531, without 0.0110 ± 0.0012 more; another seed on the test characters, 300 steps, λ = 30,
@@ -722,9 +722,9 @@ plotting.image_grid(
 
 # %% [markdown] style_says
 # **After this short training samples have the build of letters, but only one in ten is clear enough for the reader**
-# (seeds 0, 1, 2: 10, 10, 8 %; 20, 16, 15 characters). This reader is strict. Of the glyphs of a real font that it has not seen
-# it reads 77 %, and 99 % of these rightly; of the training glyphs, a little blurred (a Gaussian of 0.7 pixels), half;
-# of means of two characters, 3 %. What this generator is good for here is to show what each part does.
+# (seeds 0, 1, 2: 10, 10, 8 %; 20, 16, 15 characters). This reader is strict. Of the glyphs of a real font that it has
+# not seen it reads 77 %, and 99 % of these rightly; of the training glyphs, a little blurred (a Gaussian of 0.7
+# pixels), half; of means of two characters, 3 %. What this generator is good for here is to show what each part does.
 
 # %% [markdown] mixing_text
 # **Style mixing and truncation.** Take the styles of the first layers from one sample and those of the last two, at
