@@ -371,7 +371,7 @@ for name in names[:2]:
     print(f"{name:>10}: {np.mean(log_likelihood(made, parts[name])):.2f} nats per image, all units in use")
 
 # %% [markdown] made_digits_says
-# **On new images the MADE has −17.2 nats, 2.1 fewer than on its training images, and gains nothing in the last ten
+# **On new images the MADE has −17.3 nats, 2.1 fewer than on its training images, and gains nothing in the last ten
 # epochs: the rate is then near 0; 100 epochs give the same.** In the figure the training curve lies below at first,
 # though it is of images that the model knows: it is measured with 70 % of the hidden units missing. The printed
 # numbers use all of them.
@@ -590,14 +590,14 @@ plotting.image_grid(
 )
 
 # %% [markdown] cnn_says
-# **With a fifth of the MADE's weights the PixelCNN comes within 0.2 to 0.4 nats of it on new images.** Its last epochs
-# gain little, as the rate is near 0, and it knows its training images less well: they are 1.2 nats ahead of new
-# ones, 2.1 in the MADE. What matters is how far it sees: seven layers of 3×3 kernels, which also reach seven rows, are
-# as good as three with 7, 5 and 5; three layers that reach four rows lose 2 nats (one seed).
+# **With a fifth of the MADE's weights the PixelCNN comes within 0.3 to 0.5 nats of it on new images.** Its last epochs
+# gain little, as the rate is near 0, and it knows its training images less well: they are 1.2 nats ahead of new ones,
+# 2.1 in the MADE. What matters is how far it sees: seven layers of 3×3 kernels, which also reach seven rows, are as
+# good as three with 7, 5 and 5; three layers that reach four rows lose 2 nats (one seed).
 #
 # <details><summary>Measured how?</summary>
 #
-# PixelCNN minus MADE, test images, training seeds 0, 1, 2: −0.29 ± 0.13, −0.42 ± 0.12, −0.30 ± 0.12. Reach, with 32
+# PixelCNN minus MADE, test images, training seeds 0, 1, 2: −0.33 ± 0.13, −0.46 ± 0.12, −0.33 ± 0.11. Reach, with 32
 # channels, dropout 0.3, rate 0.01, 12 epochs in batches of 50, seed 0, validation images: kernels 7, 5, 5 −17.62;
 # seven layers of 3×3 −17.68; 5, 3, 3 −19.80. Kernels 7, 5, 5 in a training planned for 25 epochs: −17.0 after 19 of
 # them. MADE, other settings: 500 units and dropout 0.6, 30 epochs −17.75; 1,000 units, dropout 0.7, 100 epochs in
@@ -783,9 +783,10 @@ plotting.image_grid(
 # %% [markdown] complete_says
 # **Completing, the order that fits has 14 % of the missing pixels wrong, the other one 24 %: with more draws it comes
 # to the pixels' means (22 %), since it draws from $p(\text{lower})$ alone. As a model of whole images it is, trained
-# equally, if anything 0.1 to 0.2 nats better** (−17.6 after half the epochs). It does know how halves belong together,
-# in $p(\text{upper} \mid \text{lower})$: one would have to draw many lower halves and weight each by that factor. An
-# autoregressive model answers cheaply only those questions that agree with its order.
+# equally, as good or a little better** (three seeds: by 0.11, 0.11, 0.09, each ± 0.08; here, after half the epochs,
+# −17.5). It does know how halves belong together, in $p(\text{upper} \mid \text{lower})$: one would have to draw many
+# lower halves and weight each by that factor. An autoregressive model answers cheaply only those questions that agree
+# with its order.
 
 # %% [markdown] board_text
 # ## The scoreboard
@@ -811,7 +812,7 @@ enter(
 )
 
 # %% [markdown] board_says
-# **An exact likelihood, and a place in the middle: −17.29 nats.** The IWAE's bound, −16.71, is higher, as is that of
+# **An exact likelihood, and a place in the middle: −17.27 nats.** The IWAE's bound, −16.71, is higher, as is that of
 # the conditional VAE, which has seen labels in training; the RBM's estimate, −17.03, is a little higher. In completing
 # and in anomalies (an area of 0.875) the MADE is where the others are, and by the classifier its samples are told from
 # test images in 65 % of the cases (one training). With 1,197 images an exact objective wins nothing: week 1's mixture,
@@ -935,7 +936,7 @@ enter(
 # %% [markdown] rows_say
 # **The images are the same, and 400 of them come in less time than 40 did by whole passes.** On the board the PixelCNN
 # stands a little behind the MADE, and of the missing pixels it has 16 % wrong, where the MADE has 14 % (three seeds:
-# 15.8 to 16.4 and 14.0 to 14.2, each ± 0.4).
+# 15.8 to 16.4 and 13.9 to 14.0, each ± 0.4).
 
 # %% [markdown] deeper_nade
 # ## Deeper · FVSBN and NADE
@@ -1015,11 +1016,11 @@ for model, rate in [(fvsbn, 0.01), (nade, nade_rate)]:
 enter(nade, f"NADE, {nade_hidden} units", spent)
 
 # %% [markdown] nade_says
-# **NADE with 100 units, a tenth of the MADE's parameters, comes within 0.3 nats of it after eight epochs: −17.5 on test
-# images, MADE −17.3.** The FVSBN, which has no hidden units, stays far behind, at −20.2. (Three seeds; NADE minus MADE,
-# test images: −0.28, −0.24, −0.26, each ± 0.08. With 20 epochs in batches of 50 and rate 0.03 NADE is as good: −0.04
-# and −0.08, each ± 0.07, two seeds. The rate matters: with 200 units, dropout 0.5 and a rate of 0.005 NADE had −18.9
-# after 30 epochs.)
+# **NADE with 100 units, a tenth of the MADE's parameters, comes within 0.3 nats of it after eight epochs: −17.5 on
+# test images, MADE −17.2.** The FVSBN, which has no hidden units, stays far behind, at −20.2. (Three seeds; NADE minus
+# MADE, test images: −0.32, −0.28, −0.29, each ± 0.08. With 20 epochs in batches of 50 and rate 0.03 NADE is as good:
+# −0.04 and −0.08, each ± 0.07, two seeds. The rate matters: with 200 units, dropout 0.5 and a rate of 0.005 NADE had
+# −18.9 after 30 epochs.)
 
 # %% [markdown] deeper_grey
 # ## Deeper · Grey levels, in bits per dimension
@@ -1104,8 +1105,8 @@ scoreboard.enter(
 
 # %% [markdown] grey_says
 # **After six epochs 1.9 to 2.0 bits per dimension on test images, exactly, and not done:** the curves still rise, and
-# with twice the channels and twelve epochs it has 1.90. A mixture of 10 products of histograms (week 7) needs 2.21; the
-# ladder VAE needs at most 1.87, less still. Nobody has told the model that the levels have an order. (Three seeds:
+# with twice the channels and twelve epochs it has 1.90. A mixture of 10 products of histograms (week 7) needs 2.21;
+# the ladder VAE needs at most 1.87, less still. Nobody has told the model that the levels have an order. (Three seeds:
 # 1.92, 1.99, 1.97; the larger one: one seed.)
 
 # %% [markdown] deeper_snail
@@ -1182,15 +1183,15 @@ enter(snail, f"PixelSNAIL, {channels} channels", spent)
 
 # %% [markdown] snail_says
 # **Two layers with attention between them beat the same two without by about 2 nats, more than wider kernels add (1.3
-# to 1.6).** They reach four rows by their kernels; the rest must come through the attention. The PixelCNN above has one
-# layer more, reaches all rows, and is better still. The model keeps no states here, so it draws by whole passes; next
-# week's cache would help.
+# to 1.6).** They reach four rows by their kernels; the rest must come through the attention. The PixelCNN above has
+# one layer more, reaches all rows, and is better still. The model keeps no states here, so it draws by whole passes;
+# next week's cache would help.
 #
 # <details><summary>Measured how?</summary>
 #
-# Eight epochs each, equal settings, test images, training seeds 0, 1, 2. PixelSNAIL −18.7, −19.1, −19.3; minus the same
-# layers (kernels 7 and 3) without attention 2.18, 2.02, 1.74, each ± 0.08. Kernels 7 and 5 in place of 7 and 3, without
-# attention: 1.32, 1.64, 1.43 better, each ± 0.08.
+# Eight epochs each, equal settings, test images, training seeds 0, 1, 2. PixelSNAIL −18.7, −19.1, −19.3; minus the
+# same layers (kernels 7 and 3) without attention 2.18, 2.02, 1.74, each ± 0.08. Kernels 7 and 5 in place of 7 and 3,
+# without attention: 1.32, 1.64, 1.43 better, each ± 0.08.
 # </details>
 
 # %% [markdown] deeper_wavenet
