@@ -509,8 +509,7 @@ def combine_adapters(adapters, weights, rank, alpha):
     values, vectors = np.linalg.eigh(R @ (Q @ Q.T) @ R.T)
     top = vectors[:, ::-1][:, :rank]  # the image of Δ, largest first
     A, B = U @ top, top.T @ R @ Q * (rank / alpha)
-    extra = rank - A.shape[1]
-    return np.c_[A, np.zeros((len(A), extra))], np.r_[B, np.zeros((extra, B.shape[1]))]
+    return A, B
 
 
 # %% right="combine_adapters"
@@ -525,8 +524,7 @@ def combine_adapters(adapters, weights, rank, alpha):
     s, u, v = tf.linalg.svd(tf.matmul(r1, r2, transpose_b=True))
     A = tf.matmul(q1, u[:, :rank]) * s[:rank]
     B = tf.matmul(v[:, :rank], q2, transpose_a=True, transpose_b=True) * rank / alpha
-    extra = rank - A.shape[1]
-    return tf.pad(A, [[0, 0], [0, extra]]), tf.pad(B, [[0, extra], [0, 0]])
+    return A, B
 
 
 # %% wrong="combine_adapters"
@@ -566,8 +564,8 @@ def combine_adapters(adapters, weights, rank, alpha):
 
 # %% wrong="combine_adapters"
 # The scale of the result is forgotten.
-# - return np.pad(A * rank / alpha, ((0, 0), (0, missing))), np.pad(B, ((0, missing), (0, 0)))
-# + return np.pad(A, ((0, 0), (0, missing))), np.pad(B, ((0, missing), (0, 0)))
+# - return A * rank / alpha, B
+# + return A, B
 
 
 # %% wrong="combine_adapters"
@@ -605,15 +603,7 @@ def combine_adapters(adapters, weights, rank, alpha):
 def combine_adapters(adapters, weights, rank, alpha):
     delta = sum(c * a / A.shape[1] * A @ B for c, (A, B, a) in zip(weights, adapters, strict=True))
     U, s, V = np.linalg.svd(delta, full_matrices=False)
-    missing = max(0, rank - len(s))
-    A, B = U[:, :rank] * s[:rank] * rank / alpha, V[:rank]
-    return np.pad(A, ((0, 0), (0, missing))), np.pad(B, ((0, missing), (0, 0)))
-
-
-# %% wrong="combine_adapters"
-# No filling up: fewer columns where the rank is larger than needed.
-# - return np.pad(A * rank / alpha, ((0, 0), (0, missing))), np.pad(B, ((0, missing), (0, 0)))
-# + return A * rank / alpha, B
+    return U[:, :rank] * s[:rank] * rank / alpha, V[:rank]
 
 
 # %% right="bits_per_character"
