@@ -14,8 +14,8 @@
 # 4. change a model's next-word distribution by temperature, top-k and nucleus, and sample with a cache;
 # 5. fine-tune a model in full, by its head, or by LoRA, and compare them at equal budgets.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about 70 seconds on two CPU
-# cores. What stands under *Deeper* is for whoever wants it.
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for a little over a minute on two
+# CPU cores. What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_attention
 # {{picture: attention}}
@@ -435,8 +435,8 @@ plotting.show(
 # **Some heads can be read, and none of them says why the model predicts what it does.** In our run (seed 0) "that"
 # looks at "sailors" in one head of layer 1 and "sing" at "that" in another; from "sing" one head of layer 2 gives most
 # of its weight to the subject. Could the model rely on "sing", which carries the number too? Change the words: after
-# "the old sailor that sing" nearly all of the probability goes to singular verbs, as printed. So it uses the subject.
-# Weights show what is read, not what is used.
+# "the old sailor that sing" 95 % of the probability goes to words that end in s, as singular verbs do. So it uses the
+# subject. Weights show what is read, not what is used.
 # %% [markdown] leak_text
 # **A failure on purpose: the model that sees $t + 1$.** One number is wrong: the mask lets each position look one word
 # further. Nothing crashes, and the loss falls beautifully. **Predict:** to what value, roughly? What would its samples
@@ -774,7 +774,8 @@ for t in range(16):
 #
 # <details><summary>Measured how?</summary>
 #
-# BOARDSEEDS Over single pixels: one training each, seed 0, width 32, so two things differ, and neither width nor rate
+# Seeds 0, 1 and 2: −17.02, −17.16 and −17.02. Of seed 0 the kernel distance × 1000 is 3 ± 3, and the classifier is right
+# on 62 ± 2 % of the images. Over single pixels: one training each, seed 0, width 32, so two things differ, and neither width nor rate
 # was tuned. With 64 positions the cache was 6.7 times as fast.
 # </details>
 
@@ -975,7 +976,21 @@ else:
     print(text.decode(drawn[0]))
 
 # %% [markdown] code_says
-# CODESAYS
+# **After 200 steps a third of the GPT's long samples parse, and as many of the 6-gram's; of the 1-gram's about 1 %.** Only
+# samples of 20 or more characters are counted: of all strings of independent characters one in seven parses, since
+# short ones do (with each character more the chance falls). In nats a character the 6-gram is even a little better,
+# and on the first five characters, where both see the same, there is no difference to be seen. So a longer memory is
+# not yet of use: the GPT has to learn first what the 6-gram counts at once. Hardly any sample is a copy. Parsing is
+# syntax: none of these samples was run, and few would do anything sensible.
+#
+# <details><summary>Measured how?</summary>
+#
+# Seeds 0, 1, 2 (samples and training), Python 3.11, about 200 long samples each, so a standard error of 3 percentage
+# points (1-gram: 0.8). GPT 36, 34, 32 %; 6-gram 28, 31, 34 %; 3-gram 15, 16, 18 %; 1-gram 1, 0, 1 %. Nats a character,
+# 6-gram minus GPT: −0.14, −0.09, −0.16, each ± 0.05; first five characters, seed 0: 0.04 ± 0.07. A longer training, one
+# seed (four epochs of statements of up to 50 characters, 64 a step): 62 % of *all* samples parsed, 36 % of the
+# 6-gram's. `text_steps = 1000` trains longer here.
+# </details>
 
 # %% [markdown] deeper_preference
 # ## Deeper · Preference tuning is a reweighting
