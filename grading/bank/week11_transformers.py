@@ -509,8 +509,7 @@ def combine_adapters(adapters, weights, rank, alpha):
     values, vectors = np.linalg.eigh(R @ (Q @ Q.T) @ R.T)
     top = vectors[:, ::-1][:, :rank]  # the image of Δ, largest first
     A, B = U @ top, top.T @ R @ Q * (rank / alpha)
-    extra = rank - A.shape[1]
-    return np.c_[A, np.zeros((len(A), extra))], np.r_[B, np.zeros((extra, B.shape[1]))]
+    return A, B
 
 
 # %% right="combine_adapters"
@@ -525,8 +524,7 @@ def combine_adapters(adapters, weights, rank, alpha):
     s, u, v = tf.linalg.svd(tf.matmul(r1, r2, transpose_b=True))
     A = tf.matmul(q1, u[:, :rank]) * s[:rank]
     B = tf.matmul(v[:, :rank], q2, transpose_a=True, transpose_b=True) * rank / alpha
-    extra = rank - A.shape[1]
-    return tf.pad(A, [[0, 0], [0, extra]]), tf.pad(B, [[0, extra], [0, 0]])
+    return A, B
 
 
 # %% wrong="combine_adapters"
@@ -566,8 +564,8 @@ def combine_adapters(adapters, weights, rank, alpha):
 
 # %% wrong="combine_adapters"
 # The scale of the result is forgotten.
-# - return np.pad(A * rank / alpha, ((0, 0), (0, missing))), np.pad(B, ((0, missing), (0, 0)))
-# + return np.pad(A, ((0, 0), (0, missing))), np.pad(B, ((0, missing), (0, 0)))
+# - return A * rank / alpha, B
+# + return A, B
 
 
 # %% wrong="combine_adapters"
@@ -605,15 +603,7 @@ def combine_adapters(adapters, weights, rank, alpha):
 def combine_adapters(adapters, weights, rank, alpha):
     delta = sum(c * a / A.shape[1] * A @ B for c, (A, B, a) in zip(weights, adapters, strict=True))
     U, s, V = np.linalg.svd(delta, full_matrices=False)
-    missing = max(0, rank - len(s))
-    A, B = U[:, :rank] * s[:rank] * rank / alpha, V[:rank]
-    return np.pad(A, ((0, 0), (0, missing))), np.pad(B, ((0, missing), (0, 0)))
-
-
-# %% wrong="combine_adapters"
-# No filling up: fewer columns where the rank is larger than needed.
-# - return np.pad(A * rank / alpha, ((0, 0), (0, missing))), np.pad(B, ((0, missing), (0, 0)))
-# + return A * rank / alpha, B
+    return U[:, :rank] * s[:rank] * rank / alpha, V[:rank]
 
 
 # %% right="bits_per_character"
@@ -627,7 +617,7 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
         row = np.asarray(next_logits(np.array(z[j * stride : i + 1])))[-1]
         bits -= np.log2(softmax(row)[token])
         characters += lengths[token]
-    return bits / characters, 2 ** (bits / len(tokens))
+    return bits / characters
 
 
 # %% right="bits_per_character"
@@ -642,7 +632,7 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
         losses.extend(nats.numpy()[len(losses) - begin :])
     assert len(losses) == len(tokens)
     nats = sum(losses)
-    return nats / (np.log(2) * np.sum(lengths[tokens])), np.exp(nats / len(tokens))
+    return nats / (np.log(2) * np.sum(lengths[tokens]))
 
 
 # %% right="bits_per_character"
@@ -655,7 +645,7 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
         for offset, row in enumerate(next_logits(window)):
             rows[begin + offset] = row
     log_p = np.array([rows[i][tokens[i]] - np.logaddexp.reduce(rows[i]) for i in range(N)])
-    return -log_p.sum() / np.log(2) / sum(int(lengths[i]) for i in tokens), np.exp(-log_p.mean())
+    return -log_p.sum() / np.log(2) / sum(int(lengths[i]) for i in tokens)
 
 
 # %% wrong="bits_per_character"
@@ -679,8 +669,8 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
 
 # %% wrong="bits_per_character"
 # The end-of-text token counts as a character.
-# - return nats / np.log(2) / lengths[tokens].sum(), np.exp(nats / N)
-# + return nats / np.log(2) / np.maximum(lengths[tokens], 1).sum(), np.exp(nats / N)
+# - return nats / np.log(2) / lengths[tokens].sum()
+# + return nats / np.log(2) / np.maximum(lengths[tokens], 1).sum()
 
 
 # %% wrong="bits_per_character"
@@ -694,25 +684,19 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
         new = np.arange(counted, end)
         nats[new] = -log_p[new - begin, tokens[new]]
         counted, begin = end, begin + stride
-    return np.mean(nats / np.log(2) / np.maximum(lengths[tokens], 1)), np.exp(nats.mean())
+    return np.mean(nats / np.log(2) / np.maximum(lengths[tokens], 1))
 
 
 # %% wrong="bits_per_character"
 # Nats, not bits.
-# - return nats / np.log(2) / lengths[tokens].sum(), np.exp(nats / N)
-# + return nats / lengths[tokens].sum(), np.exp(nats / N)
+# - return nats / np.log(2) / lengths[tokens].sum()
+# + return nats / lengths[tokens].sum()
 
 
 # %% wrong="bits_per_character"
 # Bits a token.
-# - return nats / np.log(2) / lengths[tokens].sum(), np.exp(nats / N)
-# + return nats / np.log(2) / N, np.exp(nats / N)
-
-
-# %% wrong="bits_per_character"
-# The perplexity of a character.
-# - return nats / np.log(2) / lengths[tokens].sum(), np.exp(nats / N)
-# + return nats / np.log(2) / lengths[tokens].sum(), np.exp(nats / lengths[tokens].sum())
+# - return nats / np.log(2) / lengths[tokens].sum()
+# + return nats / np.log(2) / N
 
 
 # %% wrong="bits_per_character"
@@ -736,7 +720,7 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
         end = min(begin + context, N)
         log_p = log_softmax(next_logits(z[begin:end]), axis=1)
         nats[begin:end] = -log_p[np.arange(end - begin), tokens[begin:end]]
-    return nats.sum() / np.log(2) / lengths[tokens].sum(), np.exp(nats.mean())
+    return nats.sum() / np.log(2) / lengths[tokens].sum()
 
 
 # %% wrong="bits_per_character"
@@ -769,7 +753,7 @@ def bits_per_character(next_logits, tokens, start, lengths, context, stride):
         means.append(-log_p[new - begin, tokens[new]].mean())
         counted, begin = end, begin + stride
     nats = np.mean(means)
-    return nats * N / np.log(2) / lengths[tokens].sum(), np.exp(nats)
+    return nats * N / np.log(2) / lengths[tokens].sum()
 
 
 # %% right="train_transformer"
