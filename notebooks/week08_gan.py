@@ -15,7 +15,7 @@
 # 4. count the modes that a generator has lost, and cure it;
 # 5. measure samples by Fréchet and kernel distance, and say what neither of them sees.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for one to two minutes on two CPU
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute on two CPU
 # cores. What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_game

@@ -14,7 +14,7 @@
 # 4. translate between two fonts without pairs, and find out by control runs what it is that helps;
 # 5. build the generator of StyleGAN2 part by part, with the property that each part guarantees.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute and a half on two
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute and a quarter on two
 # CPU cores. What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_transport
@@ -518,8 +518,8 @@ plotting.image_grid(
 # <details><summary>Measured how?</summary>
 #
 # 225 steps, 100 test characters, seeds 0 (committed), 1, 2; with and without the loss from the same start, with the
-# same batches: CycleGAN 0.0488, 0.0499, 0.0506; without the cycle loss more by 0.0050 ± 0.0007, 0.0199 ± 0.0011,
-# 0.0059 ± 0.0005; untranslated by 0.0120 ± 0.0013, 0.0108 ± 0.0011, 0.0101 ± 0.0012; nearest by 0.0094 ± 0.0018,
+# same batches: CycleGAN 0.0492, 0.0499, 0.0506; without the cycle loss more by 0.0060 ± 0.0007, 0.0199 ± 0.0011,
+# 0.0059 ± 0.0005; untranslated by 0.0115 ± 0.0012, 0.0108 ± 0.0011, 0.0101 ± 0.0012; nearest by 0.0089 ± 0.0018,
 # 0.0082 ± 0.0017, 0.0075 ± 0.0017; the paler glyph 0.0387. Three other trainings of 300 steps: 0.0460, 0.0470, 0.0531.
 # Settings chosen on the 57 validation pairs with one seed, all that follows is one training each. Validation, 450
 # steps: the 7×7 translator with λ = 10 0.0411, without the cycle loss −0.0002 ± 0.0011 more; the same from random
@@ -722,7 +722,7 @@ plotting.image_grid(
 
 # %% [markdown] style_says
 # **After this short training samples have the build of letters, but only one in ten is clear enough for the reader**
-# (seeds 0, 1, 2: 10, 10, 8 %; 20, 16, 15 characters). This reader is strict. Of the glyphs of a real font that it has
+# (seeds 0, 1, 2: 9, 10, 8 %; 22, 16, 15 characters). This reader is strict. Of the glyphs of a real font that it has
 # not seen it reads 77 %, and 99 % of these rightly; of the training glyphs, a little blurred (a Gaussian of 0.7
 # pixels), half; of means of two characters, 3 %. What this generator is good for here is to show what each part does.
 
@@ -761,9 +761,9 @@ for psi in [1.0, 0.75, 0.5, 0.25, 0.0]:
 # %% [markdown] mixing_says
 # **What the early styles fix is exact: along a row the images at 4×4 and 8×8 are the same, and the late styles can
 # only change what the last two layers add.** In the faces of Karras et al. (2019) early styles carry pose and shape,
-# late ones colour. **Truncation made samples fewer here, not better:** for ψ = 1, 0.75, 0.5, 0.25, 0 in one training
-# 20, 15, 13, 4 and 0 characters occurred, and 9, 10, 9, 7 and 0 % of the samples were read. The mean style of faces
-# gives a face; here it gives no letter.
+# late ones colour. **Strong truncation made samples fewer here, not better:** for ψ = 1, 0.75, 0.5, 0.25, 0 in one
+# training 22, 24, 18, 6 and 0 characters occurred, and 10, 12, 10, 5 and 0 % of the samples were read. The mean style
+# of faces gives a face; here it gives no letter.
 
 # %% [markdown] board_text
 # ## 6 · The scoreboard

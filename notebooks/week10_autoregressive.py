@@ -15,7 +15,7 @@
 # 4. measure exposure bias where the truth is known, and name the two numbers that decide how large it is;
 # 5. draw samples without computing anything twice, and say which images an ordering can complete.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for a little more than a minute on
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute on
 # two CPU cores. What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_chain
@@ -815,7 +815,7 @@ enter(
 # **An exact likelihood, and a place in the middle: −17.27 nats.** The IWAE's bound, −16.71, is higher, as is that of
 # the conditional VAE, which has seen labels in training; the RBM's estimate, −17.03, is a little higher. In completing
 # and in anomalies (an area of 0.875) the MADE is where the others are, and by the classifier its samples are told from
-# test images in 65 % of the cases (one training). With 1,197 images an exact objective wins nothing: week 1's mixture,
+# test images in 66 % of the cases (one training). With 1,197 images an exact objective wins nothing: week 1's mixture,
 # exact too, has −17.34. Without dropout the MADE is as good if its schedule ends after 30 epochs; after 50 it is 0.5
 # nats worse (three seeds).
 

@@ -5,7 +5,9 @@ import pytest
 from scipy.special import expit
 
 tf = pytest.importorskip("tensorflow")
-from utils.networks import MLP, batches, bernoulli, set_beta, train  # noqa: E402
+import keras  # noqa: E402
+
+from utils.networks import MLP, Adam, batches, bernoulli, set_beta, train  # noqa: E402
 
 
 def test_mlp_is_dense_silu_dense_on_any_leading_axes():
@@ -82,3 +84,27 @@ def test_training_ends_at_the_minimum_with_a_rate_of_zero_and_reports_each_epoch
     assert history["val_loss"][-1] < 0.05 < history["val_loss"][0]
     assert int(model.optimizer.iterations) == 180
     assert float(model.optimizer.learning_rate) == pytest.approx(0, abs=1e-6) and seconds > 0
+
+
+def three_steps(optimizer):
+    """Of a small table of numbers, with sparse gradients as an embedding's → the table before and after."""
+    table = keras.Variable(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32))
+    before = table.numpy()
+    optimizer.build([table])
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.gather(table.value, x) ** 3)
+        optimizer.apply_gradients([(tape.gradient(loss, table.value), table)])
+
+    for x in [[0, 1, 1], [2, 4, 0], [3, 3, 3]]:
+        step(tf.constant(x))
+    return before, table.numpy()
+
+
+def test_adam_is_keras_adam():
+    options = {"learning_rate": 0.1, "beta_2": 0.9, "weight_decay": 0.01, "global_clipnorm": 1.0}
+    before, found = three_steps(Adam(**options))
+    np.testing.assert_allclose(found, three_steps(keras.optimizers.Adam(**options))[1], rtol=1e-4, atol=1e-5)
+    assert np.abs(found - before).max() > 0.1

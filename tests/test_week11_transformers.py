@@ -248,30 +248,6 @@ def test_fit_evaluate_save(week, tmp_path):
     np.testing.assert_array_equal(other(x), model(x))
 
 
-def three_steps(optimizer):
-    """Of a small table of numbers, with sparse gradients as an embedding's → the table before and after."""
-    table = keras.Variable(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32))
-    before = table.numpy()
-    optimizer.build([table])
-
-    @tf.function
-    def step(x):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.gather(table.value, x) ** 3)
-        optimizer.apply_gradients([(tape.gradient(loss, table.value), table)])
-
-    for x in [[0, 1, 1], [2, 4, 0], [3, 3, 3]]:
-        step(tf.constant(x))
-    return before, table.numpy()
-
-
-def test_adam_is_keras_adam(week):
-    options = {"learning_rate": 0.1, "beta_2": 0.9, "weight_decay": 0.01, "global_clipnorm": 1.0}
-    before, found = three_steps(week["Adam"](**options))
-    np.testing.assert_allclose(found, three_steps(keras.optimizers.Adam(**options))[1], rtol=1e-4, atol=1e-5)
-    assert np.abs(found - before).max() > 0.1
-
-
 def test_maps_are_the_weights_of_the_heads(week):
     model, x = small(week), tokens(1)[:, :-1]
     found = week["maps"](model, x)

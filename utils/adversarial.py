@@ -10,6 +10,8 @@ import keras
 import tensorflow as tf
 from tqdm.keras import TqdmCallback
 
+from utils.networks import Adam
+
 
 class Game(keras.Model):
     """Players, each a list of networks with an optimiser of its own, and the means of what is worth watching.
@@ -73,7 +75,7 @@ def play(
         steps = epochs * len(data) * game.turns.get(player, 1)
         falling = keras.optimizers.schedules.CosineDecay(rates[player], steps)
         ema = {"use_ema": True, "ema_momentum": average} if player in averaged else {}
-        return keras.optimizers.Adam(falling, *betas, **ema)
+        return Adam(falling, *betas, **ema)
 
     game.compile({name: adam(name) for name in game.players}, steps_per_execution=len(data), jit_compile=xla)
     callbacks = [TqdmCallback(verbose=0), *options.pop("callbacks", [])]

@@ -68,6 +68,21 @@ def batches(x: np.ndarray, *more: np.ndarray, B: int, seed: int, binarise: bool 
     return tf.data.Dataset.zip(order, keys).map(pick).prefetch(2)  # the next batch is made meanwhile
 
 
+class Adam(keras.optimizers.Adam):
+    """Keras's Adam, with TensorFlow's one operation for each weight: the same steps, traced faster."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1 or self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        t, i = tf.cast(self.iterations + 1, tf.float32), self._get_variable_index(variable)
+        states = {"m": self._momentums[i].value.handle, "v": self._velocities[i].value.handle}
+        betas = {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
+        powers = {"beta1_power": self.beta_1**t, "beta2_power": self.beta_2**t, "lr": learning_rate}
+        gradient = tf.convert_to_tensor(gradient)
+        tf.raw_ops.ResourceApplyAdam(var=variable.handle, grad=gradient, **states, **betas, **powers)
+
+
 def train(
     model: keras.Model,
     data: tf.data.Dataset,
@@ -81,7 +96,7 @@ def train(
     several_devices = tf.distribute.get_strategy().num_replicas_in_sync > 1
     schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * len(data))
     model.compile(
-        keras.optimizers.Adam(schedule, global_clipnorm=50.0),  # one bad batch cannot destroy a model
+        Adam(schedule, global_clipnorm=50.0),  # one bad batch cannot destroy a model
         steps_per_execution=1 if several_devices else len(data),  # an epoch is one call of the graph
         jit_compile=xla,
     )
