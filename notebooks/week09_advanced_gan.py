@@ -14,8 +14,8 @@
 # 4. translate between two fonts without pairs, and find out by control runs what it is that helps;
 # 5. build the generator of StyleGAN2 part by part, with the property that each part guarantees.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute and a quarter on two
-# CPU cores. What stands under *Deeper* is for whoever wants it.
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for 75 seconds on two CPU cores. What
+# stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_transport
 # {{picture: transport}}

@@ -15,8 +15,8 @@
 # 4. measure exposure bias where the truth is known, and name the two numbers that decide how large it is;
 # 5. draw samples without computing anything twice, and say which images an ordering can complete.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute on
-# two CPU cores. What stands under *Deeper* is for whoever wants it.
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute on two CPU cores.
+# What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_chain
 # {{picture: chain}}
@@ -590,10 +590,10 @@ plotting.image_grid(
 )
 
 # %% [markdown] cnn_says
-# **With a fifth of the MADE's weights the PixelCNN comes within 0.3 to 0.5 nats of it on new images.** Its last epochs
-# gain little, as the rate is near 0, and it knows its training images less well: they are 1.2 nats ahead of new ones,
-# 2.1 in the MADE. What matters is how far it sees: seven layers of 3×3 kernels, which also reach seven rows, are as
-# good as three with 7, 5 and 5; three layers that reach four rows lose 2 nats (one seed).
+# **With a fifth of the MADE's weights the PixelCNN comes within 0.3 to 0.5 nats of it on new images.** It knows its
+# training images less well: they are 1.2 nats ahead of new ones, 2.1 in the MADE. What matters is how far it sees:
+# seven layers of 3×3 kernels, which also reach seven rows, are as good as three with 7, 5 and 5; three layers that
+# reach four rows lose 2 nats (one seed).
 #
 # <details><summary>Measured how?</summary>
 #
