@@ -410,7 +410,7 @@ class MaskedConv2D(keras.layers.Layer):
         if self.W.shape[:2] == (1, 1):
             return tf.tensordot(x, self.W[0, 0], 1) + self.b  # a product of matrices: faster on a CPU
         W = self.W if self.mask is None else self.W * self.mask
-        return tf.nn.conv2d(x, W, 1, padding or self.padding) + self.b
+        return tf.nn.conv2d(tf.pad(x, padding or self.padding), W, 1, "VALID") + self.b
 
 
 def mask(k, centre):
