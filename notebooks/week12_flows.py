@@ -217,7 +217,7 @@ class Flow(keras.Model):
 
     def inverse(self, x, training=False):
         """x → z (B, D), and log |det ∂z/∂x| (B,)."""
-        total = tf.zeros(len(x))
+        total = tf.zeros_like(x[:, 0])
         for layer in reversed(self.steps):
             x, log_det = layer.inverse(x, training=training)
             total += log_det
@@ -518,6 +518,7 @@ class MAF(keras.layers.Layer):
         s, m = self.s_m(x, training)
         return (x - m) * tf.exp(-s), -tf.reduce_sum(s, axis=-1)
 
+    @tf.function
     def forward(self, z):
         x = tf.zeros_like(z)
         for _ in tf.range(z.shape[-1]):  # after pass d the first d variables of the order are final
@@ -646,7 +647,7 @@ class FlowMatching(keras.Model):
     def call(self, pairs):
         """x₀ and x₁, (B, D) each → squared errors at a random time each, (B,)."""
         x_0, x_1 = pairs
-        t = tf.random.uniform([len(x_0), 1])
+        t = tf.random.uniform([tf.shape(x_0)[0], 1])
         error = self.velocity((1 - t) * x_0 + t * x_1, t) - (x_1 - x_0)
         square = tf.reduce_sum(error**2, axis=-1)
         self.add_loss(tf.reduce_mean(square))
@@ -658,7 +659,7 @@ def solve(velocity, x, steps, heun=False):
     """Follow a velocity from t = 0 to 1: (B, D) → all positions, (steps + 1, B, D)."""
     path, h = tf.TensorArray(tf.float32, steps + 1).write(0, x), 1 / steps
     for i in range(steps):
-        t = tf.fill([len(x), 1], i * h)
+        t = tf.fill([tf.shape(x)[0], 1], i * h)
         v = velocity(x, t)
         if heun:  # the mean of the slopes at both ends
             v = (v + velocity(x + h * v, t + h)) / 2
@@ -770,9 +771,9 @@ def velocity_and_trace(network, x, t):
 @tf.function
 def ode_log_prob(model, x, steps):
     """x: (B, D) → log p(x), (B,) nats, by Heun steps from t = 1 back to 0."""
-    total, h = tf.zeros(len(x)), 1 / steps
+    total, h = tf.zeros_like(x[:, 0]), 1 / steps
     for i in range(steps, 0, -1):
-        t = tf.fill([len(x), 1], i * h)
+        t = tf.fill([tf.shape(x)[0], 1], i * h)
         v, trace = velocity_and_trace(model.network, x, t)
         v_2, trace_2 = velocity_and_trace(model.network, x - h * v, t - h)
         x, total = x - h * (v + v_2) / 2, total - h * (trace + trace_2) / 2
@@ -986,7 +987,7 @@ class Mix(keras.layers.Layer):
 
     def to_noise(self, x, training=False):
         log_det = x.shape[1] * x.shape[2] * (tf.reduce_sum(self.s) + tf.linalg.slogdet(self.W)[1])
-        return (x * tf.exp(self.s) + self.b) @ self.W, log_det * tf.ones(len(x))
+        return (x * tf.exp(self.s) + self.b) @ self.W, log_det * tf.ones_like(x[:, 0, 0, 0])
 
     def to_data(self, y):
         return (y @ tf.linalg.inv(self.W) - self.b) * tf.exp(-self.s)
@@ -1042,19 +1043,19 @@ class Glow(keras.layers.Layer):
                 y, log_det = part.to_noise(y, training=training)
                 total += log_det
             y, out = tf.split(y, 2, axis=-1)
-            gone.append(tf.reshape(out, [len(x), -1]))
-        return tf.concat([*gone, tf.reshape(y, [len(x), -1])], axis=1), total
+            gone.append(tf.reshape(out, [-1, np.prod(out.shape[1:])]))
+        return tf.concat([*gone, tf.reshape(y, [-1, np.prod(y.shape[1:])])], axis=1), total
 
     def forward(self, z):
         (h, w, _), sizes = self.shape, [z.shape[1] // 2, z.shape[1] // 4, z.shape[1] // 4]
         first, second, y = tf.split(z, sizes, axis=1)
         for level, out, f in [(self.levels[1], second, 4), (self.levels[0], first, 2)]:
-            y, out = (tf.reshape(part, [len(z), h // f, w // f, f]) for part in (y, out))
+            y, out = (tf.reshape(part, [-1, h // f, w // f, f]) for part in (y, out))
             y = tf.concat([y, out], axis=-1)
             for part in reversed(level):
                 y = part.to_data(y)
             y = tf.nn.depth_to_space(y, 2)
-        return tf.reshape(y, [len(z), -1])
+        return tf.reshape(y, [-1, h * w])
 
 
 glow_layer = Glow(digits.shape, glow_channels, 4, coupling_dropout)
