@@ -46,17 +46,17 @@
 
 # %% parameters tags=["parameters"]
 dataset = "digits-grey"  # "mnist" or "fashion-mnist": see "Going bigger"
-moon_epochs = 30  # passes over the 4,000 points of the moons
+moon_epochs = 25  # passes over the 4,000 points of the moons
 couplings = 8  # layers of the RealNVP on images
 hidden = 128  # H of their networks
 coupling_dropout = 0.2  # share of hidden units that are left out in training
-epochs = 40  # passes over the training images, of the RealNVP
+epochs = 24  # passes over the training images, of the RealNVP
 maf_layers = 4
 maf_hidden = 256
 maf_dropout = 0.5
-maf_epochs = 30
+maf_epochs = 16
 matching_hidden = 256  # units of each of the two hidden layers of the velocity
-matching_epochs = 60
+matching_epochs = 40
 glow_epochs = 10
 glow_channels = 32  # of the convolutions in its couplings
 variational_epochs = 8

@@ -378,7 +378,7 @@ def iaf_density(x, step, W):
             a, m = (part[0, d] for part in gates(z[None], step, W))
             g = 1 / (1 + np.exp(-a))
             z[d] = (row[d] - (1 - g) * m) / g
-            log_p += -z[d] ** 2 / 2 - np.log(2 * np.pi) / 2 - np.log(g)
+            log_p += -(z[d] ** 2) / 2 - np.log(2 * np.pi) / 2 - np.log(g)
         zs.append(z)
         log_ps.append(log_p)
     return np.array(zs), np.array(log_ps)

@@ -45,12 +45,12 @@ from utils import stattests
 #
 # So moved variables act on each other as well, which they do not in RealNVP. Write both directions.
 #
-# `conditioner(u, W)` is given. It gets the kept variables in the order of `kept`, (B, D − n), and returns (B, n + n (n +
-# 1) / 2) numbers: first $m$, then $L$ row by row, $L_{11}; L_{21}, L_{22}; L_{31}, \dots$, with each diagonal entry as its
-# *logarithm*.
+# `conditioner(u, W)` is given. It gets the kept variables in the order of `kept`, (B, D − n), and returns (B, n + n (n
+# + 1) / 2) numbers: first $m$, then $L$ row by row, $L_{11}; L_{21}, L_{22}; L_{31}, \dots$, with each diagonal entry
+# as its *logarithm*.
 #
-# Return the mapped points, (B, D), with every variable in its own place, and $\log |\det|$ of the Jacobian **of the map
-# that was applied**, (B,).
+# Return the mapped points, (B, D), with every variable in its own place, and $\log |\det|$ of the Jacobian **of the
+# map that was applied**, (B,).
 #
 # <details><summary>Hint</summary>
 #
@@ -99,7 +99,9 @@ def couple(v, kept, W, to_data):
     """The answer, its form checked."""
     v, W = np.asarray(v), [np.asarray(w, float) for w in W]
     answer = stattests.call(triangular_coupling, v, np.array(kept, np.int64), W, to_data)
-    assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return the points and log |det|, two arrays"
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, (
+        "return the points and log |det|, two arrays"
+    )
     points = stattests.assert_array("the points", answer[0], v.shape)
     return points.astype(float), stattests.assert_array("log |det|", answer[1], (len(v),)).astype(float)
 
@@ -115,7 +117,9 @@ def check_there_and_back(rng, B, D, kept):
     z, log_det = couple(x, kept, W, False)
     back, log_det_back = couple(z, kept, W, True)
     what = f"{D} variables, kept {list(map(int, kept))}"
-    stattests.assert_close(f"x after both directions, {what}", back, x, rtol=1e-3, atol=1e-3, hint=COUPLING_HINT)
+    stattests.assert_close(
+        f"x after both directions, {what}", back, x, rtol=1e-3, atol=1e-3, hint=COUPLING_HINT
+    )
     stattests.assert_close(f"sum of both log |det|, {what}", log_det + log_det_back, np.zeros(B), atol=1e-3)
     return x, W, z, log_det
 
@@ -128,7 +132,9 @@ stattests.assert_close("log |det| of a matrix with diagonal 2 and ½", log_det, 
 W[2] = np.array([1, -1, np.log(2), 3, np.log(2)])
 points, log_det = couple([[2.0, 5.0, 7.0]], [1], W, True)
 stattests.assert_close("x of z = (2, 5, 7), constant L", points, [[2, 5, 1]], rtol=1e-3, hint=COUPLING_HINT)
-stattests.assert_close("log |det| from noise to data", log_det, [-2 * np.log(2)], rtol=1e-4, hint=COUPLING_HINT)
+stattests.assert_close(
+    "log |det| from noise to data", log_det, [-2 * np.log(2)], rtol=1e-4, hint=COUPLING_HINT
+)
 check_there_and_back(np.random.default_rng(0), B=6, D=5, kept=[3, 0])
 ### BEGIN HIDDEN TESTS
 # Other sizes, one example after the other from the definition, and the Jacobian by differences.
@@ -148,7 +154,9 @@ def check_random_coupling(rng, B, D, kept):
             exact[b, d] = sum(row[j] * (x[b, moved[j]] - m[j]) for j in range(i + 1))
     what = f"{D} variables, kept {list(map(int, kept))}"
     stattests.assert_close(f"z, {what}", z, exact, rtol=1e-3, atol=1e-3, hint=COUPLING_HINT)
-    stattests.assert_close(f"log |det|, {what}", log_det, exact_log_det, rtol=1e-3, atol=1e-3, hint=COUPLING_HINT)
+    stattests.assert_close(
+        f"log |det|, {what}", log_det, exact_log_det, rtol=1e-3, atol=1e-3, hint=COUPLING_HINT
+    )
 
 
 rng = stattests.grading_rng("triangular_coupling")
@@ -172,8 +180,8 @@ check_random_coupling(rng, 3, 8, list(rng.permutation(8)[:3]))
 # Choose $s$ and $b$ such that in each channel **all pixels of all images of the batch together** have mean 0 and
 # variance 1 (the variance with division by the number of pixels). Padding stays 0.
 #
-# Return y, (B, height, width, C), and $\log |\det|$ of each image's map, (B,): the map of all the numbers of one image,
-# of which only its own pixels count.
+# Return y, (B, height, width, C), and $\log |\det|$ of each image's map, (B,): the map of all the numbers of one
+# image, of which only its own pixels count.
 #
 # <details><summary>Hint</summary>
 #
@@ -224,12 +232,16 @@ y, log_det = normed(x, np.array([[1, 2], [2, 1]]))
 a, b = 3 / 5**0.5, 1 / 5**0.5
 exact = [[[[-a], [-b]], [[0], [0]]], [[[b], [0]], [[a], [0]]]]
 stattests.assert_close("y of the pixels 1, 3 and 5, 7", y, exact, rtol=1e-3, atol=1e-4, hint=ACTNORM_HINT)
-stattests.assert_close("log |det| of two pixels each", log_det, [-np.log(5)] * 2, rtol=1e-3, hint=ACTNORM_HINT)
+stattests.assert_close(
+    "log |det| of two pixels each", log_det, [-np.log(5)] * 2, rtol=1e-3, hint=ACTNORM_HINT
+)
 x, size = images_of_sizes(np.random.default_rng(3), 3, 4, 5, 2)
 y, log_det = normed(x, size)
 pixels = np.concatenate([image[:h, :w].reshape(-1, 2) for image, (h, w) in zip(y, size)])
 stattests.assert_close("mean of each channel of y", pixels.mean(axis=0), [0, 0], atol=1e-3, hint=ACTNORM_HINT)
-stattests.assert_close("variance of each channel of y", pixels.var(axis=0), [1, 1], rtol=1e-3, hint=ACTNORM_HINT)
+stattests.assert_close(
+    "variance of each channel of y", pixels.var(axis=0), [1, 1], rtol=1e-3, hint=ACTNORM_HINT
+)
 ### BEGIN HIDDEN TESTS
 # Other images and sizes, pixel by pixel.
 
@@ -267,11 +279,12 @@ check_random_actnorm(rng, 8, 4, 4, 3)
 #
 # $$\log P(x) \ge \mathbb{E} \left[ \log \frac{1}{M} \sum_{i=1}^{M} p\left(x + u^{(i)}\right) \right], \qquad u^{(i)} \text{ uniform on } [0, 1)^D .$$
 #
-# Here $p$ is a density of $x + u \in [0, K]^D$. What you have is a flow that was trained on images in $[-1, 1]$: a function `log_density(y)`
-# returns log-densities **of $y = 2 (x + u) / K - 1$**, (N, D) → (N,), in nats. The noise u is given.
+# Here $p$ is a density of $x + u \in [0, K]^D$. What you have is a flow that was trained on images in $[-1, 1]$: a
+# function `log_density(y)` returns log-densities **of $y = 2 (x + u) / K - 1$**, (N, D) → (N,), in nats. The noise u
+# is given.
 #
-# Return the bound of each image in **bits per dimension**, (B,): the smaller, the better. Log-densities of several thousand
-# below 0 occur, so do not exponentiate them as they are.
+# Return the bound of each image in **bits per dimension**, (B,): the smaller, the better. Log-densities of several
+# thousand below 0 occur, so do not exponentiate them as they are.
 #
 # <details><summary>Hint</summary>
 #
@@ -361,8 +374,8 @@ check_random_bits(rng, 5, 4, 2, 4, narrow)
 #
 # $$x_d = g_d\, z_d + (1 - g_d)\, m_d, \qquad (a_d, m_d) \text{ from the } z_e \text{ of earlier steps},$$
 #
-# where variable d comes at step $s_d$, any integer; variables of one step do not see each other. Drawing is one pass. You have data x
-# and want their density: z must be found first, step by step.
+# where variable d comes at step $s_d$, any integer; variables of one step do not see each other. Drawing is one pass.
+# You have data x and want their density: z must be found first, step by step.
 #
 # `gates(z, step, W)` is given: z (B, D) → a and m, (B, D) each. Its entries for variable d depend on those variables
 # only whose step is smaller than $s_d$, whatever stands in the other places of z. z has a standard normal density.
@@ -371,8 +384,9 @@ check_random_bits(rng, 5, 4, 2, 4, narrow)
 #
 # <details><summary>Hint</summary>
 #
-# The network is for z, so where z is not known yet, put anything, and run it again when more is known. How often must it
-# be run for S different steps? For $\log |\det \partial x / \partial z|$ the matrix is triangular in the order of the steps.
+# The network is for z, so where z is not known yet, put anything, and run it again when more is known. How often must
+# it be run for S different steps? For $\log |\det \partial x / \partial z|$ the matrix is triangular in the order of
+# the steps.
 # </details>
 
 
@@ -438,7 +452,9 @@ def check_drawn(rng, B, step):
 nothing = [np.zeros((2, 2)), np.zeros((2, 2)), np.array([0.0, np.log(3)])]  # gates ½ and ¾, m = ½
 z, log_p = density_of([[1.0, 0.5]], [1, 0], nothing)
 stattests.assert_close("z of x = (1, ½), gates ½ and ¾, m = ½", z, [[1.5, 0.5]], rtol=1e-4, hint=IAF_HINT)
-stattests.assert_close("log p of the same", log_p, [-1.25 - np.log(2 * np.pi) - np.log(3 / 8)], rtol=1e-4, hint=IAF_HINT)
+stattests.assert_close(
+    "log p of the same", log_p, [-1.25 - np.log(2 * np.pi) - np.log(3 / 8)], rtol=1e-4, hint=IAF_HINT
+)
 check_drawn(np.random.default_rng(0), 4, [0, 1, 2, 3])
 check_drawn(np.random.default_rng(1), 3, [7, -2, 7, 0, 3, -2])
 W = gate_weights(np.random.default_rng(2), 2)
@@ -457,7 +473,7 @@ def check_random_iaf(rng, B, step):
     exact = np.zeros(B)
     for b in range(B):
         for d in range(len(step)):
-            exact[b] += -z[b, d] ** 2 / 2 - np.log(2 * np.pi) / 2 + np.log1p(np.exp(-a[b, d]))
+            exact[b] += -(z[b, d] ** 2) / 2 - np.log(2 * np.pi) / 2 + np.log1p(np.exp(-a[b, d]))
     what = f"log p, steps {list(map(int, step))}"
     stattests.assert_close(what, log_p, exact, rtol=1e-3, atol=1e-3, hint=IAF_HINT)
 
@@ -480,8 +496,8 @@ check_random_iaf(rng, 3, [2, 2, 2, 1])
 # $$x_t = \cos\left(\tfrac{\pi}{2} t\right) x_0 + \sin\left(\tfrac{\pi}{2} t\right) x_1 .$$
 #
 # If both have variance 1, so has $x_t$ at each time, which is easier for a network. Return $x_t$ and the target of the
-# regression, the velocity $dx_t / dt$. Each example of the batch has its own time. The examples may be vectors, (B, D), or
-# images, (B, height, width).
+# regression, the velocity $dx_t / dt$. Each example of the batch has its own time. The examples may be vectors, (B,
+# D), or images, (B, height, width).
 
 
 # %% solution="arc"
@@ -503,12 +519,16 @@ def arc_of(x_0, x_1, t):
     x_0, x_1, t = (np.asarray(v, np.float32) for v in (x_0, x_1, t))
     answer = stattests.call(arc, x_0, x_1, t)
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return x_t and the target, two arrays"
-    return [stattests.assert_array(n, v, x_0.shape).astype(float) for n, v in zip(["x_t", "the target"], answer)]
+    return [
+        stattests.assert_array(n, v, x_0.shape).astype(float) for n, v in zip(["x_t", "the target"], answer)
+    ]
 
 
 x_t, target = arc_of([[3, 0], [3, 0], [3, 0]], [[0, 5], [0, 5], [0, 5]], [0, 1 / 3, 1])
 r = 3**0.5 / 2
-stattests.assert_close("x_t for t = 0, ⅓, 1", x_t, [[3, 0], [3 * r, 2.5], [0, 5]], rtol=1e-3, atol=1e-4, hint=ARC_HINT)
+stattests.assert_close(
+    "x_t for t = 0, ⅓, 1", x_t, [[3, 0], [3 * r, 2.5], [0, 5]], rtol=1e-3, atol=1e-4, hint=ARC_HINT
+)
 exact = np.pi / 2 * np.array([[0, 5], [-1.5, 5 * r], [-3, 0]])
 stattests.assert_close("the target for t = 0, ⅓, 1", target, exact, rtol=1e-3, atol=1e-4, hint=ARC_HINT)
 draw = np.random.default_rng(0)
@@ -523,7 +543,9 @@ def check_random_arc(rng, *shape):
     t = rng.random(shape[0]).astype(np.float32)
     x_t, target = arc_of(x_0, x_1, t)
     for b in range(shape[0]):
-        position = [np.cos(a) * x_0[b] + np.sin(a) * x_1[b] for a in np.pi / 2 * (t[b] + np.array([-1e-3, 0, 1e-3]))]
+        position = [
+            np.cos(a) * x_0[b] + np.sin(a) * x_1[b] for a in np.pi / 2 * (t[b] + np.array([-1e-3, 0, 1e-3]))
+        ]
         what = f"example {b} of shape {shape}"
         stattests.assert_close(f"x_t, {what}", x_t[b], position[1], rtol=1e-3, atol=1e-3, hint=ARC_HINT)
         slope = (position[2] - position[0]) / 2e-3
@@ -545,8 +567,9 @@ check_random_arc(rng, 1, 1)
 # `get_weights()`. The network's input is (x_t, t), three numbers.
 #
 # The points come from a mixture of Gaussians, whose marginal velocity $v(x, t)$ along arcs is known. **The network is
-# judged by its mean squared distance from $v$** over times and points, which must be at most **0.05**. (Always 0 has
-# TRIVIAL.) A loss near 0 is neither needed nor possible. Training takes 3 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
+# judged by its mean squared distance from $v$** over times and points, which must be at most **0.15**. (A network that
+# says 0 everywhere has 1.09.) A loss near 0 is neither needed nor possible. Training takes 3 to 10 seconds; the grader
+# stops it after two minutes. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
@@ -640,14 +663,64 @@ VELOCITY_HINT = (
     "Is t uniform on [0, 1], one for each point? Does noise stand at t = 0? Is the target the derivative of the arc? Do "
     "all arrays of the loss have the shape (B, 2)? Do the steps suffice?"
 )
-assert value <= 0.05, f"the mean squared distance from v is {value:.3f}, at most 0.05 expected. {VELOCITY_HINT}"
+assert value <= 0.15, (
+    f"the mean squared distance from v is {value:.3f}, at most 0.15 expected. {VELOCITY_HINT}"
+)
 ### BEGIN HIDDEN TESTS
-# The same at other points and times. The threshold is empirical: THRESHOLD
+# The same at other points and times. The threshold is empirical: the reference has 0.065 to 0.080
+# with seeds 0 to 5.
 value = distance_from_v(network, stattests.grading_rng("train_velocity"))
-assert value <= 0.05, f"the mean squared distance from v is {value:.3f} at other points, at most 0.05 expected"
+assert value <= 0.15, (
+    f"the mean squared distance from v is {value:.3f} at other points, at most 0.15 expected"
+)
 ### END HIDDEN TESTS
 
 # %% [markdown] given="argue_task"
 # ## 4 · A question to argue (2 points, 15 minutes)
 #
-# ARGUE
+# A colleague joins noise and the points of gap 6 by **straight** lines, with independent pairs. She follows the
+# *exact* marginal velocity $v(x, t)$ of this mixture by Euler steps, from 20,000 points of noise:
+#
+# | | data | 1 step | 2 steps | 4 steps | 8 steps | 64 steps |
+# |---|---|---|---|---|---|---|
+# | spread of the end points | 1.17 | 0.00 | 0.67 | 1.01 | 1.09 | 1.16 |
+# | share within 3σ of one of the means | 0.99 | 0.00 | 0.53 | 0.91 | 0.97 | 0.99 |
+# | distance from the ends of 200 Heun steps | | 1.17 | 0.58 | 0.24 | 0.14 | 0.03 |
+#
+# (Spread and distances are roots of mean squares; the 20,000 points are the same in all columns. All is measured.)
+#
+# 1. "The lines are straight, so one Euler step is exact", she had said. Compute $v(x, 0)$, and say at which point (two
+#    numbers, from `means` and `shares`) all the end points of one step lie. Why are the paths not straight though all
+#    the lines are?
+# 2. Her network's loss, $\mathbb{E}|u - (x_1 - x_0)|^2$, stays at 2.11; that of $v$ itself is 2.04. "It has
+#    learned next to nothing: a network that says 0 has 3.47." What is wrong with this conclusion, what number would show how much it
+#    has learned, and what would change if she formed optimal-transport pairs within each batch?
+# 3. Another colleague trains a RealNVP on grey levels as they are, and reports −3.1 bits per dimension on new images and −3.2
+#    on training images: "by far the best on the board, and no overfitting". Why can this be no code length? Why do new
+#    images not show the mistake? Name the change that makes it a bound.
+#
+# Answer in about 200 words.
+
+# %% [markdown] argue="argue_claims" points=2
+# ### BEGIN SOLUTION
+# 1. At $t = 0$ the point $x_0$ says nothing of $x_1$, so $v(x, 0) = \mathbb{E}[x_1] - x$, and a step of length 1 leads
+#    from every x to $\mathbb{E}[x_1] = \sum_k w_k \mu_k = (0.3, 0.1)$: spread 0. The velocity at a point is the mean over
+#    all lines through it. Early they lead to all three components; later fewer are likely, the mean turns, and so does the path.
+# 2. The loss is $\mathbb{E}|u - v|^2$ plus the variance of the directions given $x_t$, which no network can lower:
+#    2.04 of the 2.11. So the network has a mean squared distance of 0.07 from $v$, where 0 is 1.43 away. The number to show is
+#    $\mathbb{E}|u - v|^2$ where v is known (gap 6), else the samples. With optimal-transport pairs fewer lines cross, so the variance and with it
+#    the loss fall, and the paths get straighter; the distribution that is reached stays the same, so the two losses do not compare.
+# 3. A code length of a discrete image cannot be negative. The value is the logarithm of a *density*, which narrow peaks at the
+#    integers raise without limit. New images have the same integers, so they profit as well, and the gap between both parts
+#    stays small. With uniform noise in each cell, in training and evaluation, the mean of the log-density is a lower bound of $\log P$.
+#
+# **Rubric.** ½ for (0.3, 0.1) with the reason; ½ for "the velocity is a mean over lines and changes along the way"; ½
+# for the split of the loss and a number that measures what was learned (a remark on optimal-transport pairs that says
+# "straighter, same distribution" makes good a small mistake); ½ for "density, no limit; new images are integers too;
+# noise".
+# ### END SOLUTION
+
+# %% [markdown] given="end"
+# ---
+# Before you hand in: *Kernel → Restart Kernel and Run All Cells*, then the **Validate** button. It runs the visible
+# tests.
