@@ -655,3 +655,9 @@ def train_velocity(x, seed):
 # Far too few steps.
 # - network, steps, B = build_velocity(), 2000, 250
 # + network, steps, B = build_velocity(), 30, 250
+
+
+# %% equivalent="train_velocity"
+# Inside tf.function the optimiser builds itself at its first step.
+# - adam.build(network.trainable_variables)
+# + pass

@@ -6,7 +6,8 @@
 # In the preparation a coupling layer scaled each variable by itself, all images had one size, the bound used one draw
 # of noise, and noise and data were joined by straight lines. Here each of these changes:
 #
-# - a coupling that multiplies the moved variables by a **triangular matrix**; actnorm for images of **different sizes**;
+# - a coupling that multiplies the moved variables by a **triangular matrix**; actnorm for images of **different
+#   sizes**;
 # - a bound from **several draws** of noise; an inverse autoregressive flow with **gates**, evaluated at given data;
 # - noise and data joined by **arcs**, and a velocity that is trained on them.
 #
@@ -692,27 +693,30 @@ assert value <= 0.15, (
 # 1. "The lines are straight, so one Euler step is exact", she had said. Compute $v(x, 0)$, and say at which point (two
 #    numbers, from `means` and `shares`) all the end points of one step lie. Why are the paths not straight though all
 #    the lines are?
-# 2. Her network's loss, $\mathbb{E}|u - (x_1 - x_0)|^2$, stays at 2.11; that of $v$ itself is 2.04. "It has
-#    learned next to nothing: a network that says 0 has 3.47." What is wrong with this conclusion, what number would show how much it
-#    has learned, and what would change if she formed optimal-transport pairs within each batch?
-# 3. Another colleague trains a RealNVP on grey levels as they are, and reports −3.1 bits per dimension on new images and −3.2
-#    on training images: "by far the best on the board, and no overfitting". Why can this be no code length? Why do new
-#    images not show the mistake? Name the change that makes it a bound.
+# 2. Her network's loss, $\mathbb{E}|u - (x_1 - x_0)|^2$, stays at 2.11; that of $v$ itself is 2.04. "It has learned
+#    next to nothing: a network that says 0 has 3.47." What is wrong with this conclusion, what number would show how
+#    much it has learned, and what would change if she formed optimal-transport pairs within each batch?
+# 3. Another colleague trains a RealNVP on grey levels as they are, and reports −3.1 bits per dimension on new images
+#    and −3.2 on training images: "by far the best on the board, and no overfitting". Why can this be no code length?
+#    Why do new images not show the mistake? Name the change that makes it a bound.
 #
 # Answer in about 200 words.
 
 # %% [markdown] argue="argue_claims" points=2
 # ### BEGIN SOLUTION
 # 1. At $t = 0$ the point $x_0$ says nothing of $x_1$, so $v(x, 0) = \mathbb{E}[x_1] - x$, and a step of length 1 leads
-#    from every x to $\mathbb{E}[x_1] = \sum_k w_k \mu_k = (0.3, 0.1)$: spread 0. The velocity at a point is the mean over
-#    all lines through it. Early they lead to all three components; later fewer are likely, the mean turns, and so does the path.
+#    from every x to $\mathbb{E}[x_1] = \sum_k w_k \mu_k = (0.3, 0.1)$: spread 0. The velocity at a point is the mean
+#    over all lines through it. Early they lead to all three components; later fewer are likely, the mean turns, and so
+#    does the path.
 # 2. The loss is $\mathbb{E}|u - v|^2$ plus the variance of the directions given $x_t$, which no network can lower:
-#    2.04 of the 2.11. So the network has a mean squared distance of 0.07 from $v$, where 0 is 1.43 away. The number to show is
-#    $\mathbb{E}|u - v|^2$ where v is known (gap 6), else the samples. With optimal-transport pairs fewer lines cross, so the variance and with it
-#    the loss fall, and the paths get straighter; the distribution that is reached stays the same, so the two losses do not compare.
-# 3. A code length of a discrete image cannot be negative. The value is the logarithm of a *density*, which narrow peaks at the
-#    integers raise without limit. New images have the same integers, so they profit as well, and the gap between both parts
-#    stays small. With uniform noise in each cell, in training and evaluation, the mean of the log-density is a lower bound of $\log P$.
+#    2.04 of the 2.11. So the network has a mean squared distance of 0.07 from $v$, where 0 is 1.43 away. The number to
+#    show is $\mathbb{E}|u - v|^2$ where v is known (gap 6), else the samples. With optimal-transport pairs fewer lines
+#    cross, so the variance and with it the loss fall, and the paths get straighter; the distribution that is reached
+#    stays the same, so the two losses do not compare.
+# 3. A code length of a discrete image cannot be negative. The value is the logarithm of a *density*, which narrow
+#    peaks at the integers raise without limit. New images have the same integers, so they profit as well, and the gap
+#    between both parts stays small. With uniform noise in each cell, in training and evaluation, the mean of the
+#    log-density is a lower bound of $\log P$.
 #
 # **Rubric.** ½ for (0.3, 0.1) with the reason; ½ for "the velocity is a mean over lines and changes along the way"; ½
 # for the split of the loss and a number that measures what was learned (a remark on optimal-transport pairs that says
