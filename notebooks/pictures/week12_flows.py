@@ -38,10 +38,10 @@ def coupling() -> Picture:
     from which s and m go to the other row, where z_b is multiplied by exp(s) and m is added, which gives x_b. Right, from
     data to noise: x_a goes straight to z_a and into the same network in the same direction; x_b has m subtracted and
     is multiplied by exp(−s), which gives z_b. In both the network is run forward."""
-    p = Picture(8.6, 3.1)
+    p = Picture(8.3, 3.1)
     for left, start, end, rule, title in [
         (0.1, "z", "x", "$\\times e^{s} + m$", "drawing"),
-        (4.5, "x", "z", "$-\\,m,\\ \\times e^{-s}$", "undoing"),
+        (4.3, "x", "z", "$-\\,m,\\ \\times e^{-s}$", "undoing"),
     ]:
         kept = p.node(left + 0.5, 2.1, f"${start}_a$", seen=start == "x")
         same = p.node(left + 3.5, 2.1, f"${end}_a$", seen=end == "x")
