@@ -696,9 +696,9 @@ assert value <= 0.15, (
 # 2. Her network's loss, $\mathbb{E}|u - (x_1 - x_0)|^2$, stays at 2.11; that of $v$ itself is 2.04. "It has learned
 #    next to nothing: a network that says 0 has 3.47." What is wrong with this conclusion, what number would show how
 #    much it has learned, and what would change if she formed optimal-transport pairs within each batch?
-# 3. Another colleague trains a RealNVP on grey levels as they are, and reports −3.1 bits per dimension on new images
-#    and −3.2 on training images: "by far the best on the board, and no overfitting". Why can this be no code length?
-#    Why do new images not show the mistake? Name the change that makes it a bound.
+# 3. Another colleague trains a RealNVP on grey levels as they are, and reports −5.1 bits per dimension on new images:
+#    "by far the best on the board, and no overfitting, since the images are new". Why can this be no code length? Why
+#    do new images not show the mistake? Name the change that makes it a bound.
 #
 # Answer in about 200 words.
 
@@ -714,9 +714,8 @@ assert value <= 0.15, (
 #    cross, so the variance and with it the loss fall, and the paths get straighter; the distribution that is reached
 #    stays the same, so the two losses do not compare.
 # 3. A code length of a discrete image cannot be negative. The value is the logarithm of a *density*, which narrow
-#    peaks at the integers raise without limit. New images have the same integers, so they profit as well, and the gap
-#    between both parts stays small. With uniform noise in each cell, in training and evaluation, the mean of the
-#    log-density is a lower bound of $\log P$.
+#    peaks at the integers raise without limit. New images have the same integers, so the same peaks serve them. With
+#    uniform noise in each cell, in training and evaluation, the mean of the log-density is a lower bound of $\log P$.
 #
 # **Rubric.** ½ for (0.3, 0.1) with the reason; ½ for "the velocity is a mean over lines and changes along the way"; ½
 # for the split of the loss and a number that measures what was learned (a remark on optimal-transport pairs that says
