@@ -1,0 +1,1003 @@
+# %% [markdown] title
+# # Week 13 · Diffusion models
+#
+# {{colab}}
+#
+# Destroy an image by noise in many small steps, and learn to undo one step. Then start from noise and undo them all.
+#
+# **After this notebook you can**
+#
+# 1. write the forward process in closed form, and the posterior of one step back, and check both against a simulation;
+# 2. derive the variational bound, and say which squared error remains of it and with which weight;
+# 3. turn a prediction of noise into one of data, velocity or score, and say what a perfect one would be;
+# 4. train a small U-Net on noisy digits, and draw new ones by ancestral steps and by DDIM;
+# 5. find out whether a schedule ends in noise, and what happens if it does not.
+#
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute on two CPU cores.
+# What stands under *Deeper* is for whoever wants it.
+
+# %% [markdown] picture_chain
+# {{picture: chain}}
+
+# %% [markdown] reading
+# ## Reading
+#
+# | what | minutes |
+# |---|---|
+# | **Main:** Prince, *Understanding Deep Learning*, chapter 18, without guidance, which is next week's. | 75 |
+# | Ho, Jain and Abbeel (2020), *Denoising diffusion probabilistic models*: sections 2 to 4. | 45 |
+# | Song, Meng and Ermon (2021), *Denoising diffusion implicit models*: sections 3 and 4. | 30 |
+#
+# Alternatives: Bishop and Bishop, *Deep Learning: Foundations and Concepts*, chapter 20; for Deeper Kingma et al. (2021),
+# *Variational diffusion models*, sections 3 to 5.
+#
+# **Focus questions.** Have an answer to each before you go on.
+#
+# 1. Nothing of the forward process is learned. What would go wrong if it were one big step?
+# 2. Why is the step back a Gaussian if the original image is known, and not if it is unknown?
+# 3. The network predicts the noise. Why is its loss not 0, however good it is?
+# 4. DDIM needs no noise on the way back. Where does the variety of its samples come from?
+#
+# **Letters.** B batch, D dimensions, K steps of a chain, C channels. $x_0$ is an image, $x_t$ its noisy version,
+# $t = 1, \dots, T$. As in Ho et al., $\beta_t$ is the share of noise that step $t$ adds, and $\bar\alpha_t = \prod_{s \le t} (1 -
+# \beta_s)$ the share of the original's variance that is left. (Prince's $\alpha_t$ is this $\bar\alpha_t$.) In the code `a`
+# is $\bar\alpha_t$, and `b` that of the step before, $\bar\alpha_{t-1}$.
+
+# %% setup
+
+# %% parameters tags=["parameters"]
+dataset = "digits-grey"  # "mnist" or "fashion-mnist": see "Going bigger"
+T = 1000  # noise levels for the training
+steps = 100  # of the chain that draws images
+channels = 16  # C of the U-Net on the largest images
+halvings = 1  # how often the U-Net halves an image
+epochs = 80  # passes over the training images
+learning_rate = 4e-3  # of Adam; falls to 0 along a cosine
+batch_size = 64  # images a step
+toy_epochs = 40  # passes over 20,000 points in the plane
+seed = 0
+
+# %% imports
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+
+from utils import datasets, evaluation, plotting, quiz, scoreboard, stattests
+from utils.networks import MLP, batches, train  # from week 6
+
+digits = datasets.load(dataset)
+levels = datasets.GREY_LEVELS if dataset == "digits-grey" else 256
+brightest = levels - 1 if dataset == "digits-grey" else 1.0  # the largest value of a pixel
+keras.utils.set_random_seed(seed)  # weights, and all draws of noise
+print(digits)
+
+# %% [markdown] forward_text
+# ## 1 · The way into noise
+#
+# Each step of the **forward process** shrinks the image a little and adds a little noise, so that the variance of data
+# with variance 1 stays 1:
+#
+# $$q(x_t \mid x_{t-1}) = \mathcal{N}\big(\sqrt{1 - \beta_t}\, x_{t-1},\ \beta_t I\big).$$
+#
+# To train on step $t$ we do not want to run $t$ steps. We need not: sums of Gaussians are Gaussian. The signal shrinks by
+# $\prod_s \sqrt{1 - \beta_s} = \sqrt{\bar\alpha_t}$, and if the variance of the noise so far is $1 - \bar\alpha_{t-1}$, the next
+# step makes it $(1 - \beta_t)(1 - \bar\alpha_{t-1}) + \beta_t = 1 - \bar\alpha_t$. So by induction
+#
+# $$q(x_t \mid x_0) = \mathcal{N}\big(\sqrt{\bar\alpha_t}\, x_0,\ (1 - \bar\alpha_t) I\big), \qquad x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 -
+# \bar\alpha_t}\, \epsilon, \quad \epsilon \sim \mathcal{N}(0, I).$$
+#
+# The ratio of signal to noise, $\mathrm{SNR}_t = \bar\alpha_t / (1 - \bar\alpha_t)$, falls from $\infty$ to nearly 0. The
+# **schedule** of Ho et al. lets $\beta_t$ grow linearly from 0.0001 to 0.02 in $T = 1000$ steps.
+#
+# **Predict:** after how many of the 1,000 steps is half of the variance noise?
+
+
+# %% forward
+def linear_schedule(T, first=1e-4, last=0.02):
+    """→ ᾱ_0 = 1, …, ᾱ_T: (T + 1,)."""
+    return np.concatenate([[1.0], np.cumprod(1 - np.linspace(first, last, T))])
+
+
+def column(a, x):
+    """Numbers a (B,) → (B, 1, …), to go with x (B, …)."""
+    return tf.reshape(tf.cast(a, x.dtype), [-1, *[1] * (len(x.shape) - 1)])
+
+
+def q_sample(x0, a, eps):
+    """x_0 (B, …), ᾱ_t (B,), noise (B, …) → x_t (B, …)."""
+    a = column(a, x0)
+    return tf.sqrt(a) * x0 + tf.sqrt(1 - a) * eps
+
+
+alpha_bar = linear_schedule(T)
+print(f"ᾱ falls below ½ at step {np.argmax(alpha_bar < 0.5)} and ends at {alpha_bar[-1]:.6f}")
+
+# %% chain_check
+# 100,000 chains from one value, step by step, against the closed form.
+short, N, x0 = linear_schedule(50, 0.002, 0.4), 100_000, 0.7
+draw, chain = np.random.default_rng(seed), [np.full(100_000, 0.7)]
+for t in range(1, 51):
+    beta = 1 - short[t] / short[t - 1]
+    chain.append(np.sqrt(1 - beta) * chain[-1] + np.sqrt(beta) * draw.normal(size=N))
+for t in [5, 20, 50]:
+    mean, sd = np.sqrt(short[t]) * x0, np.sqrt(1 - short[t])
+    off, tolerance = abs(chain[t].mean() - mean), stattests.subgaussian_tolerance(N, sd, comparisons=3)
+    print(
+        f"t = {t:2}: mean {chain[t].mean():6.3f}, exact {mean:6.3f} ± {tolerance:.3f}; "
+        f"variance {chain[t].var():.3f}, exact {sd**2:.3f}"
+    )
+    assert off < tolerance
+
+
+# %% forward_figure
+def as_images(x):
+    """Pixels (N, D) of the data set → (N, height, width, 1) in [−1, 1], float32."""
+    return np.reshape(2 * x / brightest - 1, [-1, *digits.shape, 1]).astype(np.float32)
+
+
+x_train, x_validation, x_test = (as_images(part) for part in (digits.train, digits.validation, digits.test))
+moments = [0, 20, 50, 100, 200, 300, 400, 600, 800, 1000]
+shown = np.repeat(x_train[:4], len(moments), axis=0)
+noisy = q_sample(shown, np.tile(alpha_bar[np.array(moments) * T // 1000], 4), tf.random.normal(shown.shape))
+plotting.image_grid(
+    np.reshape(noisy, [40, -1]),
+    digits.shape,
+    "Four digits on their way into noise. Until when can you name them?",
+    "Four rows of ten images: digits, clear on the left, that vanish in noise to the right.",
+    titles=[f"t = {t}" for t in moments] + [""] * 30,
+    limits=(-1.5, 1.5),
+)
+
+# %% [markdown] bound_text
+# ## 2 · The way back, the bound, and the one regression that remains
+#
+# We want $p(x_{t-1} \mid x_t)$. It depends on the data. But *if the original were known*, Bayes' rule would give the
+# step back: the product of two Gaussians in $x_{t-1}$, a Gaussian again,
+#
+# $$q(x_{t-1} \mid x_t, x_0) = \mathcal{N}(\tilde\mu_t, \tilde\beta_t I), \quad \tilde\mu_t = \frac{\sqrt{\bar\alpha_{t-1}}\, \beta_t}{1 -
+# \bar\alpha_t}\, x_0 + \frac{\sqrt{1 - \beta_t}\, (1 - \bar\alpha_{t-1})}{1 - \bar\alpha_t}\, x_t, \quad \tilde\beta_t = \frac{1 -
+# \bar\alpha_{t-1}}{1 - \bar\alpha_t}\, \beta_t .$$
+#
+# So the model uses just this step with a *guess* $\hat x_0(x_t, t)$ in place of $x_0$:
+# $p(x_{t-1} \mid x_t) = q(x_{t-1} \mid x_t, \hat x_0)$. All latent variables $x_1, \dots, x_T$ are as large as the image,
+# the encoder $q$ is fixed, and week 6's bound becomes a sum over steps:
+#
+# $$-\log p(x_0) \le \underbrace{\mathrm{KL}\big(q(x_T | x_0) \,\|\, p(x_T)\big)}_{\text{no parameters}} + \sum_{t=2}^{T}
+# \underbrace{\mathbb{E}_q\, \mathrm{KL}\big(q(x_{t-1} | x_t, x_0) \,\|\, p(x_{t-1} | x_t)\big)}_{\text{two Gaussians of equal variance}} \underbrace{-
+# \mathbb{E}_q \log p(x_0 | x_1)}_{\text{decoder}} .$$
+#
+# The middle terms differ in the mean only, so each is $|\tilde\mu_t(x_0) - \tilde\mu_t(\hat x_0)|^2 / 2 \tilde\beta_t$. Put
+# $\tilde\mu_t$ in, and
+#
+# $$\mathrm{KL}_t = \tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t)\, |x_0 - \hat x_0|^2 .$$
+#
+# **One regression remains: from the noisy image, guess the clean one.** It has several names, because $x_t$ is known and
+# $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$: whoever guesses one of
+#
+# - the data $x_0$, the noise $\epsilon$, the *velocity* $v = \sqrt{\bar\alpha_t}\, \epsilon - \sqrt{1 - \bar\alpha_t}\, x_0$, or the score
+#   $-\epsilon / \sqrt{1 - \bar\alpha_t}$
+#
+# has guessed the others, and the squared errors differ by a factor only:
+#
+# $$|\epsilon - \hat\epsilon|^2 = \mathrm{SNR}_t\, |x_0 - \hat x_0|^2 = \bar\alpha_t\, |v - \hat v|^2 .$$
+#
+# Ho et al. leave out all weights and minimise $\mathbb{E}\, |\epsilon - \hat\epsilon|^2$, the **simple loss**. In the bound its
+# weight would be $\tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t) / \mathrm{SNR}_t$, large for small $t$: the simple loss cares less about fine
+# noise, that is about the last, invisible digits of a likelihood.
+
+
+# %% posterior
+def q_posterior(x0, xt, a, b):
+    """x_0, x_t (B, …), ᾱ_t and ᾱ_{t−1} (B,) → mean (B, …) and variance (B, 1, …) of q(x_{t−1} | x_t, x_0)."""
+    a, b = column(a, x0), column(b, x0)
+    beta = 1 - a / b
+    mean = (tf.sqrt(b) * beta * x0 + tf.sqrt(a / b) * (1 - b) * xt) / (1 - a)
+    return mean, beta * (1 - b) / (1 - a)
+
+
+def data_from_noise(xt, eps, a):
+    """x_t (B, …), guessed noise (B, …), ᾱ_t (B,) → guessed data (B, …)."""
+    a = column(a, xt)
+    return (xt - tf.sqrt(1 - a) * eps) / tf.sqrt(a)
+
+
+def velocity(x0, eps, a):
+    """x_0, noise (B, …), ᾱ_t (B,) → v (B, …)."""
+    a = column(a, x0)
+    return tf.sqrt(a) * eps - tf.sqrt(1 - a) * x0
+
+
+def snr(a):
+    return a / (1 - a)
+
+
+# %% posterior_check
+# The simulated chains know the posterior: regress x_19 on x_20.
+a, b = short[20:21], short[19:20]
+slope, intercept = np.polyfit(chain[20], chain[19], 1)
+left = np.var(chain[19] - slope * chain[20] - intercept)
+at_0, at_1 = (q_posterior(np.array([x0]), np.array([x]), a, b) for x in (0.0, 1.0))
+print(
+    f"slope {slope:.3f}, exact {float(at_1[0][0] - at_0[0][0]):.3f}; intercept {intercept:.3f}, "
+    f"exact {float(at_0[0][0]):.3f}; variance {left:.4f}, exact {float(at_0[1][0]):.4f}"
+)
+
+# A guess that is wrong somehow: the KL from the means, and three errors with their weights.
+real, eps, wrong = draw.normal(size=(3, 1, 64))
+xt = q_sample(real, a, eps)
+guess = data_from_noise(xt, eps + 0.1 * wrong, a)
+means = [q_posterior(x, xt, a, b) for x in (real, guess)]
+kl = np.sum((means[0][0] - means[1][0]) ** 2 / (2 * means[0][1]))
+by_data = 0.5 * (snr(b) - snr(a)) * np.sum((real - guess) ** 2)
+by_noise = 0.5 * (snr(b) - snr(a)) / snr(a) * np.sum((0.1 * wrong) ** 2)
+off = velocity(real, eps, a) - velocity(guess, eps + 0.1 * wrong, a)
+by_velocity = 0.5 * (snr(b) - snr(a)) / snr(a) * a * np.sum(off**2)
+print(
+    f"KL {kl:.5f} nats; by the error of data {by_data[0]:.5f}, noise {by_noise[0]:.5f}, velocity {by_velocity[0]:.5f}"
+)
+np.testing.assert_allclose([by_data[0], by_noise[0], by_velocity[0]], kl, rtol=1e-9)
+
+# %% [markdown] toy_text
+# ## 3 · A case where the answer is known
+#
+# What would a perfect network say? The best guess in the mean square is the conditional mean,
+# $\epsilon^*(x, t) = \mathbb{E}[\epsilon \mid x_t = x]$. And it is the **score** of the noisy data (Tweedie's formula; week 5's denoising
+# score matching):
+#
+# $$\epsilon^*(x, t) = -\sqrt{1 - \bar\alpha_t}\; \nabla_x \log q_t(x), \qquad q_t(x) = \int q(x_t = x \mid x_0)\, p_{\text{data}}(x_0)\, dx_0 .$$
+#
+# (Differentiate $q_t$ under the integral: $\nabla q(x_t | x_0) = -\tfrac{\epsilon}{\sqrt{1 - \bar\alpha_t}}\, q(x_t | x_0)$.) For a mixture of
+# Gaussians with weights $w_k$, means $m_k$ and widths $s_k$, $q_t$ is again one, with means $\sqrt{\bar\alpha_t} m_k$ and variances
+# $\bar\alpha_t s_k^2 + 1 - \bar\alpha_t$. So we know the score at every noise level, draw it beside a learned one, and run
+# every sampler with both.
+#
+# **Predict:** the exact $\epsilon^*$ is as good as can be. Is its mean squared error 0?
+
+
+# %% mixture
+class Mixture:
+    """Gaussians N(m_k, s_k² I) with weights w_k, and all their noisy versions. w, s: (K,), m: (K, D)."""
+
+    def __init__(self, w, m, s):
+        self.w, self.m, self.s = (tf.constant(value, tf.float32) for value in (w, m, s))
+
+    def sample(self, n):
+        k = tf.random.categorical(tf.math.log([self.w]), n)[0]
+        return tf.gather(self.m, k) + tf.gather(self.s, k)[:, None] * tf.random.normal([n, self.m.shape[1]])
+
+    def log_joint(self, x, a):
+        """x_t (B, D), ᾱ_t (B,) → log w_k q_t(x | k), (B, K), differences x − √ᾱ_t m_k, (B, K, D), variances, (B, K)."""
+        variance = a[:, None] * self.s**2 + 1 - a[:, None]
+        apart = x[:, None] - tf.sqrt(a)[:, None, None] * self.m
+        square = tf.reduce_sum(apart**2, axis=2) / variance
+        log_q = -0.5 * (square + self.m.shape[1] * tf.math.log(2 * np.pi * variance))
+        return tf.math.log(self.w) + log_q, apart, variance
+
+    def noise(self, x, a):
+        """x_t (B, D), ᾱ_t (B,) → E[ε | x_t], (B, D)."""
+        log_joint, apart, variance = self.log_joint(x, a)
+        score = -tf.reduce_sum((tf.nn.softmax(log_joint) / variance)[:, :, None] * apart, axis=1)
+        return -tf.sqrt(1 - a)[:, None] * score
+
+
+plane = Mixture([0.7, 0.2, 0.1], [[-0.8, -0.6], [0.8, 0.2], [0.2, 1.2]], [0.25, 0.15, 0.15])
+x, a = tf.random.normal([5, 2]), tf.constant([0.99, 0.9, 0.5, 0.1, 0.01])
+with tf.GradientTape() as tape:
+    tape.watch(x)
+    log_q = tf.reduce_logsumexp(plane.log_joint(x, a)[0], axis=1)
+np.testing.assert_allclose(plane.noise(x, a), -tf.sqrt(1 - a)[:, None] * tape.gradient(log_q, x), atol=1e-4)
+print("E[ε | x_t] is −√(1 − ᾱ_t) times the gradient of log q_t")
+
+# %% [markdown] denoiser_text
+# The model is a network that is told the noise level. Here it is told $\log \mathrm{SNR}_t$, by sines and cosines, not the number of the
+# step: so we may later take other steps, or another schedule, without training again. Training draws for each image a
+# level and a noise; the loss is the simple one.
+
+
+# %% denoiser
+def waves(a):
+    """ᾱ (B,) → sines and cosines of log SNR, (B, 8)."""
+    angle = tf.math.log(snr(a))[:, None] * tf.constant([0.125, 0.25, 0.5, 1.0])
+    return tf.concat([tf.sin(angle), tf.cos(angle)], axis=1)
+
+
+class Denoiser(keras.Model):
+    """Guesses the noise in x_t. network: [x_t (B, …), waves (B, 8)] → velocity (B, …); |x_0| is at most `limit`."""
+
+    def __init__(self, network, alpha_bar, limit=np.inf):
+        super().__init__()
+        self.network, self.limit = network, limit
+        start = keras.initializers.Constant(alpha_bar[1:].astype(np.float32))
+        self.alpha_bar = self.add_weight(shape=(len(alpha_bar) - 1,), initializer=start, trainable=False)
+        self.built = True
+
+    def noise(self, x, a):
+        """x_t (B, …), ᾱ_t (B,) → guessed noise (B, …)."""
+        v, a = self.network([x, waves(a)]), column(a, x)
+        return tf.sqrt(1 - a) * x + tf.sqrt(a) * v
+
+    def call(self, x0):
+        """x_0: (B, …) → squared error of the noise at a random level, its mean over the dimensions: (B,)."""
+        a = tf.gather(self.alpha_bar, tf.random.uniform([len(x0)], 0, len(self.alpha_bar), tf.int32))
+        eps = tf.random.normal(tf.shape(x0))
+        square = (self.noise(q_sample(x0, a, eps), a) - eps) ** 2
+        loss = tf.reduce_mean(tf.reshape(square, [len(x0), -1]), axis=1)
+        self.add_loss(tf.reduce_mean(loss))
+        return loss
+
+
+def dense(D, H):
+    """A network for points: (B, D) and (B, 8) → (B, D)."""
+    x, level = keras.Input((D,)), keras.Input((8,))
+    return keras.Model([x, level], MLP(D + 8, H, H, D)(keras.layers.Concatenate()([x, level])))
+
+
+# %% toy_train
+points = plane.sample(20_000).numpy()
+toy = Denoiser(dense(2, 128), alpha_bar)
+_, seconds = train(toy, batches(points, B=500, seed=seed, binarise=False), toy_epochs, 5e-3, xla=True)
+print(f"trained in {seconds:.1f} s; mean squared error per dimension at three levels:")
+for a in [0.99, 0.7, 0.2]:
+    x0, eps = plane.sample(20_000), tf.random.normal([20_000, 2])
+    a = tf.fill([20_000], a)
+    xt = q_sample(x0, a, eps)
+    exact, learned = plane.noise(xt, a), toy.noise(xt, a)
+    floor, loss, apart = (
+        float(tf.reduce_mean((u - v) ** 2)) for u, v in [(exact, eps), (learned, eps), (learned, exact)]
+    )
+    print(f"ᾱ = {a[0]:.2f}: exact {floor:.4f}, learned {loss:.4f}, between the two {apart:.4f}")
+
+# %% toy_figure
+fig, axes = plt.subplots(1, 3, figsize=(11.5, 4.1), sharex=True, sharey=True)
+grid = np.stack(np.meshgrid(np.linspace(-2.2, 2.2, 12), np.linspace(-2.2, 2.2, 12)), axis=-1).reshape(-1, 2)
+for ax, a in zip(axes, [0.95, 0.7, 0.2]):
+    level, where = tf.fill([len(grid)], tf.constant(a, tf.float32)), tf.constant(grid, tf.float32)
+    cloud = q_sample(points[:600], np.full(600, a), tf.random.normal([600, 2]))
+    ax.plot(*np.transpose(cloud), ".", color="#BBBBBB", markersize=3)
+    for f, colour, name in [
+        (plane, "black", "exact"),
+        (toy, plotting.FAMILY_COLOURS["diffusion"], "learned"),
+    ]:
+        ax.quiver(
+            *grid.T, *(-f.noise(where, level).numpy().T), color=colour, label=name, scale=30, width=0.005
+        )
+    ax.set(title=f"ᾱ = {a}", xlabel="x₁ (no unit)", aspect="equal", xlim=(-2.5, 2.5), ylim=(-2.5, 2.5))
+axes[0].set_ylabel("x₂ (no unit)")
+axes[2].legend(loc="upper right", fontsize=11)
+plotting.show(
+    fig,
+    "The direction in which the noise is removed, exact and learned, at three noise levels. Where do the two part?",
+    "Three panels with grey points and two kinds of arrows. With little noise the arrows point to the nearest of three clusters, with much noise all to one centre.",
+)
+
+# %% [markdown] toy_says
+# **The best guess has an error, because several noises lead to the same $x_t$: with little noise in the data (ᾱ = 0.99)
+# FLOOR99, with much FLOOR20. The learned error exceeds this floor by just its distance from the exact guess.** (The mean of
+# squares adds up, since the error of a conditional mean is orthogonal to every function of $x_t$.) So a loss says
+# nothing before the floor is known, and on images nobody knows it. The arrows agree where there are points, and
+# part in the corners, where no training point ever was.
+#
+# ### Two samplers
+#
+# Both start from $x_T \sim \mathcal{N}(0, I)$ and make the guess $\hat x_0$ at each level. The **ancestral** step of DDPM draws from
+# $q(x_{t-1} \mid x_t, \hat x_0)$. The **DDIM** step (Song et al., 2021) draws nothing: it goes to where the guessed image with
+# the guessed noise would be one level earlier,
+#
+# $$x_{t-1} = \sqrt{\bar\alpha_{t-1}}\, \hat x_0 + \sqrt{1 - \bar\alpha_{t-1}}\, \hat\epsilon .$$
+#
+# Neither needs neighbouring levels: with $K < T$ steps take $\bar\alpha$ at $K$ levels of the $T$, and everything above holds.
+
+
+# %% samplers
+def guesses(model, x, a):
+    """x_t (B, …), ᾱ_t (B,) → guessed data, within the model's limit, and the noise that goes with it: (B, …) each."""
+    x0 = data_from_noise(x, model.noise(x, a), a)
+    limit = getattr(model, "limit", np.inf)
+    x0 = tf.clip_by_value(x0, -limit, limit)
+    a = column(a, x)
+    return x0, (x - tf.sqrt(a) * x0) / tf.sqrt(1 - a)
+
+
+def ancestral_step(model, xt, a, b):
+    """x_t (B, …), ᾱ_t and ᾱ_{t−1} (B,) → x_{t−1}, drawn. For ᾱ_{t−1} = 1, the last step, the variance is 0."""
+    mean, variance = q_posterior(guesses(model, xt, a)[0], xt, a, b)
+    return mean + tf.sqrt(variance) * tf.random.normal(tf.shape(xt))
+
+
+def ddim_step(model, xt, a, b):
+    """The same, without a draw."""
+    x0, eps = guesses(model, xt, a)
+    return q_sample(x0, b, eps)
+
+
+def path(alpha_bar, K):
+    """ᾱ at K + 1 of the levels, from ᾱ_T to ᾱ_0 = 1: float32 (K + 1,)."""
+    return tf.constant(alpha_bar[np.round(np.linspace(len(alpha_bar) - 1, 0, K + 1)).astype(int)], tf.float32)
+
+
+@tf.function
+def reverse(step, model, x, path):
+    """x_T (B, …) → x_0 (B, …), by a step for each pair of neighbours of the path (K + 1,)."""
+    for i in tf.range(len(path) - 1):
+        a, b = tf.fill([len(x)], path[i]), tf.fill([len(x)], path[i + 1])
+        x = tf.reshape(step(model, x, a, b), tf.shape(x))
+    return x
+
+
+# %% [markdown] test_text
+# **Check 1: do they reach the known distribution?** We compare the means of 32 waves, $\cos(f \cdot x)$ and $\sin(f \cdot x)$ at 16 random
+# frequencies, of 20,000 samples with those of 20,000 true points. If both came from one distribution, Hoeffding's
+# inequality bounds the largest difference: with probability $1 - 10^{-6}$ it stays below the printed tolerance.
+#
+# **Check 2: Gaussian data.** For $x_0 \sim \mathcal{N}(m, s^2)$ all is linear. Think of $(\sqrt{\bar\alpha_t}\, s, \sqrt{1 - \bar\alpha_t})$ as a
+# vector: its squared length is the variance of $x_t$, and a DDIM step multiplies the deviation from the mean such that the standard deviation shrinks by
+# the *cosine of the angle between the vectors of the two levels*. With steps that become small the product of the cosines
+# goes to 1, and $\mathcal{N}(m, s^2)$ is reached; every finite number of steps loses variance.
+
+
+# %% sampler_check
+draw = np.random.default_rng(seed)
+frequencies = draw.normal(0, 2, size=(2, 16))
+
+
+def wave_means(x):
+    """x: (N, 2) → means of 16 cosines and 16 sines: (32,)."""
+    angle = np.asarray(x) @ frequencies
+    return np.concatenate([np.cos(angle).mean(axis=0), np.sin(angle).mean(axis=0)])
+
+
+N = 20_000
+tolerance = np.sqrt(2) * stattests.hoeffding_tolerance(
+    N, -1, 1, comparisons=32
+)  # of a difference of two means
+start, true_waves = tf.random.normal([N, 2]), wave_means(plane.sample(N))
+for model, name in [(plane, "exact"), (toy, "learned")]:
+    for step, K in [(ancestral_step, 250), (ddim_step, 250), (ancestral_step, 10), (ddim_step, 10)]:
+        x = reverse(step, model, start, path(alpha_bar, K))
+        off = np.abs(wave_means(x) - true_waves).max()
+        print(f"{name:>7} score, {step.__name__:>14}, {K:3} steps: {off:.3f} (tolerance {tolerance:.3f})")
+        assert model is toy or K == 10 or off < tolerance
+
+# %% gauss_check
+# Gaussian data: DDIM's standard deviation, by sampling and as a product of cosines.
+m, s = 0.3, 0.5
+line, z = Mixture([1.0], [[m]], [s]), tf.random.normal([N, 1])
+for K in [5, 10, 20, 50, 250]:
+    levels_K = path(alpha_bar, K).numpy().astype(float)
+    vectors = np.stack([np.sqrt(levels_K) * s, np.sqrt(1 - levels_K)], axis=1)
+    length = np.linalg.norm(vectors, axis=1)
+    cosines = np.sum(vectors[1:] * vectors[:-1], axis=1) / (length[1:] * length[:-1])
+    exact = s * np.prod(cosines) / length[0]  # the start has standard deviation 1, not length[0]
+    x = reverse(ddim_step, line, z, path(alpha_bar, K)).numpy()
+    print(
+        f"{K:3} steps: standard deviation {x.std() / z.numpy().std():.4f}, by cosines {exact:.4f} (data: {s})"
+    )
+    np.testing.assert_allclose(x.std() / z.numpy().std(), exact, rtol=2e-3)
+
+# %% [markdown] samplers_say
+# **With the exact score and 250 steps both samplers reach the distribution, within the tolerance; with 10 steps neither
+# does exactly, and the ancestral one is farther off.** A step back is a Gaussian only if it is small: that is why the way
+# into noise is cut into many steps. DDIM with exact guesses and small steps solves a differential equation, next week's *probability-flow
+# ODE*; all its randomness is in $x_T$.
+#
+# <details><summary>Measured how?</summary>
+#
+# SAMPLERSMEASURED
+# </details>
+
+# %% [markdown] unet_text
+# ## 4 · A U-Net on digits
+#
+# The network sees a noisy image and has to say what in it is noise. It needs the whole image, to know which digit this is,
+# and each single pixel, to know where the pen was. A **U-Net** does both: on the way down it halves the image and doubles
+# the channels; on the way up it doubles the image, and at each size it gets back, beside what comes from below, what it
+# knew there before. The noise level enters every block as a shift of each channel. Ours reads its output as velocity, so that the skip
+# from $x_t$ to the noise need not be learned, and is trained by the simple loss.
+
+# %% [markdown] picture_unet
+# {{picture: unet}}
+
+
+# %% unet
+def block(h, level, C):
+    """Two convolutions, the noise level added between them, and a way around: (B, height, width, ·) → (…, C)."""
+    conv, silu = keras.layers.Conv2D, keras.layers.Activation("silu")
+    shift = keras.layers.Reshape((1, 1, C))(keras.layers.Dense(C)(level))
+    u = conv(C, 3, padding="same")(silu(h)) + shift
+    u = conv(C, 3, padding="same", kernel_initializer="zeros")(silu(u))
+    return u + (h if h.shape[-1] == C else keras.layers.Dense(C)(h))
+
+
+def unet(shape, C, halvings=1, H=64):
+    """Images (B, height, width, 1) and waves of the noise level (B, 8) → images."""
+    images, waves = keras.Input((*shape, 1)), keras.Input((8,))
+    level, kept = keras.layers.Dense(H, "silu")(waves), []
+    h = keras.layers.Conv2D(C, 3, padding="same")(images)
+    for i in range(halvings):
+        h = block(h, level, C * 2**i)
+        kept.append(h)
+        h = keras.layers.Conv2D(C * 2 ** (i + 1), 2, 2)(h)  # half as large
+    for _ in range(2):
+        h = block(h, level, C * 2**halvings)
+    for i in reversed(range(halvings)):
+        h = keras.layers.Conv2DTranspose(C * 2**i, 2, 2)(h)  # twice as large
+        h = block(keras.layers.Concatenate()([h, kept.pop()]), level, C * 2**i)
+    h = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros")(
+        keras.layers.Activation("silu")(h)
+    )
+    return keras.Model([images, waves], h)
+
+
+# %% train
+ddpm = Denoiser(unet(digits.shape, channels, halvings), alpha_bar, limit=1.0)
+unseen = tf.data.Dataset.from_tensors(np.concatenate([x_validation[:1000]] * 2))  # two noises for each image
+data = batches(x_train, B=batch_size, seed=seed, binarise=False)
+curve, ddpm_seconds = train(ddpm, data, epochs, learning_rate, unseen)
+print(f"{ddpm.count_params():,} parameters, trained in {ddpm_seconds:.1f} s")
+plotting.history(
+    curve,
+    "squared error of the noise (no unit)",
+    "The simple loss. Is it done? Does it overfit?",
+    "Two noisy curves that fall together and level off.",
+)
+
+
+# %% draw
+def to_pixels(images):
+    """Images (N, …) in [−1, 1] → the nearest pixel values of the data set: (N, D)."""
+    grey = np.round((np.clip(images, -1, 1) + 1) / 2 * (levels - 1))
+    return np.reshape(grey, [len(images), -1]) * brightest / (levels - 1)
+
+
+way, x = path(alpha_bar, steps), tf.random.normal([20, *digits.shape, 1])
+frames, piece = [x], steps // 10
+for i in range(0, steps, piece):  # in ten pieces, to look at it on the way
+    x = reverse(ancestral_step, ddpm, x, way[i : i + piece + 1])
+    frames.append(x)
+plotting.animate(
+    np.reshape(frames, [11, 20, -1]),
+    digits.shape,
+    "Twenty images on their way out of noise. When is it decided which digit it will be, when how thick the pen is?",
+    "An animation: grey noise turns into digits, first their coarse shape, at the end their clean edges.",
+    titles=[f"step {piece * i} of {steps}" for i in range(11)],
+    limits=(-1.5, 1.5),
+)
+
+
+# %% samples
+def draw_images(n, step=ancestral_step, levels_ahead=way):
+    """n images of the DDPM in the data set's pixel values: (n, D)."""
+    return to_pixels(reverse(step, ddpm, tf.random.normal([n, *digits.shape, 1]), levels_ahead).numpy())
+
+
+drawn = {
+    f"ancestral, {steps}": draw_images(20),
+    "DDIM, 20 steps": draw_images(20, ddim_step, path(alpha_bar, 20)),
+    "DDIM, 5 steps": draw_images(20, ddim_step, path(alpha_bar, 5)),
+}
+plotting.image_grid(
+    np.concatenate([*drawn.values(), digits.test[:20]]),
+    digits.shape,
+    "Samples of three samplers, and test images. Where are the pens too thin or the edges blurred?",
+    "Four rows of twenty small images of digits.",
+    columns=20,
+    row_titles=[*drawn, "test images"],
+)
+
+# %% [markdown] bits_text
+# ### Bits per dimension
+#
+# The bound needs a number for each step and a decoder: the last step must give a *probability* to each grey level. Take
+# a Gaussian around $\hat x_0(x_1)$ and its mass in the bin of each level, and the variance that the guesses have on
+# validation images. All the other terms are the $\mathrm{KL}_t$ of section 2. (Where a step back is given a larger variance than
+# $\tilde\beta_t$, `e` says by how much: Deeper.)
+
+
+# %% bound
+@tf.function
+def guess_errors(model, x0, path):
+    """x_0 (N, …) → squared errors of the guessed data at each level of the path but the last, mean over N: (K, …)."""
+    errors = tf.TensorArray(tf.float32, len(path) - 1)
+    for i in tf.range(len(path) - 1):
+        a = tf.fill([len(x0)], path[i])
+        x_hat = guesses(model, q_sample(x0, a, tf.random.normal(tf.shape(x0))), a)[0]
+        errors = errors.write(i, tf.reduce_mean((x_hat - x0) ** 2, axis=0))
+    return errors.stack()
+
+
+def log_bins(x0, mean, s, n):
+    """log of the mass of N(mean, s²) in the bin of x_0, one of n levels in [−1, 1]; the bins at both ends are open."""
+    cdf = lambda x: 0.5 * (1 + tf.math.erf((x - mean) / (s * 2**0.5)))  # noqa: E731
+    high = tf.where(x0 > 1 - 0.5 / (n - 1), 1.0, cdf(x0 + 1 / (n - 1)))
+    low = tf.where(x0 < -1 + 0.5 / (n - 1), 0.0, cdf(x0 - 1 / (n - 1)))
+    return tf.math.log(0.999 * (high - low) + 0.001 / n)  # mixed with a uniform: no level is impossible
+
+
+@tf.function
+def bound_terms(model, x0, path, e, s2, n):
+    """x_0 (N, …), n grey levels → KL_T (N,); KL of each step, and −log p(x_0 | x_t) at each level, (K, N): nats.
+
+    e (K, …): the squared error that the variance of a step allows for; 0: it is β̃. s2 (K, …): variance of the decoder.
+    """
+    total = lambda u: tf.reduce_sum(u, axis=list(range(1, len(x0.shape))))  # noqa: E731
+    steps, decoders = (tf.TensorArray(tf.float32, len(path) - 1) for _ in range(2))
+    for i in tf.range(len(path) - 1):
+        a = tf.fill([len(x0)], path[i])
+        x_hat = guesses(model, q_sample(x0, a, tf.random.normal(tf.shape(x0))), a)[0]
+        gain = tf.math.divide_no_nan(path[i + 1], 1 - path[i + 1]) - snr(
+            path[i]
+        )  # 0 / 0 in the last step: not used
+        wider = 1 + gain * e[i]  # variance of the step / β̃
+        kl = 0.5 * (tf.math.log(wider) + (1 + gain * (x_hat - x0) ** 2) / wider - 1)
+        steps, decoders = (
+            steps.write(i, total(kl)),
+            decoders.write(i, -total(log_bins(x0, x_hat, s2[i] ** 0.5, n))),
+        )
+    a = path[0]
+    start = 0.5 * total(a * x0**2 - a - tf.math.log(1 - a))
+    return start, steps.stack(), decoders.stack()
+
+
+# %% bits
+e_pixel = guess_errors(ddpm, x_validation[:1000], way).numpy()  # (K, height, width, 1)
+e_level = e_pixel.mean(axis=(1, 2, 3), keepdims=True)  # (K, 1, 1, 1)
+x_scored = x_test[:400]
+kl_T, kl_steps, decoders = (
+    part.numpy() for part in bound_terms(ddpm, x_scored, way, 0 * e_level, e_level, levels)
+)
+D = x_test[0].size
+ddpm_bits = (kl_T + kl_steps[:-1].sum(axis=0) + decoders[-1]) / (D * np.log(2))
+print(
+    f"at most {evaluation.mean_estimate(ddpm_bits)} bits per dimension: "
+    f"{kl_T.mean() / D / np.log(2):.4f} for the start, {kl_steps[:-1].sum(axis=0).mean() / D / np.log(2):.2f} for the steps, "
+    f"of which {kl_steps[-11:-1].sum(axis=0).mean() / D / np.log(2):.2f} for the last ten, "
+    f"{decoders[-1].mean() / D / np.log(2):.2f} for the decoder"
+)
+
+# %% [markdown] unet_says
+# UNETSAYS
+
+# %% [markdown] denoise_text
+# ### Application: taking noise out of a given image
+#
+# A scan with noise of standard deviation $s$ is, after scaling by $1 / \sqrt{1 + s^2}$, an $x_t$ with $\bar\alpha_t = 1 / (1 + s^2)$. One
+# call of the network gives the mean of all clean images that fit; the reverse chain from there *draws* one of them. The best
+# linear filter for the training images' mean $m$ and covariance $\Sigma$ is $m + \Sigma (\Sigma + s^2 I)^{-1} (y - m)$ (Wiener).
+#
+# **Predict:** which has the smaller squared error, the mean or a drawn image? Which looks more like a digit?
+
+# %% denoise
+s = 1.0  # of the noise; black and white are 2 apart
+clean, a = x_test[:400], 1 / (1 + s**2)
+scan = clean + s * draw.normal(size=clean.shape).astype(np.float32)
+flat = [np.reshape(part, [len(part), -1]) for part in (x_train[:5000], scan)]
+m, S = flat[0].mean(axis=0), np.cov(flat[0].T)
+wiener = m + (flat[1] - m) @ np.linalg.solve(S + s**2 * np.eye(len(S)), S)
+square = np.sum(flat[0] ** 2, axis=1) - 2 * flat[1] @ flat[0].T
+start = tf.constant(scan * np.sqrt(a), tf.float32)
+inner = tf.constant(np.concatenate([[a], alpha_bar[: np.argmax(alpha_bar < a)][::-10]]), tf.float32)
+restored = {
+    "scan": scan,
+    "nearest training image": flat[0][square.argmin(axis=1)],
+    "Wiener filter": wiener,
+    "U-Net, mean": guesses(ddpm, start, tf.fill([len(scan)], tf.constant(a, tf.float32)))[0].numpy(),
+    "U-Net, drawn": reverse(ancestral_step, ddpm, start, tf.concat([inner, [1.0]], 0)).numpy(),
+}
+restored = {name: np.clip(np.reshape(images, clean.shape), -1, 1) for name, images in restored.items()}
+for name, images in restored.items():
+    print(
+        f"{name:>23}: squared error {evaluation.mean_estimate(np.mean((images - clean) ** 2, axis=(1, 2, 3)))}"
+    )
+plotting.image_grid(
+    np.concatenate([np.reshape(images[:12], [12, -1]) for images in [clean, *restored.values()]]),
+    digits.shape,
+    "Test images, with noise as strong as half the range, and five answers. Which are digits, which are averages?",
+    "Six rows of twelve small images: clean, noisy, and restored in four ways.",
+    columns=12,
+    row_titles=["clean", *restored],
+    limits=(-1, 1),
+)
+
+# %% [markdown] failure_text
+# ## 5 · A schedule that does not end in noise
+#
+# "1,000 steps are too slow, so I take $\beta_t$ from 0.0001 to 0.02 as in the paper, with 200 steps." It is a
+# usual mistake. Now $\bar\alpha_{200} = 0.13$: the end of the way still holds a third of the image's amplitude, but the way
+# back starts from $\mathcal{N}(0, I)$ all the same. Here the network is told the noise level, so the same one serves both
+# schedules; on the mixture the score is even exact.
+#
+# **Predict:** the mean of the digits' pixels is far below 0, since most are white paper. What will be wrong with images that start
+# at mean 0?
+
+# %% failure
+cut = linear_schedule(T)[: T // 5 + 1] if T != 1000 else linear_schedule(200)
+print(f"ᾱ at the end: {cut[-1]:.3f}, where it should be {alpha_bar[-1]:.5f}")
+z, start = tf.random.normal([400, *digits.shape, 1]), tf.random.normal([N, 2])
+found = {}
+for name, schedule in [("200 steps of the paper's β", cut), ("β five times as large", alpha_bar)]:
+    x = reverse(ancestral_step, plane, start, path(schedule, 200))
+    off, left = np.abs(wave_means(x) - true_waves).max(), np.mean(x.numpy()[:, 0] < 0.05 - x.numpy()[:, 1])
+    found[name] = reverse(ancestral_step, ddpm, z, path(schedule, 50)).numpy()
+    print(
+        f"{name:>26}: mixture off by {off:.3f} (tolerance {tolerance:.3f}); mean of drawn pixels "
+        f"{evaluation.mean_estimate(np.clip(found[name], -1, 1).mean(axis=(1, 2, 3)))}"
+    )
+print(
+    f"{'test images':>26}: mean of the pixels {evaluation.mean_estimate(x_test[:400].mean(axis=(1, 2, 3)))}"
+)
+plotting.image_grid(
+    np.concatenate([to_pixels(images[:24]) for images in found.values()]),
+    digits.shape,
+    "The same noise by both schedules, the paper's β in 200 steps above. Which digits have too much ink?",
+    "Four rows of twelve digits; those in the upper two rows are heavier.",
+    columns=12,
+    row_titles=[name if i % 2 == 0 else "" for name in ["200 steps", "five times β"] for i in range(2)],
+)
+
+# %% [markdown] failure_says
+# FAILURESAYS
+
+# %% [markdown] scoreboard_text
+# ## The scoreboard
+#
+# The value is a bound, above by its terms; the samples are those of the ancestral sampler.
+
+# %% board
+scoreboard.enter(
+    draw_images,
+    week=13,
+    model=f"DDPM, {channels} channels, {steps} steps",
+    family="diffusion",
+    data=dataset,
+    unit="bits per dimension",
+    kind="lower bound",
+    value=ddpm_bits.mean(),
+    per_image=ddpm_bits if len(x_test) == len(x_scored) else None,
+    train_seconds=ddpm_seconds,
+    parameters=ddpm.count_params(),
+)
+
+# %% [markdown] board_says
+# BOARDSAYS
+
+# %% [markdown] check_text
+# ## Self-check
+#
+# Five questions; every answer explains itself.
+
+
+# %% self_check
+quiz.show("week13_diffusion")
+
+# %% [markdown] class
+# **Bring to class** (no easy answers):
+#
+# 1. A diffusion model is a VAE whose encoder is fixed and whose latents are as large as the image. What was gained by fixing the
+#    encoder, and what was given up?
+# 2. The simple loss is not the bound. The samples are good and the bound is poor. Which of the two would you report, and for which use?
+# 3. A perfect network would know $\mathbb{E}[\epsilon \mid x_t]$ for the training images, a mixture of 1,197 points. What would its samples
+#    be? Why is ours no copying machine?
+#
+# %% [markdown] summary
+# ## Summary
+#
+# - The forward process is known in closed form at every step, and so is the step back, if the original is known.
+# - The bound is a sum of $\tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t)\, |x_0 - \hat x_0|^2$, one regression with a weight for each level. Noise, data,
+#   velocity and score are names of one guess.
+# - The best guess is a conditional mean. Its error is not 0, and it is the score of the noisy data.
+# - Ancestral steps draw from $q(x_{t-1} \mid x_t, \hat x_0)$; DDIM steps are deterministic and stand fewer levels.
+# - A chain must begin where the forward process ends: look at $\bar\alpha_T$.
+# - The simple loss makes good samples; the bound pays for noise that nobody sees.
+#
+# **Next week**: steps that become infinitely small, guidance, and diffusion in a latent space.
+
+# %% [markdown] deeper_steps
+# ## Deeper · How many steps are needed?
+#
+# The same network, 400 samples each, against the test images. **Predict:** with which number of steps do the two samplers change places?
+
+# %% steps_count
+counts = {ancestral_step: [10, 20, 50, 200], ddim_step: [5, 10, 20, 50, 200]}
+fig, ax = plt.subplots(figsize=(6.4, 3.6))
+for (step, some), name, line in zip(counts.items(), ["ancestral", "DDIM"], ["o-", "s--"]):
+    if digits.shape == (8, 8):
+        near = [
+            evaluation.kernel_distance(digits.test / 16, draw_images(400, step, path(alpha_bar, K)) / 16)
+            for K in some
+        ]
+        ax.errorbar(
+            some,
+            [1000 * e.value for e in near],
+            [1000 * e.error for e in near],
+            fmt=line,
+            capsize=3,
+            label=name,
+        )
+        print(
+            f"{name:>9}: "
+            + ", ".join(f"{K} steps {1000 * e.value:.1f} ± {1000 * e.error:.1f}" for K, e in zip(some, near))
+        )
+ax.set(xscale="log", yscale="symlog", xlabel="steps", ylabel="kernel distance × 1000 (no unit)")
+ax.set_xticks([5, 10, 20, 50, 200], ["5", "10", "20", "50", "200"])
+ax.minorticks_off()
+ax.legend()
+plotting.show(
+    fig,
+    "Distance of 400 samples from the test images. How many steps would you take?",
+    "Two falling curves; the one of the ancestral sampler starts far higher and ends lower.",
+)
+
+# %% [markdown] steps_say
+# STEPSSAY
+
+# %% [markdown] deeper_bits
+# ## Deeper · Bits per dimension, term by term, and variances without training
+#
+# Which steps cost the bits? And must a step back have the variance $\tilde\beta_t$? It would, if $x_0$ were known. As it is not, the guess
+# has an error, and for a Gaussian of variance $r \tilde\beta_t$ in one dimension
+#
+# $$\mathrm{KL}_t = \tfrac12 \left( \log r + \frac{1 + g_t\, (x_0 - \hat x_0)^2}{r} - 1 \right), \qquad g_t = \mathrm{SNR}_{t-1} - \mathrm{SNR}_t .$$
+#
+# Its mean is least for $r = 1 + g_t e_t$, where $e_t$ is the mean squared error, and there it is $\tfrac12 \log(1 + g_t e_t)$ in place of
+# $\tfrac12 g_t e_t$. Nichol and Dhariwal (2021) learn $r$ by a second output of the network; Bao et al. (2022) compute it from the score.
+# We measure $e_t$ on validation images, for each level, or for each level and pixel. And we may stop earlier: at *every* level the
+# decoder may name the grey levels at once.
+#
+# **Check.** For Gaussian data the step back *is* Gaussian, with just this variance. So five ancestral steps must then give the
+# right standard deviation.
+
+
+# %% wide_check
+def wide_step(model, xt, a, b):
+    """An ancestral step for N(m, s²) data: the variance allows for that of x_0 given x_t, by 1 + g e."""
+    mean, variance = q_posterior(guesses(model, xt, a)[0], xt, a, b)
+    e = (1 - a) * model.s**2 / (a * model.s**2 + 1 - a)
+    gain = 1 / ((1 - b) / b + 1e-9) - snr(a)
+    last = tf.cast(b == 1, tf.float32)  # there the variance is that of x_0 given x_1
+    wide = variance * column(1 + gain * e, xt) * (1 - last[:, None]) + (last * e)[:, None]
+    return mean + tf.sqrt(wide) * tf.random.normal(tf.shape(xt))
+
+
+line = Mixture([1.0], [[0.0]], [0.5])
+z = tf.random.normal([200_000, 1])
+for step in [ancestral_step, wide_step]:
+    x = reverse(step, line, z, path(alpha_bar, 5)).numpy()
+    print(f"five {step.__name__}s: standard deviation {x.std():.4f} (data: 0.5)")
+assert abs(x.var() - 0.25) < stattests.subgaussian_tolerance(
+    200_000, 1.0
+)  # (an over-estimate of the scatter)
+
+# %% bits_by_step
+settings = {"variance β̃": 0 * e_level, "best, by level": e_level, "best, by pixel": e_pixel}
+bits, found = lambda nats: nats / D / np.log(2), {}
+fig, ax = plt.subplots(figsize=(7, 3.6))
+for (name, e), line in zip(settings.items(), ["-", "--", ":"]):
+    s2 = np.maximum(e_pixel if name == "best, by pixel" else e_level, 1e-6)
+    totals = {}
+    for part, x in [("validation", x_validation[:400]), ("test", x_scored)]:
+        kl_T, kl, decode = (term.numpy() for term in bound_terms(ddpm, x, way, e, s2, levels))
+        before = np.concatenate([0 * kl[:1], np.cumsum(kl[:-1], axis=0)])  # of the steps to each level
+        totals[part] = bits(
+            kl_T + before + decode
+        )  # (K, N): the whole bound, if the decoder names the levels here
+    stop = np.argmin(totals["validation"].mean(axis=1))
+    found[name] = totals["test"][stop]
+    ax.plot(np.log(snr(way[:-1].numpy())), totals["test"].mean(axis=1), line, label=name)
+    print(
+        f"{name:>15}: {totals['test'][-1].mean():.3f} with all steps; decoder at log SNR {np.log(snr(way[stop])):.1f}: "
+        f"{evaluation.mean_estimate(found[name])}"
+    )
+ax.set(xlabel="log SNR where the decoder takes over", ylabel="bits per dimension, at most", ylim=(1.5, 6))
+ax.legend()
+plotting.show(
+    fig,
+    "The bound, if the chain stops at a level and the decoder names the grey levels there. Where do the last steps cost more than they give?",
+    "Three curves that fall from left to right and rise again at the right end, the more the smaller the variances are.",
+)
+
+# %% bits_board
+scoreboard.enter(
+    draw_images,
+    week=13,
+    model="DDPM, the same, best variances",
+    family="diffusion",
+    data=dataset,
+    unit="bits per dimension",
+    kind="lower bound",
+    value=found["best, by pixel"].mean(),
+    per_image=found["best, by pixel"] if len(x_test) == len(x_scored) else None,
+    train_seconds=ddpm_seconds,
+    parameters=ddpm.count_params(),
+    note="samples: those of the row with variance β̃",
+)
+
+# %% [markdown] bits_say
+# BITSSAY
+
+# %% [markdown] deeper_schedule
+# ## Deeper · Schedules and weightings
+#
+# With $\lambda = \log \mathrm{SNR}$ the terms of the bound become $\tfrac12\, \Delta\lambda\, |\epsilon - \hat\epsilon|^2$ for small steps: **the bound
+# weighs the error of the noise evenly over $\lambda$, whatever the schedule** (Kingma et al., 2021). The simple loss weighs it by how
+# long the schedule stays near $\lambda$, and a simple loss of the velocity by that over $\bar\alpha$. So a schedule is a weighting in
+# training, and a set of steps in sampling; the two need not be the same. The cosine schedule is
+# $\bar\alpha_t = \cos^2(\tfrac{\pi}{2} t / T)$ (Nichol and Dhariwal, 2021, without their offset).
+#
+# **Check.** With the exact guess and steps that become small the bound becomes tight: it ends at the entropy $-\mathbb{E} \log p(x_0)$
+# of the mixture, with any schedule. (Between equal ends: here $\lambda$ from 9 to −10; a Gaussian decoder ends the chain.)
+
+
+# %% schedules
+def by_log_snr(shape, K):
+    """ᾱ at K levels from log SNR −10 to 9, spaced evenly ("even") or as a schedule does, then 1: (K + 1,)."""
+    if shape == "even":
+        log_snr = np.linspace(-10, 9, K)
+    else:
+        way = {
+            "linear": lambda t: np.exp(-0.1 * t - 9.95 * t**2),
+            "cosine": lambda t: np.cos(np.pi / 2 * t) ** 2,
+        }[shape]
+        t = np.linspace(1e-5, 1 - 1e-5, 100_001)
+        log_ratio = np.log(snr(way(t)))
+        ends = np.interp([10, -9], -log_ratio, t)
+        log_snr = np.interp(np.linspace(*ends, K), t, log_ratio)
+    return tf.constant(np.append(1 / (1 + np.exp(-log_snr)), 1.0), tf.float32)
+
+
+x0 = plane.sample(20_000)
+log_p = tf.reduce_logsumexp(plane.log_joint(x0, tf.ones(len(x0)))[0], axis=1)
+print(f"entropy of the mixture: {evaluation.mean_estimate(-log_p)} nats")
+for shape in ["linear", "cosine", "even"]:
+    gaps = []
+    for K in [10, 50, 250]:
+        levels_K = by_log_snr(shape, K)
+        s2 = tf.reduce_mean(guess_errors(plane, x0, levels_K)[-1])
+        kl_T, kl, _ = bound_terms(plane, x0, levels_K, tf.zeros([K, 1]), tf.ones([K, 1]), 2)
+        a = tf.fill([len(x0)], levels_K[-2])
+        x_hat = guesses(plane, q_sample(x0, a, tf.random.normal(x0.shape)), a)[0]
+        decode = tf.reduce_sum(0.5 * (tf.math.log(2 * np.pi * s2) + (x0 - x_hat) ** 2 / s2), axis=1)
+        gaps.append(evaluation.mean_estimate(kl_T + tf.reduce_sum(kl[:-1], axis=0) + decode + log_p))
+    print(f"{shape:>7}: bound minus entropy with 10, 50, 250 steps: " + ", ".join(str(gap) for gap in gaps))
+
+# %% [markdown] schedules_say
+# SCHEDULESSAY
+
+# %% [markdown] bigger
+# ## Going bigger
+#
+# The same notebook on MNIST or Fashion-MNIST: change the `parameters` cell only. (Maintainers: `make benchmark
+# WEEK=week13_diffusion`.) There is no feature extractor of this course for images of 28×28 pixels, so one has to look; the bound
+# is that of the first 400 test images.
+#
+# ```python
+# dataset = "mnist"
+# channels = 16
+# halvings = 2
+# epochs = 8
+# learning_rate = 2e-3
+# batch_size = 64
+# ```
+#
+# | model | measured | training |
+# |---|---|---|
+# | DDPM, 16 channels, 100 steps | | |
+#
+# (These settings have not been measured yet.)
+
+# %% [markdown] references
+# ## References
+#
+# - Bao, Li, Zhu, Zhang (2022). *Analytic-DPM: an analytic estimate of the optimal reverse variance in diffusion probabilistic models.*
+#   ICLR.
+# - Efron (2011). *Tweedie's formula and selection bias.* Journal of the American Statistical Association 106.
+# - Ho, Jain, Abbeel (2020). *Denoising diffusion probabilistic models.* NeurIPS.
+# - Kingma, Salimans, Poole, Ho (2021). *Variational diffusion models.* NeurIPS.
+# - Lin, Liu, Li, Yang (2024). *Common diffusion noise schedules and sample steps are flawed.* WACV.
+# - Nichol, Dhariwal (2021). *Improved denoising diffusion probabilistic models.* ICML.
+# - Ronneberger, Fischer, Brox (2015). *U-Net: convolutional networks for biomedical image segmentation.* MICCAI.
+# - Salimans, Ho (2022). *Progressive distillation for fast sampling of diffusion models.* ICLR.
+# - Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli (2015). *Deep unsupervised learning using nonequilibrium thermodynamics.* ICML.
+# - Song, Meng, Ermon (2021). *Denoising diffusion implicit models.* ICLR.
+# - Vincent (2011). *A connection between score matching and denoising autoencoders.* Neural Computation 23.
