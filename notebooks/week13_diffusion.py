@@ -63,6 +63,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from scipy.stats import norm
 
 from utils import datasets, evaluation, plotting, quiz, scoreboard, stattests
 from utils.networks import MLP, batches, train  # from week 6
@@ -138,16 +139,14 @@ def as_images(x):
 
 
 x_train, x_validation, x_test = (as_images(part) for part in (digits.train, digits.validation, digits.test))
-moments = [0, 20, 50, 100, 200, 300, 400, 600, 800, 1000]
-shown = np.repeat(x_train[:4], len(moments), axis=0)
-noisy = q_sample(shown, np.tile(alpha_bar[np.array(moments) * T // 1000], 4), tf.random.normal(shown.shape))
+moments = T * np.array([0, 2, 5, 10, 20, 30, 40, 60, 80, 100]) // 100
+shown = np.repeat(x_train[:3], 10, axis=0)
+noisy = q_sample(shown, np.tile(alpha_bar[moments], 3), tf.random.normal(shown.shape))
+caption = "Three digits on their way into noise. Until when can you name them?"
+alt = "Three rows of ten images: digits, clear on the left, that vanish in noise to the right."
+titles = [f"t = {t}" for t in moments] + [""] * 20
 plotting.image_grid(
-    np.reshape(noisy, [40, -1]),
-    digits.shape,
-    "Four digits on their way into noise. Until when can you name them?",
-    "Four rows of ten images: digits, clear on the left, that vanish in noise to the right.",
-    titles=[f"t = {t}" for t in moments] + [""] * 30,
-    limits=(-1.5, 1.5),
+    np.reshape(noisy, [30, -1]), digits.shape, caption, alt, titles=titles, limits=(-1.5, 1.5)
 )
 
 # %% [markdown] bound_text
@@ -260,6 +259,8 @@ np.testing.assert_allclose([by_data[0], by_noise[0], by_velocity[0]], kl, rtol=1
 class Mixture:
     """Gaussians N(m_k, s_k² I) with weights w_k, and all their noisy versions. w, s: (K,), m: (K, D)."""
 
+    limit = np.inf  # of |x_0|: none
+
     def __init__(self, w, m, s):
         self.w, self.m, self.s = (tf.constant(value, tf.float32) for value in (w, m, s))
 
@@ -353,25 +354,19 @@ for a in [0.99, 0.7, 0.2]:
 # %% toy_figure
 fig, axes = plt.subplots(1, 3, figsize=(11.5, 4.1), sharex=True, sharey=True)
 grid = np.stack(np.meshgrid(np.linspace(-2.2, 2.2, 12), np.linspace(-2.2, 2.2, 12)), axis=-1).reshape(-1, 2)
+names = {"exact": (plane, "black"), "learned": (toy, plotting.FAMILY_COLOURS["diffusion"])}
 for ax, a in zip(axes, [0.95, 0.7, 0.2]):
-    level, where = tf.fill([len(grid)], tf.constant(a, tf.float32)), tf.constant(grid, tf.float32)
     cloud = q_sample(points[:600], np.full(600, a), tf.random.normal([600, 2]))
     ax.plot(*np.transpose(cloud), ".", color="#BBBBBB", markersize=3)
-    for f, colour, name in [
-        (plane, "black", "exact"),
-        (toy, plotting.FAMILY_COLOURS["diffusion"], "learned"),
-    ]:
-        ax.quiver(
-            *grid.T, *(-f.noise(where, level).numpy().T), color=colour, label=name, scale=30, width=0.005
-        )
+    for name, (model, colour) in names.items():
+        arrows = -model.noise(tf.constant(grid, tf.float32), tf.fill([len(grid)], a)).numpy()
+        ax.quiver(*grid.T, *arrows.T, color=colour, label=name, scale=30, width=0.005)
     ax.set(title=f"ᾱ = {a}", xlabel="x₁ (no unit)", aspect="equal", xlim=(-2.5, 2.5), ylim=(-2.5, 2.5))
 axes[0].set_ylabel("x₂ (no unit)")
 axes[2].legend(loc="upper right", fontsize=11)
-plotting.show(
-    fig,
-    "The direction in which the noise is removed, exact and learned, at three noise levels. Where do the two part?",
-    "Three panels with grey points and two kinds of arrows. With little noise the arrows point to the nearest of three clusters, with much noise all to one centre.",
-)
+caption = "The direction in which noise is removed, exact and learned, at three noise levels. Where do the two part?"
+alt = "Three panels with grey points and two kinds of arrows. With little noise they point to the nearest of three clusters, with much noise all to one centre."
+plotting.show(fig, caption, alt)
 
 # %% [markdown] toy_says
 # **The best guess has an error, because several noises lead to the same $x_t$: with little noise in the data (ᾱ = 0.99)
@@ -395,8 +390,7 @@ plotting.show(
 def guesses(model, x, a):
     """x_t (B, …), ᾱ_t (B,) → guessed data, within the model's limit, and the noise that goes with it: (B, …) each."""
     x0 = data_from_noise(x, model.noise(x, a), a)
-    limit = getattr(model, "limit", np.inf)
-    x0 = tf.clip_by_value(x0, -limit, limit)
+    x0 = tf.clip_by_value(x0, -model.limit, model.limit)
     a = column(a, x)
     return x0, (x - tf.sqrt(a) * x0) / tf.sqrt(1 - a)
 
@@ -556,104 +550,69 @@ frames, piece = [x], steps // 10
 for i in range(0, steps, piece):  # in ten pieces, to look at it on the way
     x = reverse(ancestral_step, ddpm, x, way[i : i + piece + 1])
     frames.append(x)
-plotting.animate(
-    np.reshape(frames, [11, 20, -1]),
-    digits.shape,
-    "Twenty images on their way out of noise. When is it decided which digit it will be, when how thick the pen is?",
-    "An animation: grey noise turns into digits, first their coarse shape, at the end their clean edges.",
-    titles=[f"step {piece * i} of {steps}" for i in range(11)],
-    limits=(-1.5, 1.5),
-)
+frames, titles = np.reshape(frames, [11, 20, -1]), [f"step {piece * i} of {steps}" for i in range(11)]
+caption = "Out of noise. When is it decided which digit it will be, when how thick the pen is?"
+alt = "An animation: grey noise turns into digits, first their coarse shape, at the end their clean edges."
+plotting.animate(frames, digits.shape, caption, alt, titles=titles, limits=(-1.5, 1.5))
 
 
 # %% samples
-def draw_images(n, step=ancestral_step, levels_ahead=way):
+def draw_images(n, step=ancestral_step, way=way):
     """n images of the DDPM in the data set's pixel values: (n, D)."""
-    return to_pixels(reverse(step, ddpm, tf.random.normal([n, *digits.shape, 1]), levels_ahead).numpy())
+    return to_pixels(reverse(step, ddpm, tf.random.normal([n, *digits.shape, 1]), way).numpy())
 
 
-drawn = {
-    f"ancestral, {steps}": draw_images(20),
-    "DDIM, 20 steps": draw_images(20, ddim_step, path(alpha_bar, 20)),
-    "DDIM, 5 steps": draw_images(20, ddim_step, path(alpha_bar, 5)),
-}
-plotting.image_grid(
-    np.concatenate([*drawn.values(), digits.test[:20]]),
-    digits.shape,
-    "Samples of three samplers, and test images. Where are the pens too thin or the edges blurred?",
-    "Four rows of twenty small images of digits.",
-    columns=20,
-    row_titles=[*drawn, "test images"],
-)
+rows = {f"ancestral, {steps}": draw_images(20)}
+rows |= {f"DDIM, {K}": draw_images(20, ddim_step, path(alpha_bar, K)) for K in (20, 5)}
+rows |= {"test images": digits.test[:20]}
+caption = "Samples by three samplers and their steps, and test images. Where are edges blurred, where are pens too thin?"
+alt = "Four rows of twenty small images of digits; those of the third are the least sharp."
+plotting.image_grid(np.concatenate([*rows.values()]), digits.shape, caption, alt, 20, row_titles=list(rows))
 
 # %% [markdown] bits_text
 # ### Bits per dimension
 #
 # The bound needs a number for each step and a decoder: the last step must give a *probability* to each grey level. Take
-# a Gaussian around $\hat x_0(x_1)$ and its mass in the bin of each level, and the variance that the guesses have on
-# validation images. All the other terms are the $\mathrm{KL}_t$ of section 2. (Where a step back is given a larger variance than
-# $\tilde\beta_t$, `e` says by how much: Deeper.)
+# a Gaussian around the last guess and its mass in the bin of each level, with the variance $s^2$ that the last guesses have
+# on validation images. All the other terms are the $\mathrm{KL}_t$ of section 2.
 
 
 # %% bound
 @tf.function
-def guess_errors(model, x0, path):
-    """x_0 (N, …) → squared errors of the guessed data at each level of the path but the last, mean over N: (K, …)."""
-    errors = tf.TensorArray(tf.float32, len(path) - 1)
+def all_guesses(model, x0, path):
+    """x_0 (N, …) → a guess of it from a noisy version at each level of the path but the last: (K, N, …)."""
+    found = tf.TensorArray(tf.float32, len(path) - 1)
     for i in tf.range(len(path) - 1):
         a = tf.fill([len(x0)], path[i])
-        x_hat = guesses(model, q_sample(x0, a, tf.random.normal(tf.shape(x0))), a)[0]
-        errors = errors.write(i, tf.reduce_mean((x_hat - x0) ** 2, axis=0))
-    return errors.stack()
+        found = found.write(i, guesses(model, q_sample(x0, a, tf.random.normal(tf.shape(x0))), a)[0])
+    return found.stack()
 
 
 def log_bins(x0, mean, s, n):
     """log of the mass of N(mean, s²) in the bin of x_0, one of n levels in [−1, 1]; the bins at both ends are open."""
-    cdf = lambda x: 0.5 * (1 + tf.math.erf((x - mean) / (s * 2**0.5)))  # noqa: E731
-    high = tf.where(x0 > 1 - 0.5 / (n - 1), 1.0, cdf(x0 + 1 / (n - 1)))
-    low = tf.where(x0 < -1 + 0.5 / (n - 1), 0.0, cdf(x0 - 1 / (n - 1)))
-    return tf.math.log(0.999 * (high - low) + 0.001 / n)  # mixed with a uniform: no level is impossible
+    high = np.where(x0 > 1 - 0.5 / (n - 1), 1.0, norm.cdf((x0 + 1 / (n - 1) - mean) / s))
+    low = np.where(x0 < -1 + 0.5 / (n - 1), 0.0, norm.cdf((x0 - 1 / (n - 1) - mean) / s))
+    return np.log(0.999 * (high - low) + 0.001 / n)  # mixed with a uniform: no level is impossible
 
 
-@tf.function
-def bound_terms(model, x0, path, e, s2, n):
-    """x_0 (N, …), n grey levels → KL_T (N,); KL of each step, and −log p(x_0 | x_t) at each level, (K, N): nats.
-
-    e (K, …): the squared error that the variance of a step allows for; 0: it is β̃. s2 (K, …): variance of the decoder.
-    """
-    total = lambda u: tf.reduce_sum(u, axis=list(range(1, len(x0.shape))))  # noqa: E731
-    steps, decoders = (tf.TensorArray(tf.float32, len(path) - 1) for _ in range(2))
-    for i in tf.range(len(path) - 1):
-        a = tf.fill([len(x0)], path[i])
-        x_hat = guesses(model, q_sample(x0, a, tf.random.normal(tf.shape(x0))), a)[0]
-        gain = tf.math.divide_no_nan(path[i + 1], 1 - path[i + 1]) - snr(
-            path[i]
-        )  # 0 / 0 in the last step: not used
-        wider = 1 + gain * e[i]  # variance of the step / β̃
-        kl = 0.5 * (tf.math.log(wider) + (1 + gain * (x_hat - x0) ** 2) / wider - 1)
-        steps, decoders = (
-            steps.write(i, total(kl)),
-            decoders.write(i, -total(log_bins(x0, x_hat, s2[i] ** 0.5, n))),
-        )
-    a = path[0]
-    start = 0.5 * total(a * x0**2 - a - tf.math.log(1 - a))
-    return start, steps.stack(), decoders.stack()
+def bound_terms(x0, x_hat, a, s, n):
+    """x_0 (N, …), all guesses (K, N, …), levels (K,) → KL_T (N,), the KL_t (K − 1, N), decoder (N,): bits per dimension."""
+    per_dim = lambda u, axes: u.reshape(*u.shape[:axes], -1).mean(axis=-1) / np.log(2)  # noqa: E731
+    start = 0.5 * (a[0] * x0**2 - a[0] - np.log(1 - a[0]))
+    gain = np.diff(snr(a)).reshape(-1, *[1] * x0.ndim)
+    steps = 0.5 * gain * (x_hat[:-1] - x0) ** 2
+    return per_dim(start, 1), per_dim(steps, 2), per_dim(-log_bins(x0, x_hat[-1], s, n), 1)
 
 
 # %% bits
-e_pixel = guess_errors(ddpm, x_validation[:1000], way).numpy()  # (K, height, width, 1)
-e_level = e_pixel.mean(axis=(1, 2, 3), keepdims=True)  # (K, 1, 1, 1)
-x_scored = x_test[:400]
-kl_T, kl_steps, decoders = (
-    part.numpy() for part in bound_terms(ddpm, x_scored, way, 0 * e_level, e_level, levels)
-)
-D = x_test[0].size
-ddpm_bits = (kl_T + kl_steps[:-1].sum(axis=0) + decoders[-1]) / (D * np.log(2))
+x_tried, x_scored, a_way = x_validation[:400], x_test[:400], way[:-1].numpy().astype(float)
+tried, scored = (all_guesses(ddpm, x, way).numpy() for x in (x_tried, x_scored))
+s = np.sqrt(np.mean((tried[-1] - x_tried) ** 2))
+kl_T, kl, decoder = bound_terms(x_scored, scored, a_way, s, levels)
+ddpm_bits = kl_T + kl.sum(axis=0) + decoder  # of each image
 print(
-    f"at most {evaluation.mean_estimate(ddpm_bits)} bits per dimension: "
-    f"{kl_T.mean() / D / np.log(2):.4f} for the start, {kl_steps[:-1].sum(axis=0).mean() / D / np.log(2):.2f} for the steps, "
-    f"of which {kl_steps[-11:-1].sum(axis=0).mean() / D / np.log(2):.2f} for the last ten, "
-    f"{decoders[-1].mean() / D / np.log(2):.2f} for the decoder"
+    f"at most {evaluation.mean_estimate(ddpm_bits)} bits per dimension: start {kl_T.mean():.4f}, "
+    f"steps {kl.sum(axis=0).mean():.2f}, of which the last ten {kl[-10:].sum(axis=0).mean():.2f}, decoder {decoder.mean():.2f}"
 )
 
 # %% [markdown] unet_says
@@ -669,36 +628,28 @@ print(
 # **Predict:** which has the smaller squared error, the mean or a drawn image? Which looks more like a digit?
 
 # %% denoise
-s = 1.0  # of the noise; black and white are 2 apart
-clean, a = x_test[:400], 1 / (1 + s**2)
+s, clean, a = 1.0, x_test[:400], 0.5  # black and white are 2 apart; a = 1 / (1 + s²)
 scan = clean + s * draw.normal(size=clean.shape).astype(np.float32)
-flat = [np.reshape(part, [len(part), -1]) for part in (x_train[:5000], scan)]
-m, S = flat[0].mean(axis=0), np.cov(flat[0].T)
-wiener = m + (flat[1] - m) @ np.linalg.solve(S + s**2 * np.eye(len(S)), S)
-square = np.sum(flat[0] ** 2, axis=1) - 2 * flat[1] @ flat[0].T
-start = tf.constant(scan * np.sqrt(a), tf.float32)
-inner = tf.constant(np.concatenate([[a], alpha_bar[: np.argmax(alpha_bar < a)][::-10]]), tf.float32)
+flat, seen = (np.reshape(part, [len(part), -1]) for part in (x_train[:5000], scan))
+m, S = flat.mean(axis=0), np.cov(flat.T)
+start, here = tf.constant(scan * a**0.5), tf.fill([len(scan)], a)
+on = np.concatenate(
+    [[a], alpha_bar[1 : np.argmax(alpha_bar < a)][::-5], [1.0]]
+)  # every fifth level from here
 restored = {
     "scan": scan,
-    "nearest training image": flat[0][square.argmin(axis=1)],
-    "Wiener filter": wiener,
-    "U-Net, mean": guesses(ddpm, start, tf.fill([len(scan)], tf.constant(a, tf.float32)))[0].numpy(),
-    "U-Net, drawn": reverse(ancestral_step, ddpm, start, tf.concat([inner, [1.0]], 0)).numpy(),
+    "Wiener filter": m + (seen - m) @ np.linalg.solve(S + s**2 * np.eye(len(S)), S),
+    "U-Net, mean": guesses(ddpm, start, here)[0],
+    "U-Net, drawn": reverse(ancestral_step, ddpm, start, tf.cast(on, tf.float32)),
 }
-restored = {name: np.clip(np.reshape(images, clean.shape), -1, 1) for name, images in restored.items()}
 for name, images in restored.items():
-    print(
-        f"{name:>23}: squared error {evaluation.mean_estimate(np.mean((images - clean) ** 2, axis=(1, 2, 3)))}"
-    )
-plotting.image_grid(
-    np.concatenate([np.reshape(images[:12], [12, -1]) for images in [clean, *restored.values()]]),
-    digits.shape,
-    "Test images, with noise as strong as half the range, and five answers. Which are digits, which are averages?",
-    "Six rows of twelve small images: clean, noisy, and restored in four ways.",
-    columns=12,
-    row_titles=["clean", *restored],
-    limits=(-1, 1),
-)
+    restored[name] = np.clip(np.reshape(images, clean.shape), -1, 1)
+    error = np.mean((restored[name] - clean) ** 2, axis=(1, 2, 3))
+    print(f"{name:>13}: squared error {evaluation.mean_estimate(error)}")
+rows = np.reshape([images[:12] for images in [clean, *restored.values()]], [60, -1])
+caption = "Test images, with noise as strong as half the range, and three answers. Which are digits, which are averages?"
+alt = "Five rows of twelve small images: clean, noisy, and restored in three ways."
+plotting.image_grid(rows, digits.shape, caption, alt, 12, row_titles=["clean", *restored], limits=(-1, 1))
 
 # %% [markdown] failure_text
 # ## 5 · A schedule that does not end in noise
@@ -714,26 +665,24 @@ plotting.image_grid(
 # %% failure
 short = linear_schedule(200)
 print(f"ᾱ at the end: {short[-1]:.3f}, where it should be {alpha_bar[-1]:.5f}")
-z, start, found = tf.random.normal([400, *digits.shape, 1]), tf.random.normal([N, 2]), {}
+z, start, found = (
+    tf.random.normal([400, *digits.shape, 1]),
+    tf.random.normal([N, 2]),
+    {"test images": x_test[:400]},
+)
 for name, schedule in {"too short": short, "right": alpha_bar}.items():
     x = reverse(ancestral_step, plane, start, path(schedule, 200)).numpy()
     off, share = np.abs(wave_means(x) - true_waves).max(), np.mean(x.sum(axis=1) < -0.5)
-    found[name] = reverse(ancestral_step, ddpm, z, path(schedule, 50)).numpy()
-    ink = evaluation.mean_estimate(np.clip(found[name], -1, 1).mean(axis=(1, 2, 3)))
     print(
-        f"{name:>9}: mixture off by {off:.3f} (tolerance {tolerance:.3f}), share of its first cluster {share:.3f} of 0.7; "
+        f"{name:>9}: mixture off by {off:.3f} (tolerance {tolerance:.3f}), first cluster {share:.3f} of 0.7"
     )
-    print(
-        f"{'':>11}mean pixel {ink}, of test images {evaluation.mean_estimate(x_test[:400].mean(axis=(1, 2, 3)))}"
-    )
-plotting.image_grid(
-    np.concatenate([to_pixels(images[:20]) for images in found.values()]),
-    digits.shape,
-    "The same noise, by the schedule that is too short and by the right one. Which digits have too much ink?",
-    "Two rows of twenty digits; those in the upper row are heavier.",
-    columns=20,
-    row_titles=list(found),
-)
+    found[name] = np.clip(reverse(ancestral_step, ddpm, z, path(schedule, 50)), -1, 1)
+for name, images in found.items():
+    print(f"{name:>11}: mean of a pixel {evaluation.mean_estimate(images.mean(axis=(1, 2, 3)))}")
+rows = np.concatenate([to_pixels(images[:20]) for images in found.values()])
+caption = "Test images, and the same noise by both schedules. Which digits have too much ink?"
+alt = "Three rows of twenty digits; those in the middle row are heavier."
+plotting.image_grid(rows, digits.shape, caption, alt, 20, row_titles=list(found))
 
 # %% [markdown] failure_says
 # FAILURESAYS
@@ -868,33 +817,45 @@ assert abs(x.var() - 0.25) < stattests.subgaussian_tolerance(
     200_000, 1.0
 )  # (an over-estimate of the scatter)
 
+
 # %% bits_by_step
-settings = {"variance β̃": 0 * e_level, "best, by level": e_level, "best, by pixel": e_pixel}
-bits, found = lambda nats: nats / D / np.log(2), {}
+def variances(e, x_hat, x0, a):
+    """The KL_t, if a step allows for squared errors e (K, 1 or N, …): (K − 1, N) bits per dimension."""
+    gain = np.diff(snr(a)).reshape(-1, *[1] * x0.ndim)
+    r = 1 + gain * e[:-1]
+    kl = 0.5 * (np.log(r) + (1 + gain * (x_hat[:-1] - x0) ** 2) / r - 1)
+    return kl.reshape(*kl.shape[:2], -1).mean(axis=-1) / np.log(2)
+
+
+e_pixel = np.mean((tried - x_tried) ** 2, axis=1, keepdims=True)  # (K, 1, height, width, 1)
+e_level = e_pixel.mean(axis=(2, 3), keepdims=True)
+settings = {"variance β̃": (0, e_level), "best, by level": (1, e_level), "best, by pixel": (1, e_pixel)}
 fig, ax = plt.subplots(figsize=(7, 3.6))
-for (name, e), line in zip(settings.items(), ["-", "--", ":"]):
-    s2 = np.maximum(e_pixel if name == "best, by pixel" else e_level, 1e-6)
-    totals = {}
-    for part, x in [("validation", x_validation[:400]), ("test", x_scored)]:
-        kl_T, kl, decode = (term.numpy() for term in bound_terms(ddpm, x, way, e, s2, levels))
-        before = np.concatenate([0 * kl[:1], np.cumsum(kl[:-1], axis=0)])  # of the steps to each level
-        totals[part] = bits(
-            kl_T + before + decode
-        )  # (K, N): the whole bound, if the decoder names the levels here
-    stop = np.argmin(totals["validation"].mean(axis=1))
-    found[name] = totals["test"][stop]
-    ax.plot(np.log(snr(way[:-1].numpy())), totals["test"].mean(axis=1), line, label=name)
+best = {}
+for (name, (wide, e)), line in zip(settings.items(), ["-", "--", ":"]):
+    totals = []
+    for x0, x_hat in [(x_tried, tried), (x_scored, scored)]:
+        kl = variances(wide * e, x_hat, x0, a_way)
+        before = np.concatenate([0 * kl[:1], np.cumsum(kl, axis=0)])  # of the steps that lead to each level
+        named = -log_bins(x0, x_hat, np.sqrt(np.maximum(e, 1e-6)), levels) / np.log(
+            2
+        )  # if the decoder stands there
+        totals.append(
+            bound_terms(x0, x_hat, a_way, 1.0, levels)[0]
+            + before
+            + named.reshape(*named.shape[:2], -1).mean(axis=-1)
+        )
+    stop = np.argmin(totals[0].mean(axis=1))  # chosen on validation images
+    best[name] = totals[1][stop]
+    ax.plot(np.log(snr(a_way)), totals[1].mean(axis=1), line, label=name)
     print(
-        f"{name:>15}: {totals['test'][-1].mean():.3f} with all steps; decoder at log SNR {np.log(snr(way[stop])):.1f}: "
-        f"{evaluation.mean_estimate(found[name])}"
+        f"{name:>14}: {totals[1][-1].mean():.3f} with all steps; decoder at log SNR {np.log(snr(a_way[stop])):.1f}: {evaluation.mean_estimate(best[name])}"
     )
 ax.set(xlabel="log SNR where the decoder takes over", ylabel="bits per dimension, at most", ylim=(1.5, 6))
 ax.legend()
-plotting.show(
-    fig,
-    "The bound, if the chain stops at a level and the decoder names the grey levels there. Where do the last steps cost more than they give?",
-    "Three curves that fall from left to right and rise again at the right end, the more the smaller the variances are.",
-)
+caption = "The bound, if the chain stops at a level and the decoder names the grey levels there. Where do steps cost more than they give?"
+alt = "Three curves that fall from left to right and rise again at the right end, the more the smaller the variances are."
+plotting.show(fig, caption, alt)
 
 # %% bits_board
 scoreboard.enter(
@@ -905,8 +866,8 @@ scoreboard.enter(
     data=dataset,
     unit="bits per dimension",
     kind="lower bound",
-    value=found["best, by pixel"].mean(),
-    per_image=found["best, by pixel"] if len(x_test) == len(x_scored) else None,
+    value=best["best, by pixel"].mean(),
+    per_image=best["best, by pixel"] if len(x_test) == len(x_scored) else None,
     train_seconds=ddpm_seconds,
     parameters=ddpm.count_params(),
     note="samples: those of the row with variance β̃",
@@ -952,12 +913,11 @@ for shape in ["linear", "cosine", "even"]:
     gaps = []
     for K in [10, 50, 250]:
         levels_K = by_log_snr(shape, K)
-        s2 = tf.reduce_mean(guess_errors(plane, x0, levels_K)[-1])
-        kl_T, kl, _ = bound_terms(plane, x0, levels_K, tf.zeros([K, 1]), tf.ones([K, 1]), 2)
-        a = tf.fill([len(x0)], levels_K[-2])
-        x_hat = guesses(plane, q_sample(x0, a, tf.random.normal(x0.shape)), a)[0]
-        decode = tf.reduce_sum(0.5 * (tf.math.log(2 * np.pi * s2) + (x0 - x_hat) ** 2 / s2), axis=1)
-        gaps.append(evaluation.mean_estimate(kl_T + tf.reduce_sum(kl[:-1], axis=0) + decode + log_p))
+        x_hat, a = all_guesses(plane, x0, levels_K).numpy(), levels_K[:-1].numpy().astype(float)
+        kl_T, kl, _ = bound_terms(x0.numpy(), x_hat, a, 1.0, 2)
+        s2, square = np.mean((x_hat[-1] - x0) ** 2), np.mean((x_hat[-1] - x0) ** 2, axis=1)
+        decode = 0.5 * (np.log(2 * np.pi * s2) + square / s2)  # a Gaussian's, nats per dimension
+        gaps.append(evaluation.mean_estimate(2 * (np.log(2) * (kl_T + kl.sum(axis=0)) + decode) + log_p))
     print(f"{shape:>7}: bound minus entropy with 10, 50, 250 steps: " + ", ".join(str(gap) for gap in gaps))
 
 # %% [markdown] schedules_say

@@ -5,7 +5,7 @@
 # One example after the other, in float64, from the ratio of signal to noise.
 def q_sample(x0, t, eps, c):
     found = []
-    for x, level, e in zip(x0.astype(float), t, eps.astype(float)):
+    for x, level, e in zip(x0.astype(float), t, eps.astype(float), strict=True):
         ratio = (c / np.tan(np.pi * float(level) / 2)) ** 2
         alpha, sigma = np.sqrt(ratio / (1 + ratio)), np.sqrt(1 / (1 + ratio))
         found.append((alpha * x + sigma * e, alpha * e - sigma * x))
@@ -71,7 +71,7 @@ def q_sample(x0, t, eps, c):
 # By precisions, the case σ_s = 0 apart.
 def posterior(x0, xt, alpha_s, sigma_s, alpha_t, sigma_t):
     means, variances = [], []
-    for x, noisy, a, s, A, S in zip(x0, xt, alpha_s, sigma_s, alpha_t, sigma_t):
+    for x, noisy, a, s, A, S in zip(x0, xt, alpha_s, sigma_s, alpha_t, sigma_t, strict=True):
         x, noisy, a, s, A, S = (np.asarray(v, float) for v in (x, noisy, a, s, A, S))
         if s == 0:
             means.append(a * x)
@@ -269,9 +269,9 @@ def reverse_chain(guess, x, alphas, sigmas, eta, z):
 
 # %% wrong="reverse_chain"
 # Noise added at the last step too: that of the forward step.
-# - variance = eta**2 * (sigmas[s] / sigmas[t]) ** 2 * (sigmas[t] ** 2 - (alphas[t] / alphas[s] * sigmas[s]) ** 2)
+# - variance = eta**2 * added * (sigmas[s] / sigmas[t]) ** 2
 # - x = alphas[s] * x0 + np.sqrt(sigmas[s] ** 2 - variance) * eps + np.sqrt(variance) * z[k]
-# + variance = eta**2 * (sigmas[t] ** 2 - (alphas[t] / alphas[s] * sigmas[s]) ** 2)
+# + variance = eta**2 * added
 # + x = alphas[s] * x0 + np.sqrt(np.maximum(sigmas[s] ** 2 - variance, 0)) * eps + np.sqrt(variance) * z[k]
 
 
@@ -328,8 +328,8 @@ def reverse_chain(guess, x, alphas, sigmas, eta, z):
 
 # %% wrong="reverse_chain"
 # The preparation's variance, for a variance that stays 1.
-# - variance = eta**2 * (sigmas[s] / sigmas[t]) ** 2 * (sigmas[t] ** 2 - (alphas[t] / alphas[s] * sigmas[s]) ** 2)
-# + variance = eta**2 * (sigmas[s] / sigmas[t]) ** 2 * (1 - (alphas[t] / alphas[s]) ** 2)
+# - added = sigmas[t] ** 2 - (alphas[t] / alphas[s] * sigmas[s]) ** 2
+# + added = 1 - (alphas[t] / alphas[s]) ** 2
 
 
 # %% right="bound_bits"

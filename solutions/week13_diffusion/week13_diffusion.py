@@ -337,11 +337,8 @@ def reverse_chain(guess, x, alphas, sigmas, eta, z):
         s = t - 1
         x0 = np.clip(guess(x, alphas[t], sigmas[t]), -1, 1)
         eps = (x - alphas[t] * x0) / sigmas[t]
-        variance = (
-            eta**2
-            * (sigmas[s] / sigmas[t]) ** 2
-            * (sigmas[t] ** 2 - (alphas[t] / alphas[s] * sigmas[s]) ** 2)
-        )
+        added = sigmas[t] ** 2 - (alphas[t] / alphas[s] * sigmas[s]) ** 2
+        variance = eta**2 * added * (sigmas[s] / sigmas[t]) ** 2
         x = alphas[s] * x0 + np.sqrt(sigmas[s] ** 2 - variance) * eps + np.sqrt(variance) * z[k]
     return x
     ### END SOLUTION
