@@ -48,10 +48,10 @@
 # %% parameters tags=["parameters"]
 dataset = "digits-grey"  # "mnist" or "fashion-mnist": see "Going bigger"
 T = 1000  # noise levels for the training
-steps = 100  # of the chain that draws images
+steps = 50  # of the chain that draws images
 channels = 16  # C of the U-Net on the largest images
 halvings = 1  # how often the U-Net halves an image
-epochs = 80  # passes over the training images
+epochs = 50  # passes over the training images
 learning_rate = 4e-3  # of Adam; falls to 0 along a cosine
 batch_size = 64  # images a step
 toy_epochs = 40  # passes over 20,000 points in the plane
@@ -363,14 +363,14 @@ for ax, a in zip(axes, [0.95, 0.7, 0.2]):
         ax.quiver(*grid.T, *arrows.T, color=colour, label=name, scale=30, width=0.005)
     ax.set(title=f"ᾱ = {a}", xlabel="x₁ (no unit)", aspect="equal", xlim=(-2.5, 2.5), ylim=(-2.5, 2.5))
 axes[0].set_ylabel("x₂ (no unit)")
-axes[2].legend(loc="upper right", fontsize=11)
+axes[2].legend(loc="upper right", fontsize=11, framealpha=1)
 caption = "The direction in which noise is removed, exact and learned, at three noise levels. Where do the two part?"
 alt = "Three panels with grey points and two kinds of arrows. With little noise they point to the nearest of three clusters, with much noise all to one centre."
 plotting.show(fig, caption, alt)
 
 # %% [markdown] toy_says
-# **The best guess has an error, because several noises lead to the same $x_t$: with little noise in the data (ᾱ = 0.99)
-# FLOOR99, with much FLOOR20. The learned error exceeds this floor by just its distance from the exact guess.** (The mean of
+# **The best guess has an error, because several noises lead to the same $x_t$: with little noise (ᾱ = 0.99)
+# 0.81 a dimension, with much (ᾱ = 0.20) 0.11. The learned error exceeds this floor by just its distance from the exact guess.** (The mean of
 # squares adds up, since the error of a conditional mean is orthogonal to every function of $x_t$.) So a loss says
 # nothing before the floor is known, and on images nobody knows it. The arrows agree where there are points, and
 # part in the corners, where no training point ever was.
@@ -443,16 +443,19 @@ def wave_means(x):
 
 
 N = 20_000
-tolerance = np.sqrt(2) * stattests.hoeffding_tolerance(
-    N, -1, 1, comparisons=32
-)  # of a difference of two means
+tolerance = np.sqrt(2) * stattests.hoeffding_tolerance(N, -1, 1, comparisons=32)  # two means: √2 of one
 start, true_waves = tf.random.normal([N, 2]), wave_means(plane.sample(N))
-for model, name in [(plane, "exact"), (toy, "learned")]:
-    for step, K in [(ancestral_step, 250), (ddim_step, 250), (ancestral_step, 10), (ddim_step, 10)]:
+for model, name, K in [
+    (plane, "exact", 250),
+    (plane, "exact", 10),
+    (toy, "learned", 100),
+    (toy, "learned", 10),
+]:
+    for step in [ancestral_step, ddim_step]:
         x = reverse(step, model, start, path(alpha_bar, K))
         off = np.abs(wave_means(x) - true_waves).max()
-        print(f"{name:>7} score, {step.__name__:>14}, {K:3} steps: {off:.3f} (tolerance {tolerance:.3f})")
-        assert model is toy or K == 10 or off < tolerance
+        print(f"{name:>7} score, {K:3} steps, {step.__name__:>14}: {off:.3f} (tolerance {tolerance:.3f})")
+        assert (name, K) != ("exact", 250) or off < tolerance
 
 # %% gauss_check
 # Gaussian data: DDIM's standard deviation, by sampling and as a product of cosines.
@@ -747,7 +750,7 @@ quiz.show("week13_diffusion")
 # The same network, 400 samples each, against the test images. **Predict:** with which number of steps do the two samplers change places?
 
 # %% steps_count
-counts = {ancestral_step: [10, 20, 50, 200], ddim_step: [5, 10, 20, 50, 200]}
+counts = {ancestral_step: [10, 50, 200], ddim_step: [5, 10, 20, 50]}
 fig, ax = plt.subplots(figsize=(6.4, 3.6))
 for (step, some), name, line in zip(counts.items(), ["ancestral", "DDIM"], ["o-", "s--"]):
     if digits.shape == (8, 8):
@@ -941,7 +944,7 @@ for shape in ["linear", "cosine", "even"]:
 #
 # | model | measured | training |
 # |---|---|---|
-# | DDPM, 16 channels, 100 steps | | |
+# | DDPM, 16 channels, 50 steps | | |
 #
 # (These settings have not been measured yet.)
 

@@ -29,7 +29,7 @@ def test_schedule_is_the_product_of_its_steps(week):
 
 @pytest.mark.parametrize("shape", [(3,), (3, 3), (3, 2, 2, 1)])
 def test_q_sample_and_the_names_of_a_guess(week, shape):
-    """Noise, data and velocity are one guess, with the weights of the text; a level goes with the first axis."""
+    """Noise, data and velocity are one guess, with the weights of the text; a level is for the first axis."""
     draw = np.random.default_rng(0)
     x0, eps, wrong = draw.normal(size=(3, *shape))
     a = np.array([0.9, 0.5, 0.1])
@@ -212,7 +212,7 @@ def test_bins_are_a_distribution_over_the_levels(week):
 
 
 def test_bound_terms_are_kls_of_gaussians(week):
-    """The start against the closed form, each step against the KL of two posteriors, in bits per dimension."""
+    """The start against the closed form, each step against the KL of two posteriors, in bits."""
     draw = np.random.default_rng(0)
     x0, x_hat, a = draw.normal(size=(2, 3)), draw.normal(size=(4, 2, 3)), np.array([0.1, 0.4, 0.8, 0.95])
     start, steps, decoder = week["bound_terms"](x0, x_hat, a, 0.3, 17)

@@ -67,6 +67,12 @@ def q_sample(x0, t, eps, c):
 # + return alpha * x0 + sigma * eps, alpha * x0 - sigma * eps
 
 
+# %% equivalent="q_sample"
+# NumPy takes any negative length for "what is left".
+# - angle = np.arctan(np.tan(np.pi * t / 2) / c).reshape([-1] + [1] * (x0.ndim - 1))
+# + angle = np.arctan(np.tan(np.pi * t / 2) / c).reshape([-2] + [1] * (x0.ndim - 1))
+
+
 # %% right="posterior"
 # By precisions, the case σ_s = 0 apart.
 def posterior(x0, xt, alpha_s, sigma_s, alpha_t, sigma_t):
@@ -309,8 +315,9 @@ def reverse_chain(guess, x, alphas, sigmas, eta, z):
 # %% wrong="reverse_chain"
 # Only the image at the end is clipped.
 # - x0 = np.clip(guess(x, alphas[t], sigmas[t]), -1, 1)
-# - return x
 # + x0 = guess(x, alphas[t], sigmas[t])
+#
+# - return x
 # + return np.clip(x, -1, 1)
 
 
@@ -330,6 +337,12 @@ def reverse_chain(guess, x, alphas, sigmas, eta, z):
 # The preparation's variance, for a variance that stays 1.
 # - added = sigmas[t] ** 2 - (alphas[t] / alphas[s] * sigmas[s]) ** 2
 # + added = 1 - (alphas[t] / alphas[s]) ** 2
+
+
+# %% equivalent="reverse_chain"
+# −1 clipped between the guess and 1 is the guess clipped from below, then from above.
+# - x0 = np.clip(guess(x, alphas[t], sigmas[t]), -1, 1)
+# + x0 = np.clip(-1, guess(x, alphas[t], sigmas[t]), 1)
 
 
 # %% right="bound_bits"
@@ -442,21 +455,54 @@ def train_velocity(x, seed):
 
 
 # %% right="train_velocity"
-# The loss of the data, weighted: σ² |v − v̂|² = |x_0 − x̂_0|².
-# - adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.005, steps))
-# - loss = tf.reduce_mean((v - (alpha * eps - sigma * x0)) ** 2)
-# + adam = keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.005, steps), weight_decay=0.0)
-# + x_hat = alpha * (alpha * x0 + sigma * eps) - sigma * v
-# + loss = tf.reduce_mean(((x0 - x_hat) / sigma) ** 2)
+# The loss of the data, weighted: σ² |v − v̂|² = |x_0 − x̂_0|²; AdamW.
+def train_velocity(x, seed):
+    keras.utils.set_random_seed(seed)
+    network, steps, B = build_network(), 2000, 256
+    rule = keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.005, steps), weight_decay=0.0)
+    rule.build(network.trainable_variables)
+    data, n = tf.constant(x), x.shape[0]
+
+    @tf.function
+    def epoch():
+        for _ in tf.range(steps):
+            x0 = tf.gather(data, tf.random.uniform([B], 0, n, tf.int32))
+            log_snr = tf.random.uniform([B], -5.0, 5.0)
+            a, s = tf.sqrt(tf.sigmoid(log_snr))[:, None], tf.sqrt(tf.sigmoid(-log_snr))[:, None]
+            xt = a * x0 + s * tf.random.normal([B, 2])
+            with tf.GradientTape() as tape:
+                x_hat = a * xt - s * network([xt, waves(log_snr)])
+                loss = tf.reduce_mean(((x0 - x_hat) / s) ** 2)
+            rule.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
+
+    epoch()
+    return [w.numpy() for w in network.weights]
 
 
 # %% right="train_velocity"
-# Levels spread evenly over the batch, and a slower rate.
-# - adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.005, steps))
-# - log_snr, eps = tf.random.uniform([B], -5.0, 5.0), tf.random.normal([B, 2])
-# + adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.004, steps))
-# + log_snr = 10 * tf.math.floormod(tf.range(B, dtype=tf.float32) / B + tf.random.uniform([]), 1.0) - 5
-# + eps = tf.random.normal([B, 2])
+# Levels spread evenly over the batch, a slower rate, the loss of the noise over ᾱ.
+def train_velocity(x, seed):
+    keras.utils.set_random_seed(seed)
+    network, steps, B = build_network(), 2500, 200
+    adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.004, steps))
+    adam.build(network.trainable_variables)
+    data = tf.constant(x)
+
+    @tf.function
+    def run():
+        for _ in tf.range(steps):
+            x0 = tf.gather(data, tf.random.uniform([B], maxval=len(x), dtype=tf.int32))
+            even = tf.range(B, dtype=tf.float32) / B + tf.random.uniform([])
+            log_snr, eps = 10 * tf.math.floormod(even, 1.0) - 5, tf.random.normal([B, 2])
+            alpha, sigma = tf.sqrt(tf.sigmoid(log_snr))[:, None], tf.sqrt(tf.sigmoid(-log_snr))[:, None]
+            noisy = alpha * x0 + sigma * eps
+            with tf.GradientTape() as tape:
+                guess = sigma * noisy + alpha * network([noisy, waves(log_snr)])
+                loss = tf.reduce_mean(((guess - eps) / alpha) ** 2)
+            adam.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
+
+    run()
+    return network.get_weights()
 
 
 # %% wrong="train_velocity"
