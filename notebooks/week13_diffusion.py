@@ -560,13 +560,14 @@ plotting.animate(frames, digits.shape, caption, alt, titles=titles, limits=(-1.5
 
 
 # %% samples
-def draw_images(n, step=ancestral_step, way=way):
-    """n images of the DDPM in the data set's pixel values: (n, D)."""
-    return to_pixels(reverse(step, ddpm, tf.random.normal([n, *digits.shape, 1]), way).numpy())
+def draw_images(n, step=ancestral_step, K=0):
+    """n images of the DDPM by K steps (0: as many as the parameters say), in the data set's pixel values: (n, D)."""
+    noise = tf.random.normal([n, *digits.shape, 1])
+    return to_pixels(reverse(step, ddpm, noise, path(alpha_bar, K or steps)).numpy())
 
 
 rows = {f"ancestral, {steps}": draw_images(20)}
-rows |= {f"DDIM, {K}": draw_images(20, ddim_step, path(alpha_bar, K)) for K in (20, 5)}
+rows |= {f"DDIM, {K}": draw_images(20, ddim_step, K) for K in (20, 5)}
 rows |= {"test images": digits.test[:20]}
 caption = "Samples by three samplers and their steps, and test images. Where are edges blurred, where are pens too thin?"
 alt = "Four rows of twenty small images of digits; those of the third are the least sharp."
@@ -754,10 +755,7 @@ counts = {ancestral_step: [10, 50, 200], ddim_step: [5, 10, 20, 50]}
 fig, ax = plt.subplots(figsize=(6.4, 3.6))
 for (step, some), name, line in zip(counts.items(), ["ancestral", "DDIM"], ["o-", "s--"]):
     if digits.shape == (8, 8):
-        near = [
-            evaluation.kernel_distance(digits.test / 16, draw_images(400, step, path(alpha_bar, K)) / 16)
-            for K in some
-        ]
+        near = [evaluation.kernel_distance(digits.test / 16, draw_images(400, step, K) / 16) for K in some]
         ax.errorbar(
             some,
             [1000 * e.value for e in near],
