@@ -28,8 +28,8 @@
 # | Ho, Jain and Abbeel (2020), *Denoising diffusion probabilistic models*: sections 2 to 4. | 45 |
 # | Song, Meng and Ermon (2021), *Denoising diffusion implicit models*: sections 3 and 4. | 30 |
 #
-# Alternatives: Bishop and Bishop, *Deep Learning: Foundations and Concepts*, chapter 20; for Deeper Kingma et al. (2021),
-# *Variational diffusion models*, sections 3 to 5.
+# Alternatives: Bishop and Bishop, *Deep Learning: Foundations and Concepts*, chapter 20; for Deeper Kingma et al.
+# (2021), *Variational diffusion models*, sections 3 to 5.
 #
 # **Focus questions.** Have an answer to each before you go on.
 #
@@ -39,9 +39,10 @@
 # 4. DDIM needs no noise on the way back. Where does the variety of its samples come from?
 #
 # **Letters.** B batch, D dimensions, K steps of a chain, C channels. $x_0$ is an image, $x_t$ its noisy version,
-# $t = 1, \dots, T$. As in Ho et al., $\beta_t$ is the share of noise that step $t$ adds, and $\bar\alpha_t = \prod_{s \le t} (1 -
-# \beta_s)$ the share of the original's variance that is left. (Prince's $\alpha_t$ is this $\bar\alpha_t$.) In the code `a`
-# is $\bar\alpha_t$, and `b` that of the step before, $\bar\alpha_{t-1}$.
+# $t = 1, \dots, T$. As in Ho et al., $\beta_t$ is the share of noise that step $t$ adds, and
+# $\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)$ the share of the original's variance that is left. (Prince's
+# $\alpha_t$ is this $\bar\alpha_t$.) In the code `a` is $\bar\alpha_t$, and `b` that of the step before,
+# $\bar\alpha_{t-1}$.
 
 # %% setup
 
@@ -77,20 +78,21 @@ print(digits)
 # %% [markdown] forward_text
 # ## 1 · The way into noise
 #
-# Each step of the **forward process** shrinks the image a little and adds a little noise, so that the variance of data
-# with variance 1 stays 1:
+# Each step of the **forward process** (Sohl-Dickstein et al., 2015) shrinks the image a little and adds a little
+# noise, so that the variance of data with variance 1 stays 1:
 #
 # $$q(x_t \mid x_{t-1}) = \mathcal{N}\big(\sqrt{1 - \beta_t}\, x_{t-1},\ \beta_t I\big).$$
 #
-# To train on step $t$ we do not want to run $t$ steps. We need not: sums of Gaussians are Gaussian. The signal shrinks by
-# $\prod_s \sqrt{1 - \beta_s} = \sqrt{\bar\alpha_t}$, and if the variance of the noise so far is $1 - \bar\alpha_{t-1}$, the next
-# step makes it $(1 - \beta_t)(1 - \bar\alpha_{t-1}) + \beta_t = 1 - \bar\alpha_t$. So by induction
+# To train on step $t$ we do not want to run $t$ steps. We need not: sums of Gaussians are Gaussian. The signal shrinks
+# by $\prod_s \sqrt{1 - \beta_s} = \sqrt{\bar\alpha_t}$, and if the variance of the noise so far is
+# $1 - \bar\alpha_{t-1}$, the next step makes it $(1 - \beta_t)(1 - \bar\alpha_{t-1}) + \beta_t = 1 - \bar\alpha_t$. So
+# by induction
 #
 # $$q(x_t \mid x_0) = \mathcal{N}\big(\sqrt{\bar\alpha_t}\, x_0,\ (1 - \bar\alpha_t) I\big), \qquad x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 -
 # \bar\alpha_t}\, \epsilon, \quad \epsilon \sim \mathcal{N}(0, I).$$
 #
-# The ratio of signal to noise, $\mathrm{SNR}_t = \bar\alpha_t / (1 - \bar\alpha_t)$, falls from $\infty$ to nearly 0. The
-# **schedule** of Ho et al. lets $\beta_t$ grow linearly from 0.0001 to 0.02 in $T = 1000$ steps.
+# The ratio of signal to noise, $\mathrm{SNR}_t = \bar\alpha_t / (1 - \bar\alpha_t)$, falls from $\infty$ to nearly 0.
+# The **schedule** of Ho et al. lets $\beta_t$ grow linearly from 0.0001 to 0.02 in $T = 1000$ steps.
 #
 # **Predict:** after how many of the 1,000 steps is half of the variance noise?
 
@@ -149,6 +151,10 @@ plotting.image_grid(
     np.reshape(noisy, [30, -1]), digits.shape, caption, alt, titles=titles, limits=(-1.5, 1.5)
 )
 
+# %% [markdown] forward_says
+# **Half of the variance is noise after 260 of the 1,000 steps, and after 600, where 3 % of it is signal, nobody reads
+# a digit.** So the linear schedule spends most of its levels on images that are nearly pure noise.
+
 # %% [markdown] bound_text
 # ## 2 · The way back, the bound, and the one regression that remains
 #
@@ -160,31 +166,31 @@ plotting.image_grid(
 # \bar\alpha_{t-1}}{1 - \bar\alpha_t}\, \beta_t .$$
 #
 # So the model uses just this step with a *guess* $\hat x_0(x_t, t)$ in place of $x_0$:
-# $p(x_{t-1} \mid x_t) = q(x_{t-1} \mid x_t, \hat x_0)$. All latent variables $x_1, \dots, x_T$ are as large as the image,
-# the encoder $q$ is fixed, and week 6's bound becomes a sum over steps:
+# $p(x_{t-1} \mid x_t) = q(x_{t-1} \mid x_t, \hat x_0)$. All latent variables $x_1, \dots, x_T$ are as large as the
+# image, the encoder $q$ is fixed, and week 6's bound becomes a sum over steps:
 #
 # $$-\log p(x_0) \le \underbrace{\mathrm{KL}\big(q(x_T | x_0) \,\|\, p(x_T)\big)}_{\text{no parameters}} + \sum_{t=2}^{T}
 # \underbrace{\mathbb{E}_q\, \mathrm{KL}\big(q(x_{t-1} | x_t, x_0) \,\|\, p(x_{t-1} | x_t)\big)}_{\text{two Gaussians of equal variance}} \underbrace{-
 # \mathbb{E}_q \log p(x_0 | x_1)}_{\text{decoder}} .$$
 #
-# The middle terms differ in the mean only, so each is $|\tilde\mu_t(x_0) - \tilde\mu_t(\hat x_0)|^2 / 2 \tilde\beta_t$. Put
-# $\tilde\mu_t$ in, and
+# The middle terms differ in the mean only, so each is
+# $|\tilde\mu_t(x_0) - \tilde\mu_t(\hat x_0)|^2 / 2 \tilde\beta_t$. Put $\tilde\mu_t$ in, and
 #
 # $$\mathrm{KL}_t = \tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t)\, |x_0 - \hat x_0|^2 .$$
 #
-# **One regression remains: from the noisy image, guess the clean one.** It has several names, because $x_t$ is known and
-# $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$: whoever guesses one of
+# **One regression remains: from the noisy image, guess the clean one.** It has several names, because $x_t$ is known
+# and $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$: whoever guesses one of
 #
-# - the data $x_0$, the noise $\epsilon$, the *velocity* $v = \sqrt{\bar\alpha_t}\, \epsilon - \sqrt{1 - \bar\alpha_t}\, x_0$, or the score
+# - the data $x_0$, the noise $\epsilon$, the *velocity* (Salimans and Ho, 2022) $v = \sqrt{\bar\alpha_t}\, \epsilon - \sqrt{1 - \bar\alpha_t}\, x_0$, or the score
 #   $-\epsilon / \sqrt{1 - \bar\alpha_t}$
 #
 # has guessed the others, and the squared errors differ by a factor only:
 #
 # $$|\epsilon - \hat\epsilon|^2 = \mathrm{SNR}_t\, |x_0 - \hat x_0|^2 = \bar\alpha_t\, |v - \hat v|^2 .$$
 #
-# Ho et al. leave out all weights and minimise $\mathbb{E}\, |\epsilon - \hat\epsilon|^2$, the **simple loss**. In the bound its
-# weight would be $\tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t) / \mathrm{SNR}_t$, large for small $t$: the simple loss cares less about fine
-# noise, that is about the last, invisible digits of a likelihood.
+# Ho et al. leave out all weights and minimise $\mathbb{E}\, |\epsilon - \hat\epsilon|^2$, the **simple loss**. In the
+# bound its weight would be $\tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t) / \mathrm{SNR}_t$, large for small $t$: the
+# simple loss cares less about fine noise, that is about the last, invisible digits of a likelihood.
 
 
 # %% posterior
@@ -242,15 +248,16 @@ np.testing.assert_allclose([by_data[0], by_noise[0], by_velocity[0]], kl, rtol=1
 # ## 3 · A case where the answer is known
 #
 # What would a perfect network say? The best guess in the mean square is the conditional mean,
-# $\epsilon^*(x, t) = \mathbb{E}[\epsilon \mid x_t = x]$. And it is the **score** of the noisy data (Tweedie's formula; week 5's denoising
-# score matching):
+# $\epsilon^*(x, t) = \mathbb{E}[\epsilon \mid x_t = x]$. And it is the **score** of the noisy data (Tweedie's formula:
+# Efron, 2011; Vincent, 2011; week 5's denoising score matching):
 #
 # $$\epsilon^*(x, t) = -\sqrt{1 - \bar\alpha_t}\; \nabla_x \log q_t(x), \qquad q_t(x) = \int q(x_t = x \mid x_0)\, p_{\text{data}}(x_0)\, dx_0 .$$
 #
-# (Differentiate $q_t$ under the integral: $\nabla q(x_t | x_0) = -\tfrac{\epsilon}{\sqrt{1 - \bar\alpha_t}}\, q(x_t | x_0)$.) For a mixture of
-# Gaussians with weights $w_k$, means $m_k$ and widths $s_k$, $q_t$ is again one, with means $\sqrt{\bar\alpha_t} m_k$ and variances
-# $\bar\alpha_t s_k^2 + 1 - \bar\alpha_t$. So we know the score at every noise level, draw it beside a learned one, and run
-# every sampler with both.
+# (Differentiate $q_t$ under the integral:
+# $\nabla q(x_t | x_0) = -\tfrac{\epsilon}{\sqrt{1 - \bar\alpha_t}}\, q(x_t | x_0)$.) For a mixture of Gaussians with
+# weights $w_k$, means $m_k$ and widths $s_k$, $q_t$ is again one, with means $\sqrt{\bar\alpha_t} m_k$ and variances
+# $\bar\alpha_t s_k^2 + 1 - \bar\alpha_t$. So we know the score at every noise level, draw it beside a learned one, and
+# run every sampler with both.
 #
 # **Predict:** the exact $\epsilon^*$ is as good as can be. Is its mean squared error 0?
 
@@ -292,9 +299,9 @@ np.testing.assert_allclose(plane.noise(x, a), -tf.sqrt(1 - a)[:, None] * tape.gr
 print("E[ε | x_t] is −√(1 − ᾱ_t) times the gradient of log q_t")
 
 # %% [markdown] denoiser_text
-# The model is a network that is told the noise level. Here it is told $\log \mathrm{SNR}_t$, by sines and cosines, not the number of the
-# step: so we may later take other steps, or another schedule, without training again. Training draws for each image a
-# level and a noise; the loss is the simple one.
+# The model is a network that is told the noise level. Here it is told $\log \mathrm{SNR}_t$, by sines and cosines, not
+# the number of the step: so we may later take other steps, or another schedule, without training again. Training draws
+# for each image a level and a noise; the loss is the simple one.
 
 
 # %% denoiser
@@ -369,21 +376,22 @@ alt = "Three panels with grey points and two kinds of arrows. With little noise 
 plotting.show(fig, caption, alt)
 
 # %% [markdown] toy_says
-# **The best guess has an error, because several noises lead to the same $x_t$: with little noise (ᾱ = 0.99)
-# 0.81 a dimension, with much (ᾱ = 0.20) 0.11. The learned error exceeds this floor by just its distance from the exact guess.** (The mean of
-# squares adds up, since the error of a conditional mean is orthogonal to every function of $x_t$.) So a loss says
-# nothing before the floor is known, and on images nobody knows it. The arrows agree where there are points, and
-# part in the corners, where no training point ever was.
+# **The best guess has an error, because several noises lead to the same $x_t$: with little noise (ᾱ = 0.99) 0.81 a
+# dimension, with much (ᾱ = 0.20) 0.11. The learned error exceeds this floor by just its distance from the exact
+# guess.** (The mean of squares adds up, since the error of a conditional mean is orthogonal to every function of
+# $x_t$.) So a loss says nothing before the floor is known, and on images nobody knows it. The arrows agree where there
+# are points, and part in the corners, where no training point ever was.
 #
 # ### Two samplers
 #
-# Both start from $x_T \sim \mathcal{N}(0, I)$ and make the guess $\hat x_0$ at each level. The **ancestral** step of DDPM draws from
-# $q(x_{t-1} \mid x_t, \hat x_0)$. The **DDIM** step (Song et al., 2021) draws nothing: it goes to where the guessed image with
-# the guessed noise would be one level earlier,
+# Both start from $x_T \sim \mathcal{N}(0, I)$ and make the guess $\hat x_0$ at each level. The **ancestral** step of
+# DDPM draws from $q(x_{t-1} \mid x_t, \hat x_0)$. The **DDIM** step (Song et al., 2021) draws nothing: it goes to
+# where the guessed image with the guessed noise would be one level earlier,
 #
 # $$x_{t-1} = \sqrt{\bar\alpha_{t-1}}\, \hat x_0 + \sqrt{1 - \bar\alpha_{t-1}}\, \hat\epsilon .$$
 #
-# Neither needs neighbouring levels: with $K < T$ steps take $\bar\alpha$ at $K$ levels of the $T$, and everything above holds.
+# Neither needs neighbouring levels: with $K < T$ steps take $\bar\alpha$ at $K$ levels of the $T$, and everything
+# above holds.
 
 
 # %% samplers
@@ -421,14 +429,16 @@ def reverse(step, model, x, path):
 
 
 # %% [markdown] test_text
-# **Check 1: do they reach the known distribution?** We compare the means of 32 waves, $\cos(f \cdot x)$ and $\sin(f \cdot x)$ at 16 random
-# frequencies, of 20,000 samples with those of 20,000 true points. If both came from one distribution, Hoeffding's
-# inequality bounds the largest difference: with probability $1 - 10^{-6}$ it stays below the printed tolerance.
+# **Check 1: do they reach the known distribution?** We compare the means of 32 waves, $\cos(f \cdot x)$ and
+# $\sin(f \cdot x)$ at 16 random frequencies, of 20,000 samples with those of 20,000 true points. If both came from one
+# distribution, Hoeffding's inequality bounds the largest difference: with probability $1 - 10^{-6}$ it stays below the
+# printed tolerance.
 #
-# **Check 2: Gaussian data.** For $x_0 \sim \mathcal{N}(m, s^2)$ all is linear. Think of $(\sqrt{\bar\alpha_t}\, s, \sqrt{1 - \bar\alpha_t})$ as a
-# vector: its squared length is the variance of $x_t$, and a DDIM step multiplies the deviation from the mean such that the standard deviation shrinks by
-# the *cosine of the angle between the vectors of the two levels*. With steps that become small the product of the cosines
-# goes to 1, and $\mathcal{N}(m, s^2)$ is reached; every finite number of steps loses variance.
+# **Check 2: Gaussian data.** For $x_0 \sim \mathcal{N}(m, s^2)$ all is linear. Think of
+# $(\sqrt{\bar\alpha_t}\, s, \sqrt{1 - \bar\alpha_t})$ as a vector: its squared length is the variance of $x_t$, and a
+# DDIM step multiplies the deviation from the mean such that the standard deviation shrinks by the *cosine of the angle
+# between the vectors of the two levels*. With steps that become small the product of the cosines goes to 1, and
+# $\mathcal{N}(m, s^2)$ is reached; every finite number of steps loses variance.
 
 
 # %% sampler_check
@@ -474,22 +484,23 @@ for K in [5, 10, 20, 50, 250]:
     np.testing.assert_allclose(x.std() / z.numpy().std(), exact, rtol=2e-3)
 
 # %% [markdown] samplers_say
-# **With the exact score and 250 steps both samplers reach the distribution, within the tolerance; with 10 steps neither
-# does exactly, and the ancestral one is farther off.** A step back is a Gaussian only if it is small: that is why the way
-# into noise is cut into many steps. DDIM with exact guesses and small steps solves a differential equation, next week's *probability-flow
-# ODE*; all its randomness is in $x_T$.
+# **With the exact score and 250 steps both samplers reach the distribution, within the tolerance; with 10 steps
+# neither does exactly, and the ancestral one is farther off.** A step back is a Gaussian only if it is small: that is
+# why the way into noise is cut into many steps. DDIM with exact guesses and small steps solves a differential
+# equation, next week's *probability-flow ODE*; all its randomness is in $x_T$.
 #
-# The learned score adds an error of its own, with 100 steps smaller than that of ten exact ones. (One training; the figure
-# at the arrows says where it is wrong.)
+# The learned score adds an error of its own, with 100 steps smaller than that of ten exact ones. (One training; the
+# figure at the arrows says where it is wrong.)
 
 # %% [markdown] unet_text
 # ## 4 · A U-Net on digits
 #
-# The network sees a noisy image and has to say what in it is noise. It needs the whole image, to know which digit this is,
-# and each single pixel, to know where the pen was. A **U-Net** does both: on the way down it halves the image and doubles
-# the channels; on the way up it doubles the image, and at each size it gets back, beside what comes from below, what it
-# knew there before. The noise level enters every block as a shift of each channel. Ours reads its output as velocity, so that the skip
-# from $x_t$ to the noise need not be learned, and is trained by the simple loss.
+# The network sees a noisy image and has to say what in it is noise. It needs the whole image, to know which digit this
+# is, and each single pixel, to know where the pen was. A **U-Net** (Ronneberger et al., 2015) does both: on the way
+# down it halves the image and doubles the channels; on the way up it doubles the image, and at each size it gets back,
+# beside what comes from below, what it knew there before. The noise level enters every block as a shift of each
+# channel. Ours reads its output as velocity, so that the skip from $x_t$ to the noise need not be learned, and is
+# trained by the simple loss.
 
 # %% [markdown] picture_unet
 # {{picture: unet}}
@@ -574,9 +585,9 @@ plotting.image_grid(np.concatenate([*rows.values()]), digits.shape, caption, alt
 # %% [markdown] bits_text
 # ### Bits per dimension
 #
-# The bound needs a number for each step and a decoder: the last step must give a *probability* to each grey level. Take
-# a Gaussian around the last guess and its mass in the bin of each level, with the variance $s^2$ that the last guesses have
-# on validation images. All the other terms are the $\mathrm{KL}_t$ of section 2.
+# The bound needs a number for each step and a decoder: the last step must give a *probability* to each grey level.
+# Take a Gaussian around the last guess and its mass in the bin of each level, with the variance $s^2$ that the last
+# guesses have on validation images. All the other terms are the $\mathrm{KL}_t$ of section 2.
 
 
 # %% bound
@@ -618,23 +629,25 @@ print(
 )
 
 # %% [markdown] unet_says
-# **The loss on unseen images falls with that of the training part: no overfitting yet, and still falling a little at the end. The bound is about 2.5
-# bits per dimension, and most of what the steps cost is due to the last ten of fifty**, where the noise is finer than a grey
-# level. Those steps nobody sees: samples after rounding are hardly told from test images by the kernel distance. The simple loss gave little weight to
-# them. What the same network can do with other variances stands in Deeper.
+# **The loss on unseen images falls with that of the training part: no overfitting yet, and still falling a little at
+# the end. The bound is about 2.5 bits per dimension, and most of what the steps cost is due to the last ten of
+# fifty**, where the noise is finer than a grey level. Those steps nobody sees: samples after rounding are hardly told
+# from test images by the kernel distance. The simple loss gave little weight to them. What the same network can do
+# with other variances stands in Deeper.
 #
 # <details><summary>Measured how?</summary>
 #
-# Seed 0, 50 ancestral steps, 400 test images: 2.50 ± 0.02, of which the steps 1.72 (the last ten 1.54) and the decoder 0.78.
-# SEEDSTEXT
+# Seed 0, 50 ancestral steps, 400 test images: 2.50 ± 0.02, of which the steps 1.72 (the last ten 1.54) and the decoder
+# 0.78. SEEDSTEXT
 # </details>
 
 # %% [markdown] denoise_text
 # ### Application: taking noise out of a given image
 #
-# A scan with noise of standard deviation $s$ is, after scaling by $1 / \sqrt{1 + s^2}$, an $x_t$ with $\bar\alpha_t = 1 / (1 + s^2)$. One
-# call of the network gives the mean of all clean images that fit; the reverse chain from there *draws* one of them. The best
-# linear filter for the training images' mean $m$ and covariance $\Sigma$ is $m + \Sigma (\Sigma + s^2 I)^{-1} (y - m)$ (Wiener).
+# A scan with noise of standard deviation $s$ is, after scaling by $1 / \sqrt{1 + s^2}$, an $x_t$ with
+# $\bar\alpha_t = 1 / (1 + s^2)$. One call of the network gives the mean of all clean images that fit; the reverse
+# chain from there *draws* one of them. The best linear filter for the training images' mean $m$ and covariance
+# $\Sigma$ is $m + \Sigma (\Sigma + s^2 I)^{-1} (y - m)$ (Wiener).
 #
 # **Predict:** which has the smaller squared error, the mean or a drawn image? Which looks more like a digit?
 
@@ -662,16 +675,22 @@ caption = "Test images, with noise as strong as half the range, and three answer
 alt = "Five rows of twelve small images: clean, noisy, and restored in three ways."
 plotting.image_grid(rows, digits.shape, caption, alt, 12, row_titles=["clean", *restored], limits=(-1, 1))
 
+# %% [markdown] denoise_says
+# **The mean has the smaller error, 0.127 ± 0.003 a pixel, below the best linear filter's 0.144 ± 0.002; the drawn
+# image has 0.230 ± 0.006, but looks like a digit.** Had it been drawn from the true distribution given the scan, its
+# error would be just twice that of the best guess: the two deviate from that mean independently. Which of the two one
+# wants depends on the use: a measurement, or a picture.
+
 # %% [markdown] failure_text
 # ## 5 · A schedule that does not end in noise
 #
 # "1,000 steps are too slow, so I take $\beta_t$ from 0.0001 to 0.02 as in the paper, with 50 steps." Now
-# $\bar\alpha_{50} = 0.60$: the end of the way still holds more than half of the image's variance, but the way
-# back starts from $\mathcal{N}(0, I)$ all the same. Our network is told the noise level, so the same one serves both
+# $\bar\alpha_{50} = 0.60$: the end of the way still holds more than half of the image's variance, but the way back
+# starts from $\mathcal{N}(0, I)$ all the same. Our network is told the noise level, so the same one serves both
 # schedules, with 50 steps each; on the mixture the score is even exact.
 #
-# **Predict:** the mean of the digits' pixels is far below 0, since most are white paper. What will be wrong with images that start
-# at mean 0?
+# **Predict:** the mean of the digits' pixels is far below 0, since most are white paper. What will be wrong with
+# images that start at mean 0?
 
 # %% failure
 short = linear_schedule(50)
@@ -696,16 +715,18 @@ alt = "Three rows of twenty digits; those in the middle row are heavier."
 plotting.image_grid(rows, digits.shape, caption, alt, 20, row_titles=list(found))
 
 # %% [markdown] failure_says
-# **The chain believes its start. The mixture's first cluster gets 0.44 of the samples in place of 0.7, though the score is exact; the digits
-# get too much ink and broken strokes.** A standard normal $x_t$ at $\bar\alpha_t = 0.60$ says: here are data whose mean is 0, and the
-# chain cleans what it sees. The cure costs nothing: larger $\beta_t$, so that the same 50 steps end at $\bar\alpha_T \approx 0$. (Lin et
-# al., 2024, found schedules in wide use with a rest of signal in $x_T$, and images of medium brightness only.) **So print $\bar\alpha_T$ before you train.**
+# **The chain believes its start. The mixture's first cluster gets 0.44 of the samples in place of 0.7, though the
+# score is exact; the digits get too much ink and broken strokes.** A standard normal $x_t$ at $\bar\alpha_t = 0.60$
+# says: here are data whose mean is 0, and the chain cleans what it sees. The cure costs nothing: larger $\beta_t$, so
+# that the same 50 steps end at $\bar\alpha_T \approx 0$. (Lin et al., 2024, found schedules in wide use with a rest of
+# signal in $x_T$, and images of medium brightness only.) **So print $\bar\alpha_T$ before you train.**
 #
 # <details><summary>How short is too short?</summary>
 #
-# The paper's $\beta$ in 200, 100, 50 steps: $\bar\alpha_T$ = 0.13, 0.36, 0.60; the first cluster's share 0.65, 0.54, 0.44; kernel distance of
-# the digits × 1000: 1.2, 5.9, 46 (± 2.7, 2.9, 5.4), with the right schedule 1.3 ± 2.8. So on these small images the mistake
-# is invisible at 200 steps, and the known mixture shows it. (One network, 400 samples each, 50 steps each.)
+# The paper's $\beta$ in 200, 100, 50 steps: $\bar\alpha_T$ = 0.13, 0.36, 0.60; the first cluster's share 0.65, 0.54,
+# 0.44; kernel distance of the digits × 1000: 1.2, 5.9, 46 (± 2.7, 2.9, 5.4), with the right schedule 1.3 ± 2.8. So on
+# these small images the mistake is invisible at 200 steps, and the known mixture shows it. (One network, 400 samples
+# each, 50 steps each.)
 # </details>
 
 # %% [markdown] scoreboard_text
@@ -729,10 +750,10 @@ scoreboard.enter(
 )
 
 # %% [markdown] board_says
-# **The samples are the best so far on grey digits, by kernel distance and by the classifier, which is right in about three cases of
-# four (GAN and ladder VAE: more than four of five). The bound is poor: a histogram for each pixel, which knows no digit, has 2.42
-# bits (week 7), the ladder VAE at most 1.87.** So samples and likelihood say opposite things of one model. Deeper finds 0.4 bits in the
-# variances.
+# **The samples are the best so far on grey digits, by kernel distance and by the classifier, which is right in about
+# three cases of four (GAN and ladder VAE: more than four of five). The bound is poor: a histogram for each pixel,
+# which knows no digit, has 2.42 bits (week 7), the ladder VAE at most 1.87.** So samples and likelihood say opposite
+# things of one model. Deeper finds 0.4 bits in the variances.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -768,7 +789,8 @@ quiz.show("week13_diffusion")
 # %% [markdown] deeper_steps
 # ## Deeper · How many steps are needed?
 #
-# The same network, 400 samples each, against the test images. **Predict:** with which number of steps do the two samplers change places?
+# The same network, 400 samples each, against the test images. **Predict:** with which number of steps do the two
+# samplers change places?
 
 # %% steps_count
 counts = {ancestral_step: [10, 50, 200], ddim_step: [5, 10, 20, 50]}
@@ -799,30 +821,31 @@ plotting.show(
 )
 
 # %% [markdown] steps_say
-# **DDIM with 20 steps is as good as the ancestral sampler with 50 or 200, within the errors; with ten steps the ancestral sampler is at 11, DDIM at
-# 3; DDIM with five steps is at 11.** Where each evaluation counts, take DDIM; a network that is wrong somewhere is wrong with any number of steps.
+# **DDIM with 20 steps is as good as the ancestral sampler with 50 or 200, within the errors; with ten steps the
+# ancestral sampler is at 11, DDIM at 3; DDIM with five steps is at 11.** Where each evaluation counts, take DDIM; a
+# network that is wrong somewhere is wrong with any number of steps.
 #
 # <details><summary>Measured how?</summary>
 #
-# One network, seed 0, 400 samples against 400 test images, kernel distance × 1000: ancestral 10, 50, 200 steps 11.2 ± 4.0, 0.2 ± 1.7, 1.0 ± 2.6;
-# DDIM 5, 10, 20, 50 steps 11.2 ± 3.1, 3.1 ± 2.0, −0.1 ± 1.3, 2.7 ± 2.8. SEEDSTEPS
+# One network, seed 0, 400 samples against 400 test images, kernel distance × 1000: ancestral 10, 50, 200 steps 11.2 ±
+# 4.0, 0.2 ± 1.7, 1.0 ± 2.6; DDIM 5, 10, 20, 50 steps 11.2 ± 3.1, 3.1 ± 2.0, −0.1 ± 1.3, 2.7 ± 2.8. SEEDSTEPS
 # </details>
 
 # %% [markdown] deeper_bits
 # ## Deeper · Bits per dimension, term by term, and variances without training
 #
-# Which steps cost the bits? And must a step back have the variance $\tilde\beta_t$? It would, if $x_0$ were known. As it is not, the guess
-# has an error, and for a Gaussian of variance $r \tilde\beta_t$ in one dimension
+# Which steps cost the bits? And must a step back have the variance $\tilde\beta_t$? It would, if $x_0$ were known. As
+# it is not, the guess has an error, and for a Gaussian of variance $r \tilde\beta_t$ in one dimension
 #
 # $$\mathrm{KL}_t = \tfrac12 \left( \log r + \frac{1 + g_t\, (x_0 - \hat x_0)^2}{r} - 1 \right), \qquad g_t = \mathrm{SNR}_{t-1} - \mathrm{SNR}_t .$$
 #
-# Its mean is least for $r = 1 + g_t e_t$, where $e_t$ is the mean squared error, and there it is $\tfrac12 \log(1 + g_t e_t)$ in place of
-# $\tfrac12 g_t e_t$. Nichol and Dhariwal (2021) learn $r$ by a second output of the network; Bao et al. (2022) compute it from the score.
-# We measure $e_t$ on validation images, for each level, or for each level and pixel. And we may stop earlier: at *every* level the
-# decoder may name the grey levels at once.
+# Its mean is least for $r = 1 + g_t e_t$, where $e_t$ is the mean squared error, and there it is
+# $\tfrac12 \log(1 + g_t e_t)$ in place of $\tfrac12 g_t e_t$. Nichol and Dhariwal (2021) learn $r$ by a second output
+# of the network; Bao et al. (2022) compute it from the score. We measure $e_t$ on validation images, for each level,
+# or for each level and pixel. And we may stop earlier: at *every* level the decoder may name the grey levels at once.
 #
-# **Check.** For Gaussian data the step back *is* Gaussian, with just this variance. So five ancestral steps must then give the
-# right standard deviation.
+# **Check.** For Gaussian data the step back *is* Gaussian, with just this variance. So five ancestral steps must then
+# give the right standard deviation.
 
 
 # %% wide_check
@@ -902,23 +925,26 @@ scoreboard.enter(
 )
 
 # %% [markdown] bits_say
-# **The same network, the same chain of 50 steps, and 0.4 bits per dimension less: 2.50 with the variances $\tilde\beta_t$, 2.21 with the best one for
-# each level, 2.09 with the best for each level and pixel.** Pixels at the border are nearly always white; there the guess is almost sure,
-# and a variance of its own pays. With $\tilde\beta_t$ the chain had better stop before its last steps (2.33), since they cost more than
-# they tell the decoder. So a poor bound of a diffusion model is not a poor network: it may be variances that nobody looked at. (Variances and the place of the
-# decoder are chosen on validation images; test images, seed 0.)
+# **The same network, the same chain of 50 steps, and 0.4 bits per dimension less: 2.50 with the variances
+# $\tilde\beta_t$, 2.21 with the best one for each level, 2.09 with the best for each level and pixel.** Pixels at the
+# border are nearly always white; there the guess is almost sure, and a variance of its own pays. With $\tilde\beta_t$
+# the chain had better stop before its last steps (2.33), since they cost more than they tell the decoder. So a poor
+# bound of a diffusion model is not a poor network: it may be variances that nobody looked at. (Variances and the place
+# of the decoder are chosen on validation images; test images, seed 0.)
 
 # %% [markdown] deeper_schedule
 # ## Deeper · Schedules and weightings
 #
-# With $\lambda = \log \mathrm{SNR}$ the terms of the bound become $\tfrac12\, \Delta\lambda\, |\epsilon - \hat\epsilon|^2$ for small steps: **the bound
-# weighs the error of the noise evenly over $\lambda$, whatever the schedule** (Kingma et al., 2021). The simple loss weighs it by how
-# long the schedule stays near $\lambda$, and a simple loss of the velocity by that over $\bar\alpha$. So a schedule is a weighting in
-# training, and a set of steps in sampling; the two need not be the same. The cosine schedule is
+# With $\lambda = \log \mathrm{SNR}$ the terms of the bound become
+# $\tfrac12\, \Delta\lambda\, |\epsilon - \hat\epsilon|^2$ for small steps: **the bound weighs the error of the noise
+# evenly over $\lambda$, whatever the schedule** (Kingma et al., 2021). The simple loss weighs it by how long the
+# schedule stays near $\lambda$, and a simple loss of the velocity by that over $\bar\alpha$. So a schedule is a
+# weighting in training, and a set of steps in sampling; the two need not be the same. The cosine schedule is
 # $\bar\alpha_t = \cos^2(\tfrac{\pi}{2} t / T)$ (Nichol and Dhariwal, 2021, without their offset).
 #
-# **Check.** With the exact guess and steps that become small the bound becomes tight: it ends at the entropy $-\mathbb{E} \log p(x_0)$
-# of the mixture, with any schedule. (Between equal ends: here $\lambda$ from 9 to −10; a Gaussian decoder ends the chain.)
+# **Check.** With the exact guess and steps that become small the bound becomes tight: it ends at the entropy
+# $-\mathbb{E} \log p(x_0)$ of the mixture, with any schedule. (Between equal ends: here $\lambda$ from 9 to −10; a
+# Gaussian decoder ends the chain.)
 
 
 # %% schedules
@@ -953,16 +979,17 @@ for shape in ["linear", "cosine", "even"]:
     print(f"{shape:>7}: bound minus entropy with 10, 50, 250 steps: " + ", ".join(str(gap) for gap in gaps))
 
 # %% [markdown] schedules_say
-# **The gap to the entropy falls about as 1/K, and for few steps it depends on the schedule by a factor of thirty:** with 10 steps 419 nats (linear), 155
-# (cosine), 13 (even in log SNR); with 250 steps 4.2, 1.2, 0.2. With narrow clusters nearly all of the bound is made where the noise is as fine as they
-# are, and there the linear schedule takes huge steps. This says nothing about samples, which do not show such fine noise.
+# **The gap to the entropy falls about as 1/K, and for few steps it depends on the schedule by a factor of thirty:**
+# with 10 steps 419 nats (linear), 155 (cosine), 13 (even in log SNR); with 250 steps 4.2, 1.2, 0.2. With narrow
+# clusters nearly all of the bound is made where the noise is as fine as they are, and there the linear schedule takes
+# huge steps. This says nothing about samples, which do not show such fine noise.
 
 # %% [markdown] bigger
 # ## Going bigger
 #
 # The same notebook on MNIST or Fashion-MNIST: change the `parameters` cell only. (Maintainers: `make benchmark
-# WEEK=week13_diffusion`.) There is no feature extractor of this course for images of 28×28 pixels, so one has to look; the bound
-# is that of the first 400 test images.
+# WEEK=week13_diffusion`.) There is no feature extractor of this course for images of 28×28 pixels, so one has to look;
+# the bound is that of the first 400 test images.
 #
 # ```python
 # dataset = "mnist"

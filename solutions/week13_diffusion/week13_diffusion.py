@@ -3,7 +3,8 @@
 #
 # {{colab}}
 #
-# The preparation had one schedule, whose variance stays 1, one loss and two samplers. Here all of it is a special case:
+# The preparation had one schedule, whose variance stays 1, one loss and two samplers. Here all of it is a special
+# case:
 #
 # - a noisy version is $x_t = \alpha_t x_0 + \sigma_t \epsilon$ with **any** $\alpha_t$ and $\sigma_t$: variance that stays (the
 #   preparation), that grows without bound ($\alpha_t = 1$), or a straight way ($\alpha_t = 1 - t$, $\sigma_t = t$);
@@ -42,13 +43,13 @@ from utils.networks import MLP
 #
 # ### Gap 1 · A shifted cosine schedule, and the velocity (2 points, 15 minutes)
 #
-# In a large image a pixel of noise matters less, since its neighbours tell what it was. So large images need more noise at
-# the same $t$. Hoogeboom et al. (2023) shift the cosine schedule, for $0 < t < 1$:
+# In a large image a pixel of noise matters less, since its neighbours tell what it was. So large images need more
+# noise at the same $t$. Hoogeboom et al. (2023) shift the cosine schedule, for $0 < t < 1$:
 #
 # $$\mathrm{SNR}_t = \left( \frac{c}{\tan(\pi t / 2)} \right)^2, \qquad \alpha_t^2 + \sigma_t^2 = 1,$$
 #
-# where $c = 1$ is the cosine schedule and $c < 1$ has more noise. Each example of the batch has its own $t$. From $x_0$ and
-# $\epsilon$ compute
+# where $c = 1$ is the cosine schedule and $c < 1$ has more noise. Each example of the batch has its own $t$. From
+# $x_0$ and $\epsilon$ compute
 #
 # $$x_t = \alpha_t x_0 + \sigma_t \epsilon, \qquad v_t = \alpha_t \epsilon - \sigma_t x_0 ,$$
 #
@@ -56,8 +57,8 @@ from utils.networks import MLP
 #
 # <details><summary>Hint</summary>
 #
-# $\sigma_t / \alpha_t = \tan(\pi t / 2) / c$ is the tangent of an angle. A number for each example becomes a column of the right
-# number of axes by `np.reshape(a, [-1] + [1] * (x0.ndim - 1))`.
+# $\sigma_t / \alpha_t = \tan(\pi t / 2) / c$ is the tangent of an angle. A number for each example becomes a column of
+# the right number of axes by `np.reshape(a, [-1] + [1] * (x0.ndim - 1))`.
 # </details>
 
 
@@ -122,8 +123,9 @@ check_sample("t near 0 and near 1", x0, t, eps, 0.5, exact_sample(x0, t, eps, 0.
 # %% [markdown] given="posterior_task"
 # ### Gap 2 · One step back, for any schedule (3 points, 25 minutes)
 #
-# The forward process is a Markov chain: $q(x_t \mid x_s) = \mathcal{N}(\alpha_{t|s}\, x_s,\ \sigma_{t|s}^2 I)$. Its two numbers follow from
-# $q(x_s \mid x_0) = \mathcal{N}(\alpha_s x_0, \sigma_s^2 I)$ and $q(x_t \mid x_0) = \mathcal{N}(\alpha_t x_0, \sigma_t^2 I)$:
+# The forward process is a Markov chain: $q(x_t \mid x_s) = \mathcal{N}(\alpha_{t|s}\, x_s,\ \sigma_{t|s}^2 I)$. Its
+# two numbers follow from $q(x_s \mid x_0) = \mathcal{N}(\alpha_s x_0, \sigma_s^2 I)$ and
+# $q(x_t \mid x_0) = \mathcal{N}(\alpha_t x_0, \sigma_t^2 I)$:
 #
 # $$\alpha_{t|s} = \alpha_t / \alpha_s, \qquad \sigma_{t|s}^2 = \sigma_t^2 - \alpha_{t|s}^2\, \sigma_s^2 .$$
 #
@@ -131,13 +133,14 @@ check_sample("t near 0 and near 1", x0, t, eps, 0.5, exact_sample(x0, t, eps, 0.
 #
 # $$q(x_s \mid x_t, x_0) \propto q(x_t \mid x_s)\; q(x_s \mid x_0),$$
 #
-# and write them so that $\sigma_s = 0$ does no harm: then the mean is $\alpha_s x_0$ and the variance 0. Each example has its own
-# levels.
+# and write them so that $\sigma_s = 0$ does no harm: then the mean is $\alpha_s x_0$ and the variance 0. Each example
+# has its own levels.
 #
 # <details><summary>Hint</summary>
 #
-# Complete the square: precisions add, $1 / \text{var} = 1 / \sigma_s^2 + \alpha_{t|s}^2 / \sigma_{t|s}^2$. Multiply numerator and
-# denominator by $\sigma_s^2\, \sigma_{t|s}^2$; the sum $\sigma_{t|s}^2 + \alpha_{t|s}^2 \sigma_s^2$ that appears is something that you know.
+# Complete the square: precisions add, $1 / \text{var} = 1 / \sigma_s^2 + \alpha_{t|s}^2 / \sigma_{t|s}^2$. Multiply
+# numerator and denominator by $\sigma_s^2\, \sigma_{t|s}^2$; the sum $\sigma_{t|s}^2 + \alpha_{t|s}^2 \sigma_s^2$ that
+# appears is something that you know.
 # </details>
 
 
@@ -221,21 +224,22 @@ check_posterior("σ_s = 0", x0, xt, levels, [levels[0][:, None] * x0, [0, 0]])
 #
 # ### Gap 3 · A weighted loss of a network that guesses velocities (3 points, 20 minutes)
 #
-# The bound weighs the squared error of the *data* by something that grows with the SNR, so nearly clean images get nearly all the
-# attention; the simple loss weighs it by the SNR itself. Hang et al. (2023) cut the weight off:
+# The bound weighs the squared error of the *data* by something that grows with the SNR, so nearly clean images get
+# nearly all the attention; the simple loss weighs it by the SNR itself. Hang et al. (2023) cut the weight off:
 #
 # $$\mathcal{L} = \frac{1}{B} \sum_{i=1}^{B} \min(\mathrm{SNR}_i, \gamma)\; \frac{1}{D} \big| x_0^{(i)} - \hat x_0^{(i)} \big|^2 .$$
 #
-# The network guesses the velocity $\hat v$. Here $\alpha^2 + \sigma^2 = 1$, so $x_t = \alpha x_0 + \sigma \epsilon$ and $v = \alpha \epsilon - \sigma
-# x_0$ are a rotation of $x_0$ and $\epsilon$: turn it back to get $\hat x_0$ from $x_t$ and $\hat v$.
+# The network guesses the velocity $\hat v$. Here $\alpha^2 + \sigma^2 = 1$, so $x_t = \alpha x_0 + \sigma \epsilon$
+# and $v = \alpha \epsilon - \sigma x_0$ are a rotation of $x_0$ and $\epsilon$: turn it back to get $\hat x_0$ from
+# $x_t$ and $\hat v$.
 #
-# D is the number of entries of one example, whatever its axes. Return one number. The test differentiates it by $\hat v$, so compute with
-# TensorFlow from beginning to end and stop no gradient.
+# D is the number of entries of one example, whatever its axes. Return one number. The test differentiates it by
+# $\hat v$, so compute with TensorFlow from beginning to end and stop no gradient.
 #
 # <details><summary>Hint</summary>
 #
-# Average over all axes but the first, so that one number for each example is left, (B,), and *then* multiply by the weights, (B,). A
-# weight of shape (B, 1) times errors of shape (B,) is (B, B), and nothing complains.
+# Average over all axes but the first, so that one number for each example is left, (B,), and *then* multiply by the
+# weights, (B,). A weight of shape (B, 1) times errors of shape (B,) is (B, B), and nothing complains.
 # </details>
 
 
@@ -309,22 +313,23 @@ for shape, gamma in [((4, 4), 1.0), ((3, 2, 2, 1), 5.0), ((6, 3), 0.3), ((5, 1),
 #
 # ### Gap 4 · A sampler with a dial (4 points, 30 minutes)
 #
-# Ancestral and DDIM steps are the two ends of a family (Song, Meng and Ermon, 2021), for any $\alpha$ and $\sigma$. At level $t$ a network
-# guesses $\hat x_0$. It is clipped to $[-1, 1]$, where all data lie, and *then* the noise follows from it,
+# Ancestral and DDIM steps are the two ends of a family (Song, Meng and Ermon, 2021), for any $\alpha$ and $\sigma$. At
+# level $t$ a network guesses $\hat x_0$. It is clipped to $[-1, 1]$, where all data lie, and *then* the noise follows
+# from it,
 #
 # $$\hat\epsilon = (x_t - \alpha_t \hat x_0) / \sigma_t, \qquad x_s = \alpha_s \hat x_0 + \sqrt{\sigma_s^2 - \eta^2 \tilde\sigma^2}\; \hat\epsilon + \eta\, \tilde\sigma\, z,
 # \qquad \tilde\sigma^2 = \frac{\sigma_s^2}{\sigma_t^2} \Big( \sigma_t^2 - \frac{\alpha_t^2}{\alpha_s^2} \sigma_s^2 \Big),$$
 #
 # where $\tilde\sigma^2$ is the variance of gap 2: $\eta = 1$ is the ancestral step, $\eta = 0$ DDIM.
 #
-# Write the whole chain. The levels come in the order of the **forward** process: `alphas[0]`, `sigmas[0]` belong to the data ($\alpha
-# = 1$, $\sigma = 0$), the last ones to the noise that the chain starts from. The first step taken uses the noise `z[0]`, the second `z[1]`, and
-# so on. Return $x$ at level 0.
+# Write the whole chain. The levels come in the order of the **forward** process: `alphas[0]`, `sigmas[0]` belong to
+# the data ($\alpha = 1$, $\sigma = 0$), the last ones to the noise that the chain starts from. The first step taken
+# uses the noise `z[0]`, the second `z[1]`, and so on. Return $x$ at level 0.
 #
 # <details><summary>Hint</summary>
 #
-# `for k, t in enumerate(range(len(alphas) - 1, 0, -1))`, with s = t − 1. The noise of the last step needs no case of its own:
-# where $\sigma_s = 0$, $\tilde\sigma$ is 0.
+# `for k, t in enumerate(range(len(alphas) - 1, 0, -1))`, with s = t − 1. The noise of the last step needs no case of
+# its own: where $\sigma_s = 0$, $\tilde\sigma$ is 0.
 # </details>
 
 
@@ -414,27 +419,29 @@ for K, B, D, eta in [(4, 3, 2, 0.6), (6, 2, 3, 1.0), (1, 4, 2, 1.0), (5, 2, 2, 0
 # %% [markdown] given="bound_task"
 # ### Gap 5 · The bound in bits per dimension, with the other variance (3 points, 25 minutes)
 #
-# Ho et al. tried two variances for a step back: that of gap 2, and the larger $\sigma_{t|s}^2$ (their $\beta_t$). With the second,
+# Ho et al. tried two variances for a step back: that of gap 2, and the larger $\sigma_{t|s}^2$ (their $\beta_t$). With
+# the second,
 #
 # $$p(x_s \mid x_t) = \mathcal{N}\big(\tilde\mu(x_t, \hat x_0),\ \sigma_{t|s}^2 I\big),$$
 #
-# where $\tilde\mu$ is the mean of gap 2 with the guess in place of $x_0$. The two Gaussians of a KL now differ in the variance too:
+# where $\tilde\mu$ is the mean of gap 2 with the guess in place of $x_0$. The two Gaussians of a KL now differ in the
+# variance too:
 #
 # $$\mathrm{KL}\big(\mathcal{N}(m_1, v_1 I) \,\|\, \mathcal{N}(m_2, v_2 I)\big) = \frac12 \Big( \frac{|m_1 - m_2|^2}{v_2} + D \Big( \frac{v_1}{v_2} - 1 - \log
 # \frac{v_1}{v_2} \Big) \Big).$$
 #
-# The chain has levels 0 to K, level 0 being the data. It starts from $p(x_K) = \mathcal{N}(0, (\alpha_K^2 + \sigma_K^2) I)$. The bound of an
-# image is
+# The chain has levels 0 to K, level 0 being the data. It starts from
+# $p(x_K) = \mathcal{N}(0, (\alpha_K^2 + \sigma_K^2) I)$. The bound of an image is
 #
 # $$\mathrm{KL}\big(q(x_K | x_0) \,\|\, p(x_K)\big) + \sum_{t=2}^{K} \mathrm{KL}\big(q(x_{t-1} | x_t, x_0) \,\|\, p(x_{t-1} | x_t)\big) - \log p(x_0 | x_1).$$
 #
-# Given the guesses at each level (`guesses[t - 1]` was made at level t; the $x_t$ themselves cancel) and $\log p(x_0 \mid x_1)$ in nats, return the bound of each
-# image in **bits per dimension**.
+# Given the guesses at each level (`guesses[t - 1]` was made at level t; the $x_t$ themselves cancel) and
+# $\log p(x_0 \mid x_1)$ in nats, return the bound of each image in **bits per dimension**.
 #
 # <details><summary>Hint</summary>
 #
-# $\tilde\mu(x_t, x_0) - \tilde\mu(x_t, \hat x_0)$ is a number times $x_0 - \hat x_0$. The sum starts at $t = 2$: the guess at level 1 is in the decoder.
-# Nats divided by $D \log 2$ are bits per dimension.
+# $\tilde\mu(x_t, x_0) - \tilde\mu(x_t, \hat x_0)$ is a number times $x_0 - \hat x_0$. The sum starts at $t = 2$: the
+# guess at level 1 is in the decoder. Nats divided by $D \log 2$ are bits per dimension.
 # </details>
 
 
@@ -528,20 +535,22 @@ for K, B, D in [(4, 3, 3), (6, 2, 5), (2, 4, 1), (1, 3, 2), (3, 1, 8)]:
 #
 # ### Gap 6 · Train it (3 points, 25 minutes)
 #
-# The `points` come from a mixture of three Gaussians in the plane, which the test knows. `build_network` makes a network that gets $x_t$
-# and, by `waves`, the noise level $\lambda = \log \mathrm{SNR}$, and returns a velocity. Here $\alpha_t^2 + \sigma_t^2 = 1$ again, so $\alpha^2 =
-# \sigma(\lambda)$ and $\sigma^2 = \sigma(-\lambda)$, with the sigmoid. It will be used at every $\lambda$ from −5 to 5.
+# The `points` come from a mixture of three Gaussians in the plane, which the test knows. `build_network` makes a
+# network that gets $x_t$ and, by `waves`, the noise level $\lambda = \log \mathrm{SNR}$, and returns a velocity. Here
+# $\alpha_t^2 + \sigma_t^2 = 1$ again, so $\alpha^2 = \sigma(\lambda)$ and $\sigma^2 = \sigma(-\lambda)$, with the
+# sigmoid. It will be used at every $\lambda$ from −5 to 5.
 #
-# Train it, and hand over its weights (`get_weights()`). The test draws noisy points at eleven levels and compares the network with the exact mean of the
-# velocity, $\mathbb{E}[v \mid x_t]$, which it computes itself. **You pass if the mean squared difference, over both
-# coordinates and all levels, is below 0.02.** (A network that always says 0 has about 0.7.) Training takes 2 to 6 seconds; the grader stops
-# it after two minutes. Only `seed=0` is judged.
+# Train it, and hand over its weights (`get_weights()`). The test draws noisy points at eleven levels and compares the
+# network with the exact mean of the velocity, $\mathbb{E}[v \mid x_t]$, which it computes itself. **You pass if the
+# mean squared difference, over both coordinates and all levels, is below 0.02.** (A network that always says 0 has
+# about 0.7.) Training takes 2 to 6 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
-# One `tf.function` with `for _ in tf.range(steps)`; in each step 256 points by `tf.gather`, for *each of them* its own $\lambda$, uniform between −5 and
-# 5, and its own noise. The target is $v = \alpha \epsilon - \sigma x_0$, the loss the plain mean of the squared error. 2,000 steps of Adam, with a
-# rate of 0.005 that falls to 0 by `keras.optimizers.schedules.CosineDecay`, suffice. `keras.utils.set_random_seed(seed)` comes first; build the
+# One `tf.function` with `for _ in tf.range(steps)`; in each step 256 points by `tf.gather`, for *each of them* its own
+# $\lambda$, uniform between −5 and 5, and its own noise. The target is $v = \alpha \epsilon - \sigma x_0$, the loss
+# the plain mean of the squared error. 2,000 steps of Adam, with a rate of 0.005 that falls to 0 by
+# `keras.optimizers.schedules.CosineDecay`, suffice. `keras.utils.set_random_seed(seed)` comes first; build the
 # optimiser before the loop (`adam.build(network.trainable_variables)`).
 # </details>
 
@@ -642,8 +651,8 @@ assert error < 0.02, f"with other points the mean squared difference is {error:.
 # %% [markdown] given="argue_task"
 # ## 5 · A question to argue (2 points, 20 minutes)
 #
-# Let the data be no distribution, but just the N = 1,197 training images $x^{(1)}, \dots, x^{(N)}$, each with probability
-# $1 / N$. The simple loss knows nothing else.
+# Let the data be no distribution, but just the N = 1,197 training images $x^{(1)}, \dots, x^{(N)}$, each with
+# probability $1 / N$. The simple loss knows nothing else.
 #
 # 1. Write down the *perfect* guess $\mathbb{E}[x_0 \mid x_t]$ for these data. What do ancestral steps with it give in the end, if
 #    they are small enough? What happens to the bound of a *test* image, if the decoder's variance is small?
@@ -672,9 +681,9 @@ assert error < 0.02, f"with other points the mean squared difference is {error:.
 #    level, so after rounding both draw the same pictures. A likelihood counts every digit of every pixel alike; the
 #    eye does not. For compression the second model is better, for pictures neither.
 #
-# **Rubric.** ½ for the weighted mean and the copies; ½ for the bound of test images that goes to infinity, with a reason; ½ for two causes and
-# the distance to the nearest training image with its control (held-out images); ½ for "last steps, below a grey level", and a
-# conclusion that says for which use.
+# **Rubric.** ½ for the weighted mean and the copies; ½ for the bound of test images that goes to infinity, with a
+# reason; ½ for two causes and the distance to the nearest training image with its control (held-out images); ½ for
+# "last steps, below a grey level", and a conclusion that says for which use.
 # ### END SOLUTION
 
 # %% [markdown] given="end"
