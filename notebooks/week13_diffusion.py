@@ -484,10 +484,10 @@ for K in [5, 10, 20, 50, 250]:
     np.testing.assert_allclose(x.std() / z.numpy().std(), exact, rtol=2e-3)
 
 # %% [markdown] samplers_say
-# **With the exact score and 250 steps both samplers reach the distribution, within the tolerance; with 10 steps
-# neither does exactly, and the ancestral one is farther off.** A step back is a Gaussian only if it is small: that is
-# why the way into noise is cut into many steps. DDIM with exact guesses and small steps solves a differential
-# equation, next week's *probability-flow ODE*; all its randomness is in $x_T$.
+# **With the exact score and 250 steps both samplers reach the distribution, within the tolerance; with 10 steps both
+# are three times as far off as that.** A step back is a Gaussian only if it is small: that is why the way into noise
+# is cut into many steps. DDIM with exact guesses and small steps solves a differential equation, next week's
+# *probability-flow ODE*; all its randomness is in $x_T$.
 #
 # The learned score adds an error of its own, with 100 steps smaller than that of ten exact ones. (One training; the
 # figure at the arrows says where it is wrong.)
@@ -631,14 +631,15 @@ print(
 # %% [markdown] unet_says
 # **The loss on unseen images falls with that of the training part: no overfitting yet, and still falling a little at
 # the end. The bound is about 2.5 bits per dimension, and most of what the steps cost is due to the last ten of
-# fifty**, where the noise is finer than a grey level. Those steps nobody sees: samples after rounding are hardly told
+# fifty**, where the noise is finer than a grey level. Those steps nobody sees: samples after rounding are not told
 # from test images by the kernel distance. The simple loss gave little weight to them. What the same network can do
 # with other variances stands in Deeper.
 #
 # <details><summary>Measured how?</summary>
 #
 # Seed 0, 50 ancestral steps, 400 test images: 2.50 ± 0.02, of which the steps 1.72 (the last ten 1.54) and the decoder
-# 0.78. SEEDSTEXT
+# 0.78. A second training (seed 1): 2.49 ± 0.02, kernel distance × 1000 of 400 samples 3.4 ± 3.0, classifier 0.72 ±
+# 0.02.
 # </details>
 
 # %% [markdown] denoise_text
@@ -677,9 +678,9 @@ plotting.image_grid(rows, digits.shape, caption, alt, 12, row_titles=["clean", *
 
 # %% [markdown] denoise_says
 # **The mean has the smaller error, 0.127 ± 0.003 a pixel, below the best linear filter's 0.144 ± 0.002; the drawn
-# image has 0.230 ± 0.006, but looks like a digit.** Had it been drawn from the true distribution given the scan, its
-# error would be just twice that of the best guess: the two deviate from that mean independently. Which of the two one
-# wants depends on the use: a measurement, or a picture.
+# image has 0.230 ± 0.006, but looks like a digit, at times another one.** Had it been drawn from the true distribution
+# given the scan, its error would be just twice that of the best guess: the two deviate from that mean independently.
+# Which of the two one wants depends on the use: a measurement, or a picture.
 
 # %% [markdown] failure_text
 # ## 5 · A schedule that does not end in noise
@@ -711,14 +712,14 @@ for name, images in found.items():
     print(f"{name:>11}: mean of a pixel {evaluation.mean_estimate(images.mean(axis=(1, 2, 3)))}")
 rows = np.concatenate([to_pixels(images[:20]) for images in found.values()])
 caption = "Test images, and the same noise by both schedules. Which digits have too much ink?"
-alt = "Three rows of twenty digits; those in the middle row are heavier."
+alt = "Three rows of twenty digits; those in the middle row are heavier, with stray marks."
 plotting.image_grid(rows, digits.shape, caption, alt, 20, row_titles=list(found))
 
 # %% [markdown] failure_says
 # **The chain believes its start. The mixture's first cluster gets 0.44 of the samples in place of 0.7, though the
-# score is exact; the digits get too much ink and broken strokes.** A standard normal $x_t$ at $\bar\alpha_t = 0.60$
-# says: here are data whose mean is 0, and the chain cleans what it sees. The cure costs nothing: larger $\beta_t$, so
-# that the same 50 steps end at $\bar\alpha_T \approx 0$. (Lin et al., 2024, found schedules in wide use with a rest of
+# score is exact; the digits get too much ink and stray marks.** A standard normal $x_t$ at $\bar\alpha_t = 0.60$ says:
+# here are data whose mean is 0, and the chain cleans what it sees. The cure costs nothing: larger $\beta_t$, so that
+# the same 50 steps end at $\bar\alpha_T \approx 0$. (Lin et al., 2024, found schedules in wide use with a rest of
 # signal in $x_T$, and images of medium brightness only.) **So print $\bar\alpha_T$ before you train.**
 #
 # <details><summary>How short is too short?</summary>
@@ -828,7 +829,8 @@ plotting.show(
 # <details><summary>Measured how?</summary>
 #
 # One network, seed 0, 400 samples against 400 test images, kernel distance × 1000: ancestral 10, 50, 200 steps 11.2 ±
-# 4.0, 0.2 ± 1.7, 1.0 ± 2.6; DDIM 5, 10, 20, 50 steps 11.2 ± 3.1, 3.1 ± 2.0, −0.1 ± 1.3, 2.7 ± 2.8. SEEDSTEPS
+# 4.0, 0.2 ± 1.7, 1.0 ± 2.6; DDIM 5, 10, 20, 50 steps 11.2 ± 3.1, 3.1 ± 2.0, −0.1 ± 1.3, 2.7 ± 2.8. Seed 1: ancestral
+# 50, 200 steps 3.4 ± 3.0, 1.2 ± 2.0; DDIM 5, 20 steps 12.4 ± 3.6, 2.9 ± 3.0.
 # </details>
 
 # %% [markdown] deeper_bits
@@ -930,7 +932,7 @@ scoreboard.enter(
 # border are nearly always white; there the guess is almost sure, and a variance of its own pays. With $\tilde\beta_t$
 # the chain had better stop before its last steps (2.33), since they cost more than they tell the decoder. So a poor
 # bound of a diffusion model is not a poor network: it may be variances that nobody looked at. (Variances and the place
-# of the decoder are chosen on validation images; test images, seed 0.)
+# of the decoder are chosen on validation images; test images, seed 0. A second training: 2.49 and 2.07.)
 
 # %% [markdown] deeper_schedule
 # ## Deeper · Schedules and weightings
