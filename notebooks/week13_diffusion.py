@@ -716,11 +716,12 @@ alt = "Three rows of twenty digits; those in the middle row are heavier, with st
 plotting.image_grid(rows, digits.shape, caption, alt, 20, row_titles=list(found))
 
 # %% [markdown] failure_says
-# **The chain believes its start. The mixture's first cluster gets 0.44 of the samples in place of 0.7, though the
-# score is exact; the digits get too much ink and stray marks.** A standard normal $x_t$ at $\bar\alpha_t = 0.60$ says:
-# here are data whose mean is 0, and the chain cleans what it sees. The cure costs nothing: larger $\beta_t$, so that
-# the same 50 steps end at $\bar\alpha_T \approx 0$. (Lin et al., 2024, found schedules in wide use with a rest of
-# signal in $x_T$, and images of medium brightness only.) **So print $\bar\alpha_T$ before you train.**
+# **The chain believes its start. The mixture's first cluster gets 0.44 of the samples in place of 0.7 (0.71 by the
+# right schedule in as many steps), though the score is exact; the digits get too much ink and stray marks.** A
+# standard normal $x_t$ at $\bar\alpha_t = 0.60$ says: here are data whose mean is 0, and the chain cleans what it
+# sees. The cure costs nothing: larger $\beta_t$, so that the same 50 steps end at $\bar\alpha_T \approx 0$. (Lin et
+# al., 2024, found schedules in wide use with a rest of signal in $x_T$, and images of medium brightness only.) **So
+# print $\bar\alpha_T$ before you train.**
 #
 # <details><summary>How short is too short?</summary>
 #
