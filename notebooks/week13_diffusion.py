@@ -638,8 +638,8 @@ print(
 # <details><summary>Measured how?</summary>
 #
 # Seed 0, 50 ancestral steps, 400 test images: 2.50 ± 0.02, of which the steps 1.72 (the last ten 1.54) and the decoder
-# 0.78. A second training (seed 1): 2.49 ± 0.02, kernel distance × 1000 of 400 samples 3.4 ± 3.0, classifier 0.72 ±
-# 0.02.
+# 0.78. Two more trainings (seeds 1, 2): 2.49, 2.54; kernel distance × 1000 of 400 samples 3.4, 2.7 (± 3.0), classifier
+# 0.72, 0.74 (± 0.02).
 # </details>
 
 # %% [markdown] denoise_text
@@ -830,8 +830,8 @@ plotting.show(
 # <details><summary>Measured how?</summary>
 #
 # One network, seed 0, 400 samples against 400 test images, kernel distance × 1000: ancestral 10, 50, 200 steps 11.2 ±
-# 4.0, 0.2 ± 1.7, 1.0 ± 2.6; DDIM 5, 10, 20, 50 steps 11.2 ± 3.1, 3.1 ± 2.0, −0.1 ± 1.3, 2.7 ± 2.8. Seed 1: ancestral
-# 50, 200 steps 3.4 ± 3.0, 1.2 ± 2.0; DDIM 5, 20 steps 12.4 ± 3.6, 2.9 ± 3.0.
+# 4.0, 0.2 ± 1.7, 1.0 ± 2.6; DDIM 5, 10, 20, 50 steps 11.2 ± 3.1, 3.1 ± 2.0, −0.1 ± 1.3, 2.7 ± 2.8. Seeds 1 and 2:
+# ancestral 50 steps 3.4, 2.7, 200 steps 1.2, 2.5; DDIM 5 steps 12.4, 10.9, 20 steps 2.9, 3.7 (each ± 2 to 4).
 # </details>
 
 # %% [markdown] deeper_bits
@@ -933,7 +933,8 @@ scoreboard.enter(
 # border are nearly always white; there the guess is almost sure, and a variance of its own pays. With $\tilde\beta_t$
 # the chain had better stop before its last steps (2.33), since they cost more than they tell the decoder. So a poor
 # bound of a diffusion model is not a poor network: it may be variances that nobody looked at. (Variances and the place
-# of the decoder are chosen on validation images; test images, seed 0. A second training: 2.49 and 2.07.)
+# of the decoder are chosen on validation images; test images, seed 0. Two more trainings: 2.49 and 2.07, 2.54 and
+# 2.12.)
 
 # %% [markdown] deeper_schedule
 # ## Deeper · Schedules and weightings
@@ -983,7 +984,7 @@ for shape in ["linear", "cosine", "even"]:
 
 # %% [markdown] schedules_say
 # **The gap to the entropy falls about as 1/K, and for few steps it depends on the schedule by a factor of thirty:**
-# with 10 steps 419 nats (linear), 155 (cosine), 13 (even in log SNR); with 250 steps 4.2, 1.2, 0.2. With narrow
+# with 10 steps 425 nats (linear), 157 (cosine), 13 (even in log SNR); with 250 steps 4.1, 1.2, 0.2. With narrow
 # clusters nearly all of the bound is made where the noise is as fine as they are, and there the linear schedule takes
 # huge steps. This says nothing about samples, which do not show such fine noise.
 
