@@ -812,14 +812,14 @@ for (step, some), name, line in zip(counts.items(), ["ancestral", "DDIM"], ["o-"
             f"{name:>9}: "
             + ", ".join(f"{K} steps {1000 * e.value:.1f} ± {1000 * e.error:.1f}" for K, e in zip(some, near))
         )
-ax.set(xscale="log", yscale="symlog", xlabel="steps", ylabel="kernel distance × 1000 (no unit)")
+ax.set(xscale="log", xlabel="steps", ylabel="kernel distance × 1000 (no unit)")
 ax.set_xticks([5, 10, 20, 50, 200], ["5", "10", "20", "50", "200"])
 ax.minorticks_off()
 ax.legend()
 plotting.show(
     fig,
     "Distance of 400 samples from the test images. How many steps would you take?",
-    "Two falling curves; the one of the ancestral sampler starts far higher and ends lower.",
+    "Two falling lines with error bars. DDIM starts at five steps as high as the ancestral sampler at ten; from 20 and 50 steps on both are near 0.",
 )
 
 # %% [markdown] steps_say
@@ -905,10 +905,10 @@ for (name, (wide, e)), line in zip(settings.items(), ["-", "--", ":"]):
     print(
         f"{name:>14}: {totals[1][-1].mean():.3f} with all steps; decoder at log SNR {np.log(snr(a_way[stop])):.1f}: {evaluation.mean_estimate(best[name])}"
     )
-ax.set(xlabel="log SNR where the decoder takes over", ylabel="bits per dimension, at most", ylim=(1.5, 6))
+ax.set(xlabel="log SNR where the decoder takes over", ylabel="bits per dimension, at most", ylim=(1.8, 3.6))
 ax.legend()
 caption = "The bound, if the chain stops at a level and the decoder names the grey levels there. Where do steps cost more than they give?"
-alt = "Three curves that fall from left to right and rise again at the right end, the more the smaller the variances are."
+alt = "Three curves that fall from left to right; the one with the small variances rises again at the right end."
 plotting.show(fig, caption, alt)
 
 # %% bits_board
