@@ -539,3 +539,15 @@ def train_velocity(x, seed):
 # Too few steps.
 # - network, steps, B = build_network(), 2000, 256
 # + network, steps, B = build_network(), 100, 256
+
+
+# %% equivalent="train_velocity"
+# Another seed trains as well.
+# - keras.utils.set_random_seed(seed)
+# + pass
+
+
+# %% equivalent="train_velocity"
+# The optimiser then makes its variables while the graph is traced.
+# - adam.build(network.trainable_variables)
+# + pass

@@ -543,7 +543,7 @@ for K, B, D in [(4, 3, 3), (6, 2, 5), (2, 4, 1), (1, 3, 2), (3, 1, 8)]:
 # Train it, and hand over its weights (`get_weights()`). The test draws noisy points at eleven levels and compares the
 # network with the exact mean of the velocity, $\mathbb{E}[v \mid x_t]$, which it computes itself. **You pass if the
 # mean squared difference, over both coordinates and all levels, is below 0.02.** (A network that always says 0 has
-# about 0.7.) Training takes 2 to 6 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
+# 0.16.) Training takes 2 to 6 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
