@@ -196,6 +196,12 @@ def actnorm(x, size):
 
 
 # %% wrong="actnorm"
+# Padding is told by its zeros, and black pixels with it.
+# - inside = (np.arange(height) < size[:, :1])[:, :, None] & (np.arange(width) < size[:, 1:])[:, None]
+# + inside = np.any(x != 0, axis=-1)
+
+
+# %% wrong="actnorm"
 # Every image of full size in the determinant.
 # - return y, inside.sum(axis=(1, 2)) * np.log(scale).sum()
 # + return y, np.full(len(x), height * width) * np.log(scale).sum()
@@ -382,6 +388,12 @@ def iaf_density(x, step, W):
         zs.append(z)
         log_ps.append(log_p)
     return np.array(zs), np.array(log_ps)
+
+
+# %% wrong="iaf_density"
+# As many passes as the largest step says.
+# - for _ in np.unique(step):
+# + for _ in range(max(1, max(step) + 1)):
 
 
 # %% wrong="iaf_density"
