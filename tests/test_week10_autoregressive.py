@@ -25,7 +25,7 @@ def models(week):
     """Every model of binary images that is small enough to be enumerated: eight pixels."""
     order = np.array([3, 1, 4, 8, 5, 2, 7, 6])
     return {
-        "MADE": week["MADE"](8, 70),  # ten units know the first pixel only, and so on: not all of them are dead
+        "MADE": week["MADE"](8, 70),  # ten units for each degree: not all of them are dead
         "MADE, other order": week["MADE"](8, 70, order=order),
         "PixelCNN": week["PixelCNN"]((2, 4), 6, 2, first=3),
         "PixelCNN, 5 wide": week["PixelCNN"]((4, 2), 6, 1, first=5),
