@@ -1351,7 +1351,7 @@ plotting.show(
 # made_hidden = 500
 # made_dropout = 0.0
 # made_epochs = 50
-# made_rate = 0.003
+# made_rate = 0.002
 # batch_size = 100
 # channels = 24
 # blocks = 7
