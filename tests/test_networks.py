@@ -7,7 +7,7 @@ from scipy.special import expit
 tf = pytest.importorskip("tensorflow")
 import keras  # noqa: E402
 
-from utils.networks import MLP, Adam, batches, bernoulli, set_beta, train  # noqa: E402
+from utils.networks import MLP, Adam, MaskedDense, batches, bernoulli, set_beta, train  # noqa: E402
 
 
 def test_mlp_is_dense_silu_dense_on_any_leading_axes():
@@ -104,7 +104,20 @@ def three_steps(optimizer):
 
 
 def test_adam_is_keras_adam():
-    options = {"learning_rate": 0.1, "beta_2": 0.9, "weight_decay": 0.01, "global_clipnorm": 1.0}
-    before, found = three_steps(Adam(**options))
-    np.testing.assert_allclose(found, three_steps(keras.optimizers.Adam(**options))[1], rtol=1e-4, atol=1e-5)
-    assert np.abs(found - before).max() > 0.1
+    for amsgrad in (False, True):
+        options = {"learning_rate": 0.1, "beta_2": 0.9, "weight_decay": 0.01, "amsgrad": amsgrad}
+        before, found = three_steps(Adam(**options, global_clipnorm=1.0))
+        keras_adam = keras.optimizers.Adam(**options, global_clipnorm=1.0)
+        np.testing.assert_allclose(found, three_steps(keras_adam)[1], rtol=1e-4, atol=1e-5)
+        assert np.abs(found - before).max() > 0.1
+
+
+def test_masked_weights_do_nothing():
+    mask, x = (
+        np.array([[1, 0], [1, 1], [0, 0]]),
+        np.random.default_rng(3).normal(size=(4, 3)).astype(np.float32),
+    )
+    layer = MaskedDense(mask)
+    layer.b.assign([1.0, -2.0])
+    np.testing.assert_allclose(layer(x), x @ (layer.W.numpy() * mask) + [1, -2], rtol=1e-5, atol=1e-6)
+    assert len(layer.trainable_variables) == 2 and not MaskedDense(mask, "zeros").W.numpy().any()

@@ -36,6 +36,23 @@ class MLP(keras.layers.Layer):
         return self.last(x)
 
 
+class MaskedDense(keras.layers.Layer):
+    """x (W ∘ mask) + b, as in week 10: (..., inputs) → (..., outputs). mask: (inputs, outputs) of 0 and 1.
+
+    ``initializer`` is Keras's name of that of W. The weights exist before the first call.
+    """
+
+    def __init__(self, mask: Any, initializer: str = "glorot_uniform") -> None:
+        super().__init__()
+        self.mask = tf.constant(mask, tf.float32)
+        self.W = self.add_weight(shape=mask.shape, initializer=initializer, name="W")
+        self.b = self.add_weight(shape=mask.shape[1:], initializer="zeros", name="b")
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        return tf.matmul(x, self.W * self.mask) + self.b
+
+
 def bernoulli(p: Any, seed: Any = None) -> tf.Tensor:
     """0/1 draws with probabilities p, any shape → float32. Images of 0 and 1 stay as they are.
 
@@ -72,7 +89,7 @@ class Adam(keras.optimizers.Adam):
     """Keras's Adam, with TensorFlow's one operation for each weight: the same steps, traced faster."""
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1 or self.amsgrad:
+        if self.amsgrad:  # there is another operation for it
             super().update_step(gradient, variable, learning_rate)
             return
         t, i = tf.cast(self.iterations + 1, tf.float32), self._get_variable_index(variable)
