@@ -107,7 +107,7 @@ class Denoiser(keras.Model):
         return tf.sqrt(1 - a) * x + tf.sqrt(a) * v
 
     def call(self, x: Any) -> tf.Tensor:
-        """x_0 (B, …), or (x_0, *given) → squared error of the noise at a random level, a dimension's: (B,)."""
+        """x_0 (B, …), or (x_0, *given) → squared error of the noise at a random level, their mean: (B,)."""
         x0, *given = x if isinstance(x, tuple | list) else (x,)
         B, T = tf.shape(x0)[0], self.alpha_bar.shape[0]
         a = tf.gather(self.alpha_bar, tf.random.uniform([B], 0, T, tf.int32))
