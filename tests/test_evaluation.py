@@ -149,6 +149,27 @@ def test_kernel_distance_has_an_honest_error():
     assert 0.5 < scatter / reported < 1.7
 
 
+def test_coverage_of_the_same_distribution_and_of_a_part():
+    """Naeem et al. 2020: the expectation under one distribution is known; whole classes left out are missed."""
+    images = datasets.load("digits-grey")
+    pool = np.concatenate([images.train, images.test]) / 16
+    rng, found = np.random.default_rng(0), []
+    for _ in range(40):
+        rows = rng.permutation(len(pool))[:300]
+        found.append(evaluation.coverage(pool[rows[:200]], pool[rows[200:]], k=5).value)
+    expected = 1 - np.prod([(200 - i) / (300 - i) for i in range(1, 6)])  # 0.87
+    assert abs(np.mean(found) - expected) < 5 * np.std(found) / np.sqrt(40)
+
+    test, train = images.test / 16, images.train / 16
+    whole = evaluation.coverage(test, train)
+    part = evaluation.coverage(test, train[images.train_labels < 7])
+    missing = np.mean(images.test_labels >= 7)
+    assert abs(whole.value - part.value - missing) < 0.05
+    assert part.error == pytest.approx(np.sqrt(part.value * (1 - part.value) / 400))
+    with pytest.raises(ValueError, match="k is 400; between 1 and 399 expected"):
+        evaluation.coverage(test, train, k=400)
+
+
 def test_two_sample_test():
     digits, rng = datasets.digits(), np.random.default_rng(0)
     same = evaluation.classifier_two_sample_test(digits.test, digits.train, seed=1)
