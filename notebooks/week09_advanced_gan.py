@@ -1102,13 +1102,13 @@ print(
 # xla = True
 # ```
 #
-# | model | measured | training |
-# |---|---|---|
-# | WGAN-GP, 512-512 | | |
-# | Conditional WGAN-GP, 512-512 | | |
+# | model | measured | kernel distance | training |
+# |---|---|---|---|
+# | WGAN-GP, 512-512 | | | |
+# | Conditional WGAN-GP, 512-512 | | | |
 #
-# The images are 28×28, for which the scoreboard has no feature extractor; the line of section 3 with $W_1$ from 400
-# test images compares samples with training images. (These settings have not been measured yet.) The emoji are two
+# The features for images of 28×28 pixels are learned on the spot, so kernel distances compare within one run; the
+# line of section 3 with $W_1$ from 400 test images compares samples with training images. (These settings have not been measured yet.) The emoji are two
 # designs of Google's Noto emoji of 2017, 448 blobs and 449 redrawn ones of other characters, with true pairs for the
 # judge; they are read from the folder that `LGM_DATA_DIR` names (`noto_emoji`).
 

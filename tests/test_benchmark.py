@@ -8,6 +8,7 @@ import pytest
 
 from tools import benchmark, load, notebooks
 from utils import scoreboard
+from utils.evaluation import Estimate
 
 SOURCE = """# %% [markdown]
 # # Week 3 · Sizes
@@ -94,6 +95,13 @@ def test_what_was_measured_goes_into_the_table(changes, line):
     before, after = SOURCE.split("\n"), text.split("\n")
     assert [new for old, new in zip(before, after, strict=True) if old != new] == [line] and missing == []
     assert benchmark.fill_in(text, [row(**changes)]) == (text, []), "again, the same"
+
+
+def test_the_kernel_distance_goes_into_a_column_of_its_name():
+    source = SOURCE.replace("training", "kernel distance")
+    near = row(kernel_distance=Estimate(0.0123, 0.0021))
+    assert "# | m3 | −3.00 nats | 0.0123 ± 0.0021 | −2.5 |" in benchmark.fill_in(source, [near])[0]
+    assert "# | m3 | −3.00 nats |  | −2.5 |" in benchmark.fill_in(source, [row()])[0]
 
 
 def test_a_model_without_a_row_is_named_and_the_others_are_filled_in():

@@ -149,6 +149,53 @@ def test_kernel_distance_has_an_honest_error():
     assert 0.5 < scatter / reported < 1.7
 
 
+def test_an_extractor_is_learned_for_larger_images(monkeypatch):
+    small = datasets.load("digits-grey")
+
+    def larger(images):  # 28×28: each pixel three times three, and a border
+        blocks = np.kron(images.reshape(-1, 8, 8) / 16, np.ones((1, 3, 3)))
+        return np.pad(blocks, [(0, 0), (2, 2), (2, 2)]).reshape(-1, 784).astype(np.float32)
+
+    parts = {name: larger(getattr(small, name)) for name in ("train", "validation", "test")}
+    labels = {f"{name}_labels": getattr(small, f"{name}_labels") for name in parts}
+    split = datasets.Split(name="made", shape=(28, 28), **parts, **labels)
+    monkeypatch.setattr(datasets, "load", {"made": split, "digits-grey": small}.get)
+    assert evaluation.extractor("digits-grey") is evaluation.features
+    features = evaluation.extractor("made")
+    assert features(split.test).shape == (400, 64)
+    evaluation.extractor.cache_clear()
+    np.testing.assert_allclose(evaluation.extractor("made")(split.test), features(split.test), atol=1e-5)
+    shuffled = np.random.default_rng(0).permuted(split.train, axis=1)
+    near, far = (evaluation.kernel_distance(split.test, x, features) for x in (split.train, shuffled))
+    assert near.value < 3 * near.error and far.value > 10 * far.error
+    assert evaluation.classifier_two_sample_test(split.test, shuffled, 0, features).value > 0.95
+    assert evaluation.coverage(split.test, shuffled, features=features).value < 0.1
+    monkeypatch.setattr(datasets, "load", {"bare": datasets.Split("bare", (28, 28), **parts)}.get)
+    with pytest.raises(ValueError, match="bare has no labels"):
+        evaluation.extractor("bare")
+
+
+def test_coverage_of_the_same_distribution_and_of_a_part():
+    """Naeem et al. 2020: the expectation under one distribution is known; classes left out are missed."""
+    images = datasets.load("digits-grey")
+    pool = np.concatenate([images.train, images.test]) / 16
+    rng, found = np.random.default_rng(0), []
+    for _ in range(40):
+        rows = rng.permutation(len(pool))[:300]
+        found.append(evaluation.coverage(pool[rows[:200]], pool[rows[200:]], k=5).value)
+    expected = 1 - np.prod([(200 - i) / (300 - i) for i in range(1, 6)])  # 0.87
+    assert abs(np.mean(found) - expected) < 5 * np.std(found) / np.sqrt(40)
+
+    test, train = images.test / 16, images.train / 16
+    whole = evaluation.coverage(test, train)
+    part = evaluation.coverage(test, train[images.train_labels < 7])
+    missing = np.mean(images.test_labels >= 7)
+    assert abs(whole.value - part.value - missing) < 0.05
+    assert part.error == pytest.approx(np.sqrt(part.value * (1 - part.value) / 400))
+    with pytest.raises(ValueError, match="k is 400; between 1 and 399 expected"):
+        evaluation.coverage(test, train, k=400)
+
+
 def test_two_sample_test():
     digits, rng = datasets.digits(), np.random.default_rng(0)
     same = evaluation.classifier_two_sample_test(digits.test, digits.train, seed=1)

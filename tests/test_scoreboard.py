@@ -84,6 +84,7 @@ def full_row() -> Row:
         per_image=values,
         kernel_distance=Estimate(-0.0012, 0.003),
         c2st=TwoSampleTest(0.62, 0.024, p_value=1e-6, n=400),
+        coverage=Estimate(0.93, 0.013),
         train_seconds=3.2,
         ms_per_sample=np.float64(12.3),
         parameters=np.int64(1104),
@@ -102,7 +103,8 @@ def test_what_is_written_is_read_again(own):
     back = scoreboard.mine()
     assert [r.model for r in back] == ["RBM, 16 hidden", "GAN"]
     assert back[0].per_image == first.per_image and len(back[0].per_image) == 400
-    assert back[0].c2st == Estimate(0.62, 0.024) and back[0].note == first.note
+    assert back[0].c2st == Estimate(0.62, 0.024) and back[0].coverage == first.coverage
+    assert back[0].note == first.note
     assert back[0].parameters == 1104 and back[0].value == pytest.approx(first.value)
     assert back[1] == second
     json.loads(own.read_text(encoding="utf-8"))
@@ -318,6 +320,7 @@ def test_enter_measures_the_samples_records_the_row_and_shows_the_table(own, mon
         "training images are like test images"
     )
     assert row.c2st.value == evaluation.classifier_two_sample_test(digits.test, sample(400), 0).value
+    assert row.coverage == evaluation.coverage(digits.test, sample(400))
     assert "New (yours)" in str(table) and "minus Independent Bernoulli" in str(table)
 
 

@@ -15,10 +15,13 @@ SIZES = {  # small ones of each kind of case
     "WGAN_CASES": [(16, 8, 3, 5, 2, 2, 1.0)],
     "PIXELCNN_CASES": [(8, 2, 3, 2, 1.0)],
     "GPT_CASES": [(11, 6, 16, 2, 4, 3, 2, 1.0)],
+    "REALNVP_CASES": [(3, (8, 8), 5, 2, 1.0)],
+    "UNET_CASES": [((8, 8), 4, 1, 5, 2, 1.0)],
 }
 OPTIONAL = "optional: PyTorch is not installed (pip install -e '.[speed]')"
 WEEKS = {"vae": "week06_vae", "dcgan": "week08_gan", "wgan": "week09_advanced_gan"}
 WEEKS |= {"pixelcnn": "week10_autoregressive", "gpt": "week11_transformers"}
+WEEKS |= {"realnvp": "week12_flows", "unet": "week13_diffusion"}
 
 
 def weights(shapes) -> list[int]:
@@ -53,7 +56,7 @@ def test_both_sides_are_the_same_model(name, monkeypatch):
         made["moved"] = [not torch.equal(a, b) for a, b in zip(before, arrays, strict=True)]
         return False
 
-    for maker in ("mlp", "dcgan_networks", "pixelcnn_network", "gpt_network"):
+    for maker in ("mlp", "dcgan_networks", "pixelcnn_network", "gpt_network", "unet_network"):
         original = getattr(rivals, maker)
 
         def record(*arguments, original=original):
@@ -112,7 +115,10 @@ def test_without_pytorch(monkeypatch, capsys):
 def test_unknown_comparison(capsys):
     with pytest.raises(SystemExit):
         speed.main(["vea"])
-    assert "there is no vea; there are rbm, vae, dcgan, wgan, pixelcnn, gpt" in capsys.readouterr().err
+    assert (
+        "there is no vea; there are rbm, vae, dcgan, wgan, pixelcnn, gpt, realnvp, unet"
+        in capsys.readouterr().err
+    )
 
 
 def test_ratio_is_the_median_of_neighbours(monkeypatch, capsys):

@@ -4,7 +4,7 @@ The parameters are those of the fenced block in the notebook's Markdown cell cal
 names is what is measured. Prints what the notebook printed, the seconds of the whole run, the kernel's peak
 memory, and as its last lines the scoreboard rows as JSON, one a line. What was measured goes into that cell's
 table, in the notebook's source: into the row that begins with the model's name on the scoreboard, columns
-`measured` and, where there is one, `training`.
+`measured` and, where there are such, `kernel distance` and `training`.
 
 `--small` keeps the notebook's own parameters and its text; `--reference` also writes the rows to
 utils/reference, where the scoreboard of everybody finds them.
@@ -89,6 +89,8 @@ def fill_in(source: str, rows: Iterable[scoreboard.Row]) -> tuple[str, list[str]
         cells[columns.index("measured")] = (
             f"{row.shown()} {UNITS[row.unit]}" if row.value is not None else "none"
         )
+        if "kernel distance" in columns and row.kernel_distance is not None:
+            cells[columns.index("kernel distance")] = str(row.kernel_distance)
         if "training" in columns and row.train_seconds:
             cells[columns.index("training")] = f"{row.train_seconds:.0f} s"
         lines[i] = f"# | {' | '.join(cells)} |"

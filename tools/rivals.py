@@ -6,6 +6,7 @@ the course depends on.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -244,6 +245,101 @@ def gpt(codes: Any, V: int, T: int, E: int, layers: int, heads: int, B: int, ste
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+
+    return run
+
+
+def realnvp_networks(couplings: int, hidden: tuple[int, ...]) -> tuple[Any, ...]:
+    """Week 12's networks of the couplings in the plane."""
+    return tuple(mlp(2, *hidden, 4) for _ in range(couplings))
+
+
+def realnvp(data: Any, couplings: int, hidden: tuple[int, ...], B: int) -> Run:
+    """data: (N, 2). Each coupling keeps one of the two variables, in turn."""
+    torch = pytorch()
+    networks, points = realnvp_networks(couplings, hidden), torch.from_numpy(data)
+    masks = [torch.tensor([i % 2, 1 - i % 2], dtype=torch.float32) for i in range(couplings)]
+    optimizer = torch.optim.Adam([weight for net in networks for weight in net.parameters()], 1e-3)
+
+    def log_p(x: Any) -> Any:
+        log_det = 0.0
+        for mask, network in zip(reversed(masks), reversed(networks), strict=True):
+            a, m = network(mask * x).chunk(2, dim=-1)
+            s = 2 * (a / 2).tanh() * (1 - mask)
+            x = (x - m * (1 - mask)) * (-s).exp()
+            log_det = log_det - s.sum(-1)
+        return (-(x**2) / 2 - 0.5 * math.log(2 * math.pi)).sum(-1) + log_det
+
+    def run() -> None:
+        for rows in torch.randperm(len(points)).split(B):
+            loss = -log_p(points[rows]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return run
+
+
+def unet_network(C: int, halvings: int, H: int = 64) -> Any:
+    """Week 13's U-Net: (images (B, 1, height, width), waves of the noise level (B, 8)) → images."""
+    nn = pytorch().nn
+
+    class Block(nn.Module):  # type: ignore[name-defined]
+        def __init__(self, i: int, o: int) -> None:
+            super().__init__()
+            self.one, self.two = nn.Conv2d(i, o, 3, padding=1), nn.Conv2d(o, o, 3, padding=1)
+            self.level, self.around = nn.Linear(H, o), nn.Identity() if i == o else nn.Conv2d(i, o, 1)
+
+        def forward(self, h: Any, level: Any) -> Any:
+            u = self.one(nn.functional.silu(h)) + self.level(level)[:, :, None, None]
+            return self.two(nn.functional.silu(u)) + self.around(h)
+
+    class UNet(nn.Module):  # type: ignore[name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            sizes = [C * 2**i for i in range(halvings + 1)]
+            pairs = list(zip(sizes, sizes[1:], strict=False))
+            self.level = nn.Sequential(nn.Linear(8, H), nn.SiLU())
+            self.first, self.last = nn.Conv2d(1, C, 3, padding=1), nn.Conv2d(C, 1, 3, padding=1)
+            self.down = nn.ModuleList(Block(a, a) for a, _ in pairs)
+            self.halve = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in pairs)
+            self.middle = nn.ModuleList(Block(sizes[-1], sizes[-1]) for _ in range(2))
+            self.grow = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, 2) for a, b in reversed(pairs))
+            self.up = nn.ModuleList(Block(2 * a, a) for a, _ in reversed(pairs))
+
+        def forward(self, x: Any, waves: Any) -> Any:
+            level, kept, h = self.level(waves), [], self.first(x)
+            for block, halve in zip(self.down, self.halve, strict=True):
+                kept.append(block(h, level))
+                h = halve(kept[-1])
+            for block in self.middle:
+                h = block(h, level)
+            for grow, block in zip(self.grow, self.up, strict=True):
+                h = block(pytorch().cat([grow(h), kept.pop()], 1), level)
+            return self.last(nn.functional.silu(h))
+
+    return UNet()
+
+
+def unet(data: Any, C: int, halvings: int, B: int) -> Run:
+    """data: (N, height, width, 1). The simple loss at random levels, by way of the velocity."""
+    torch = pytorch()
+    images, network = torch.from_numpy(data).permute(0, 3, 1, 2).contiguous(), unet_network(C, halvings)
+    levels = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0).float()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    frequencies = torch.tensor([0.125, 0.25, 0.5, 1.0])
+
+    def run() -> None:
+        for rows in torch.randperm(len(images)).split(B):
+            a, eps = levels[torch.randint(1000, (B,))], torch.randn(B, *images.shape[1:])
+            angle = (a / (1 - a)).log()[:, None] * frequencies
+            waves, a = torch.cat([angle.sin(), angle.cos()], 1), a[:, None, None, None]
+            x = a.sqrt() * images[rows] + (1 - a).sqrt() * eps
+            guess = (1 - a).sqrt() * x + a.sqrt() * network(x, waves)
+            loss = (guess - eps).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
             optimizer.step()
 
     return run

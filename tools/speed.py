@@ -10,6 +10,8 @@
 - `pixelcnn`: week 10's masked convolutions in the network of the Keras example (532,673 weights, with those
   that the masks set to 0), on 28×28 pixels.
 - `gpt`: week 11's GPT in nanoGPT's size for a CPU.
+- `realnvp`: week 12's couplings of points in the plane.
+- `unet`: week 13's denoiser, in the sizes of "Going bigger" and of the digits.
 
 The functions are the notebook's own, taken from its source; the others stand in `tools.rivals`. float32,
 batches of one size, two threads. Runs alternate, the first, which compiles, does not count; what does is the
@@ -46,6 +48,11 @@ WGAN_CASES = [(784, 512, 64, 100, 5, 20, 1.0), (64, 256, 16, 64, 2, 100, 1.0)]
 PIXELCNN_CASES = [(128, 5, 64, 2, 1.0)]  # channels, residual blocks, images a step, then as above
 # Characters, context, width, layers, heads, rows a step, then as above.
 GPT_CASES = [(65, 64, 128, 4, 4, 12, 100, 1.0)]
+REALNVP_CASES = [
+    (6, (256,) * 4, 256, 20, 1.0)
+]  # couplings, hidden units of each, points a step, then as above
+# Height and width, channels, halvings, images a step, then as above.
+UNET_CASES = [((28, 28), 16, 2, 64, 10, 1.0), ((8, 8), 16, 1, 64, 50, 1.0)]
 
 
 def binary_images(N: int, D: int) -> Any:
@@ -157,6 +164,26 @@ def course_gpt(codes: Any, V: int, T: int, E: int, layers: int, heads: int, B: i
     return lambda: model.fit(data, epochs=1, shuffle=False, verbose=0)
 
 
+def course_realnvp(points: Any, couplings: int, hidden: tuple[int, ...], B: int) -> Run:
+    from utils.networks import batches, train
+
+    week = definitions(ROOT / "notebooks" / "week12_flows.py")
+    flow = week["Flow"](2, [week["Coupling"]([i % 2, 1 - i % 2], *hidden) for i in range(couplings)])
+    data = batches(points, B=B, seed=0, binarise=False)
+    train(flow, data, 1, 1e-3, xla=True)
+    return lambda: flow.fit(data, epochs=1, shuffle=False, verbose=0)
+
+
+def course_unet(images: Any, C: int, halvings: int, B: int) -> Run:
+    from utils.networks import batches, train
+
+    week = definitions(ROOT / "notebooks" / "week13_diffusion.py")
+    network, levels = week["unet"](images.shape[1:3], C, halvings), week["linear_schedule"](1000)
+    ddpm, data = week["Denoiser"](network, levels), batches(images, B=B, seed=0, binarise=False)
+    train(ddpm, data, 1, 1e-3)
+    return lambda: ddpm.fit(data, epochs=1, shuffle=False, verbose=0)
+
+
 def seconds(run: Run) -> float:
     began = time.perf_counter()
     run()
@@ -244,8 +271,32 @@ def gpt() -> bool:
     return slow
 
 
+def realnvp() -> bool:
+    import numpy as np
+
+    slow = False
+    for couplings, hidden, B, steps, goal in REALNVP_CASES:
+        points = np.random.default_rng(0).normal(size=(steps * B, 2)).astype(np.float32)
+        theirs = rivals.realnvp(points, couplings, hidden, B)
+        ours = course_realnvp(points, couplings, hidden, B)
+        what = f"RealNVP, {couplings} couplings of {len(hidden)}×{hidden[0]}, batch {B}"
+        slow |= compare(what, "a step", steps, ours, "PyTorch", theirs, goal)
+    return slow
+
+
+def unet() -> bool:
+    slow = False
+    for shape, C, halvings, B, steps, goal in UNET_CASES:
+        images = 2 * binary_images(steps * B, shape[0] * shape[1]).reshape(-1, *shape, 1) - 1
+        theirs = rivals.unet(images, C, halvings, B)
+        ours = course_unet(images, C, halvings, B)
+        what = f"U-Net {shape[0]}×{shape[1]}, {C} channels, batch {B}"
+        slow |= compare(what, "a step", steps, ours, "PyTorch", theirs, goal)
+    return slow
+
+
 def main(arguments: list[str] | None = None) -> int:
-    comparisons = {run.__name__: run for run in (rbm, vae, dcgan, wgan, pixelcnn, gpt)}
+    comparisons = {run.__name__: run for run in (rbm, vae, dcgan, wgan, pixelcnn, gpt, realnvp, unet)}
     parser = argparse.ArgumentParser(prog="python -m tools.speed", description=__doc__.split("\n")[0])
     parser.add_argument("which", nargs="*", help=f"{', '.join(comparisons)} (default: all)")
     options = parser.parse_args(arguments)
