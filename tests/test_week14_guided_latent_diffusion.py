@@ -42,7 +42,7 @@ def test_drift_of_gaussian_data(week, lam):
 def test_every_amount_of_noise_reaches_the_mixture(week, lam):
     tf.random.set_seed(2)
     N = 10_000
-    places = week["way_back"](line(), tf.random.normal([N, 1]), tf.constant(lam), tf.constant(200)).numpy()
+    places = week["way_back"](line(), tf.random.normal([N, 1]), tf.constant(lam), 200).numpy()
     assert places.shape == (201, N, 1)
     share = 0.3 * norm.cdf(0, -1, 0.3) + 0.7 * norm.cdf(0, 0.8, 0.2)
     assert abs(np.mean(places[-1] < 0) - share) < stattests.hoeffding_tolerance(N, 0, 1)
@@ -52,7 +52,7 @@ def test_every_amount_of_noise_reaches_the_mixture(week, lam):
 
 def test_paths_of_the_ode_do_not_cross(week):
     start = tf.constant(np.linspace(-2, 2, 30)[:, None], tf.float32)
-    places = week["way_back"](line(), start, tf.constant(0.0), tf.constant(200)).numpy()[:, :, 0]
+    places = week["way_back"](line(), start, tf.constant(0.0), 200).numpy()[:, :, 0]
     assert np.all(np.diff(places, axis=1) > 0)
 
 
@@ -202,14 +202,17 @@ def test_likelihood_by_the_ode(week):
 
 @pytest.mark.parametrize("dilated", [False, True])
 def test_solvers_have_their_orders(week, dilated):
-    """Gaussian data: the exact map is known; with twice the steps half the error, or a quarter."""
+    """On Gaussian data, whose map is known: with twice the steps Euler has half the error, Heun a quarter."""
     model, x = Mixture([1.0], [[0.0]], [0.5]), tf.constant([[1.0], [-0.4]])
     variance = [float(a) * 0.25 + 1 - float(a) for a in week["level"](levels(1.0, 1e-3))]
-    exact = x * np.sqrt(variance[1] / variance[0])
-    for heun, order in [(False, 1), (True, 2)]:
-        error = []
+    exact, error = x * np.sqrt(variance[1] / variance[0]), {}
+    for heun in (False, True):
         for n in (24, 48):
             times = week["places"](n, dilated)
             np.testing.assert_allclose(times.numpy()[[0, -1]], [1, 1e-3], rtol=1e-3)
-            error.append(float(tf.reduce_max(tf.abs(week["solve"](model, x, times, heun, dilated) - exact))))
-        assert np.log2(error[0] / error[1]) == pytest.approx(order, abs=0.35)
+            found = week["solve"](model, x, times, heun, dilated)
+            error[heun, n] = float(tf.reduce_max(tf.abs(found - exact)))
+    assert np.log2(error[False, 24] / error[False, 48]) == pytest.approx(1, abs=0.15)
+    assert error[True, 48] < error[False, 48] / 7
+    if dilated:  # in t the errors of Heun nearly cancel for a Gaussian
+        assert np.log2(error[True, 24] / error[True, 48]) == pytest.approx(2, abs=0.2)
