@@ -276,10 +276,17 @@ plotting.show(fig, caption, alt)
 # **Guided samples follow neither. With exact scores and $w = 3$ the sharpened distribution has 49 % in the middle
 # cluster, the ODE puts 2 % there and the SDE 14 %.** At the end of the way, where noise is small, the classifier is
 # sure at both clusters and guidance does nothing. It acts early: in strong noise the middle cluster is hard to tell
-# from the other class, so all are pushed to the right, and nothing brings them back. Sharpening each noisy
-# distribution is not the same as adding noise to a sharpened one; hence the $s_w$ of different levels belong to no
-# common process (Bradley and Nakkiran, 2024; Chidambaram et al., 2024, who prove that samples go to the edge of the
-# class). **So guidance is no temperature: it buys clarity with diversity, and drops what is like other classes.**
+# from the other class, so all are pushed to the right, and nothing brings them back. Sharpening what is noisy is not
+# the same as adding noise to what is sharpened; hence the $s_w$ of different levels belong to no common process
+# (Bradley and Nakkiran, 2024; Chidambaram et al., 2024). **So guidance is no temperature: it buys clarity with
+# diversity, and drops what is like other classes.**
+#
+# <details><summary>Measured how?</summary>
+#
+# 5,000 samples, 200 steps, $w = 3$, three seeds. Guidance in strong noise only ($\bar\alpha < 0.5$): middle cluster 2
+# % (ODE) and 17 to 18 % (SDE); in weak noise only ($\bar\alpha \ge 0.5$): 45 to 47 % and 39 to 40 %; for
+# $\bar\alpha \ge 0.8$ 49 to 51 %.
+# </details>
 
 # %% [markdown] latent_text
 # ## 3 · Latent diffusion
@@ -577,7 +584,8 @@ print(f"ink from the same noise: {ink(thin).mean():.2f} {words[2]}, {more} more 
 # **Captions are obeyed, and by no accident: 92 % of the images are the digit that was asked for and 88 % as thin or
 # bold, without guidance; with empty captions 10 % and 52 %, which is chance.** One word, "bold" for "thin", adds 0.67
 # ± 0.01 grey levels of ink to a pixel from the same noise; between thin and bold test images there are 0.9. What is
-# still missing, guidance brings.
+# still missing, guidance brings. The loss still falls at the end, on both parts alike: it does not overfit, and is not
+# quite done. (Seeds 1 and 2: 94 % and 89 %, 90 % and 86 %; ink 0.65, 0.66.)
 
 # %% [markdown] sweep_text
 # ### Guidance on digits
@@ -613,12 +621,19 @@ alt = "Four panels over w. Obedience rises at once to nearly 1; kernel distance 
 plotting.show(fig, caption, alt)
 
 # %% [markdown] sweep_says
-# **A little guidance makes everything better, more makes nearly everything worse. At $w = 0.5$ the class is right in
-# 99 % of the images in place of 92 %, and coverage is a little higher; at $w = 4$ it has fallen from 0.83 to 0.45, and
-# the kernel distance has grown to 13.** The spread within a class falls first, from 0.164 to 0.143 (test images:
-# 0.205), and stays there: from $w = 2$ on the pixels are driven to black and white. So nothing is gained beyond
-# $w = 1$: obedience is at its ceiling. Samples that are too clean are told from test images *more* easily. And with
-# $w = 0$ diversity is not complete either: a model that errs a little leaves less than the whole.
+# **A little guidance helps, more makes nearly everything worse. At $w = 0.5$ the class is right in 99 % of the images
+# in place of 92 %, and coverage is 0.89 in place of 0.83; at $w = 4$ coverage has fallen to 0.45, and the kernel
+# distance (× 1000) has grown to 13.** The spread within a class falls at once, from 0.164 to 0.143 (test images:
+# 0.205). Beyond $w = 1$ nothing is gained: obedience is at its ceiling, and samples that are too clean are told from
+# test images *more* easily, 97 of 100 at $w = 4$.
+#
+# <details><summary>Measured how?</summary>
+#
+# 400 samples each, 20 DDIM steps. Trainings with seeds 0, 1, 2 at $w$ = 0, 0.5, 4: class right 0.92, 0.99, 1.00; 0.94,
+# 0.99, 1.00; 0.90, 0.98, 1.00. Coverage 0.83, 0.89, 0.45; 0.83, 0.90, 0.59; 0.85, 0.92, 0.51 (each ± 0.02). Kernel
+# distance × 1000 −0.5, −1.8, 13.5; −1.0, −2.3, 8.1; 0.4, −2.7, 11.7 (± 1 to 3.5). Spread 0.164, 0.143, 0.145; 0.160,
+# 0.148, 0.137; 0.165, 0.150, 0.139.
+# </details>
 
 # %% [markdown] failure_text
 # ## 4 · A code that does not fit the noise
@@ -670,11 +685,18 @@ plotting.image_grid(rows, digits.shape, caption, alt, 16, row_titles=["c = 1", "
 
 # %% [markdown] failure_says
 # **Each scale breaks the other end of the chain, and the network has nothing to do with it. With $c = 0.03$ images are
-# blurred (kernel distance × 1000: 18; 0 with $c = 1$), with $c = 100$ they are wrong: 83 % of the captions are obeyed,
-# 91 % before.** Small codes drown: at the last of 20 levels the log SNR is −3.5, more noise than code, and one step
-# jumps over all levels where detail is decided. Large codes are never drowned: the chain starts at log SNR −0.9, where
-# a third of the variance is code already, and starts from noise all the same: last week's failure. The cure is one
-# number: divide the code by its standard deviation. (That of Stable Diffusion's code is 5.5; $1 / 5.5 = 0.18$.)
+# blurred (kernel distance × 1000: 18 ± 5; −0.1 ± 1.4 with $c = 1$), with $c = 100$ they are wrong (27 ± 3; 83 % of the
+# captions obeyed, 91 % before).** Small codes drown: at the last of 20 levels the log SNR is −3.5, more noise than
+# code, and one step jumps over all levels where detail is decided. Large codes are never drowned: the chain starts at
+# log SNR −0.9, where almost a third of the variance is code, and starts from noise all the same: last week's failure.
+# The cure is one number: divide the code by its standard deviation. (Stable Diffusion's 0.18215 is such a number.)
+#
+# <details><summary>Measured how?</summary>
+#
+# One network, the same noise and captions, $w = 0$, 20 DDIM steps; trainings with seeds 0, 1, 2: kernel distance ×
+# 1000 with $c$ = 1, 0.03, 100: −0.1, 18, 27; −1.1, 8, 24; 0.5, 17, 31; class obeyed 0.91, 0.92, 0.83; 0.92, 0.94,
+# 0.81; 0.92, 0.98, 0.78.
+# </details>
 
 # %% [markdown] inpaint_text
 # ## 5 · Application: filling in what is missing
@@ -735,10 +757,10 @@ plotting.image_grid(rows, digits.shape, caption, alt, 12, row_titles=titles)
 
 # %% [markdown] inpaint_says
 # **Replacing works without any training, but only part of the way: 20 % of the missing pixels are wrong, 25 % with
-# lower halves of other images, and 12 % if the caption is told.** Week 10's MADE, cut at the same threshold, had 14 %
-# wrong without a caption. So the model knows what a three looks like below, but does not always see in time that this
-# is one: the known half comes in anew at each level, and what was decided early in strong noise cannot be taken back.
-# Deeper cures that in part (RePaint). A wrong caption shows who wins: below the line the caption often does.
+# lower halves that were drawn for other images, and 12 % if the caption is told.** Week 10's MADE, cut at the same
+# threshold, had 14 % wrong without a caption. (Seeds 1 and 2: 20 %, 24 %, 12 % both.) The model knows what a three
+# looks like below, but does not always see in time that this is one. Captions steer the completion: asked for a nine,
+# the model closes what it can. Deeper does better without a caption (RePaint).
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
