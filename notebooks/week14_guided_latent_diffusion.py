@@ -827,7 +827,7 @@ print(f"{good.ms_per_sample / fast.ms_per_sample:.0f} times as fast")
 scoreboard.table(list(best.values()))
 
 # %% [markdown] families_says
-# **The diffusion models' samples are the hardest to tell from test images, and they cost the most time: tens of passes
+# **The DDPM's samples are the hardest to tell from test images, and diffusion costs the most time: tens of passes
 # through a network, where VAE and GAN need one. In bits per dimension the order is another: the VAE and the
 # autoregressive model lead.** No family wins everywhere, and none is beaten everywhere. (One training each, at most 30
 # seconds; within a family the models differ as much as the families do.)
@@ -916,9 +916,9 @@ for name, model in {"Gaussian": Mixture([1.0], [[0.0]], [0.5]), "mixture": every
 
 # %% [markdown] likelihood_says
 # **With 200 steps the Gaussian's log-density is right to 0.0003 nats, the mixture's to 0.001.** What is left on the
-# mixture does not shrink with the steps: the end of the forward process is not quite $\mathcal{N}(0, I)$. For a
-# learned score the number is the exact density *of the ODE's own samples*; it is a bound for nobody else. (In D
-# dimensions the trace costs D gradients, or a random estimate: week 12.)
+# mixture does not shrink with the steps: the end of the forward process is not quite $\mathcal{N}(0, I)$. With a
+# learned score it is the density of the ODE's samples, not of the SDE's. (In D dimensions the trace costs D gradients,
+# or a random estimate: week 12.)
 
 # %% [markdown] deeper_solvers
 # ## Deeper · Better solvers
@@ -986,17 +986,22 @@ for name, (heun, dilated) in kinds.items():
     print(f"{name:>16}: " + ", ".join(f"{e:.4f}" for e in error) + f"; order {order:.1f}")
 caption = "Mean error of 199 quantiles against the exact map. Which solver would you take at ten calls, which at a hundred?"
 alt = "Four falling lines on double logarithmic axes; two are steeper than the others."
-plotting.learning_curves(
-    curves, "calls of the network", "mean error (no unit)", caption, alt, xlog=True, ylog=True
-)
+fig, ax = plt.subplots()
+for (name, (x, error)), line in zip(curves.items(), ["-", "--", "-.", ":"]):
+    ax.plot(x, error, line, label=name)
+ax.set(xscale="log", yscale="log", xlabel="calls of the network", ylabel="mean error (no unit)")
+ax.set_xticks(calls, [str(n) for n in calls])
+ax.minorticks_off()
+ax.legend()
+plotting.show(fig, caption, alt)
 
 # %% [markdown] solvers_say
 # **Heun is worse than Euler with six calls, and better from ten on: 0.023 against 0.056 with ten, 0.0019 against 0.014
 # with forty.** Its error falls with the square of the step (measured orders 1.8 and 2.4, Euler's 1.0), but it pays two
 # calls for a step, and few steps are too long for any order to help. The variables and the spacing of levels matter as
-# much as the order: here even steps in $\sqrt t$ beat those in $\sigma^{1/7}$ by a factor of four to fourteen.
-# (Another data set may turn that around; in $\sigma$ from 152 down, many levels are spent on pure noise.) And Heun's
-# last step must not end at $t = 0$, where the score is $0 / 0$: we stop at 0.001.
+# much as the order: here even steps in $\sqrt t$ beat those in $\sigma^{1/7}$ by a factor of four (Euler) and of ten
+# and more (Heun). (Another data set may turn that around; in $\sigma$ from 152 down, many levels are spent on pure
+# noise.) And Heun's last step must not end at $t = 0$, where the score is $0 / 0$: we stop at 0.001.
 
 # %% [markdown] deeper_repaint
 # ## Deeper · RePaint: going back to make it fit
