@@ -104,7 +104,7 @@ print(digits)
 # has the same $q_t$. $\lambda = 0$ is the ODE, $\lambda = 1$ the reverse SDE of Anderson (1982). The score is known
 # from the guess of the noise, $s = -\epsilon^* / \sqrt{1 - \bar\alpha}$ (week 13).
 #
-# **Predict:** both columns of paths below start at the same points. In which can two paths cross?
+# **Predict:** paths in both panels below start at the same points. In which can two cross?
 
 
 # %% sde
@@ -197,8 +197,8 @@ print("DDIM is an Euler step in x / √ᾱ and √((1 − ᾱ) / ᾱ)")
 # %% [markdown] sde_says
 # **ODE and SDE reach the same mixture, by different paths: those of the ODE never cross, so a start decides where it
 # ends; those of the SDE forget their start.** Hence an ODE is good for what needs a reversible map (interpolating,
-# editing, a likelihood: Deeper), and an SDE forgives errors, since its noise keeps mixing. A better solver needs fewer
-# steps (Deeper: Heun against DDIM, with the exact map).
+# editing, a likelihood: Deeper), and an SDE's noise can undo earlier errors (Karras et al., 2022). A better solver
+# needs fewer steps (Deeper: Heun against DDIM, with the exact map).
 
 # %% [markdown] guidance_text
 # ## 2 · Guidance
@@ -646,8 +646,8 @@ plotting.show(fig, caption, alt)
 # standard deviation 1. What if one forgets to divide by $c$?
 #
 # We need not train again to see it. If $z$ has the standard deviation 1 and the data are $c\, z$, then
-# $x_t = \sqrt{\bar\alpha}\, c z + \sqrt{1 - \bar\alpha}\, \epsilon$ divided by
-# $r = \sqrt{c^2 \bar\alpha + 1 - \bar\alpha}$ is a noisy $z$ at the level
+# $x_t = \sqrt{\bar\alpha}\, c z + \sqrt{1 - \bar\alpha}\, \epsilon$ divided by $\sqrt r$,
+# $r = c^2 \bar\alpha + 1 - \bar\alpha$, is a noisy $z$ at the level
 #
 # $$\bar\alpha' = \frac{c^2 \bar\alpha}{c^2 \bar\alpha + 1 - \bar\alpha}, \qquad \mathrm{SNR}' = c^2\, \mathrm{SNR},$$
 #
@@ -829,15 +829,15 @@ scoreboard.table(list(best.values()))
 # %% [markdown] families_says
 # **The DDPM's samples are the hardest to tell from test images, and diffusion costs the most time: tens of passes
 # through a network, where VAE and GAN need one. In bits per dimension the order is another: the VAE and the
-# autoregressive model lead.** No family wins everywhere, and none is beaten everywhere. (One training each, at most 30
-# seconds; within a family the models differ as much as the families do.)
+# autoregressive model lead.** On these digits the VAE is ahead of every flow by samples, speed and bits; a flow's map
+# both ways it has not. (One training each, of half a minute at most.)
 #
 # | family | gives | lacks | take it for |
 # |---|---|---|---|
 # | VAE | a code and a bound; draws in one pass | an exact likelihood | representations, missing data, anomalies |
 # | GAN | draws in one pass | any likelihood; a stable training; may leave out modes (week 8) | speed; translation between images (week 9) |
 # | autoregressive | an exact likelihood; any discrete data | speed: a pass for each variable; an order must be chosen | text, compression, completing in its order |
-# | flow | a density, a map both ways | freedom of form (coupling), or speed (ODE) | densities of continuous data |
+# | flow | an exact density, a map both ways | freedom of form (coupling), or speed (ODE) | densities of continuous data |
 # | diffusion | the best samples here; guidance, filling in and restoring without new training | speed: a pass for each step; its bound needs care (week 13) | images, and what is steered by captions |
 
 # %% [markdown] check_text
@@ -1073,15 +1073,14 @@ for row, a in zip(axes, [0.05, 0.8]):
 fig.colorbar(shown, ax=axes, label="weight (share)")
 plotting.show(
     fig,
-    "How much each place listens to each word, at two noise levels.",
-    "Six squares of 4×4 places. With much noise the class has up to 0.8 in the middle, the word a 0.3 at the left margin; with little noise all differ less.",
+    "How much each place listens to each word, at two noise levels. Where does the class matter, and when?",
+    "Six squares of 4×4 places. With much noise the class has up to 0.8 in the middle, where the word a has nearly 0; elsewhere all are near a third.",
 )
 
 # %% [markdown] attention_says
-# **In strong noise the middle of the image listens to the class (up to 0.8 of the weight), the empty margin at the
-# left to the word "a", which says nothing. With little noise all three get about a third.** So the words decide the
-# coarse shape, and the image itself the rest. (One training, averages; a weight says who was listened to, not what was
-# made of it.)
+# **In strong noise the middle of the image listens to the class (up to 0.8 of the weight, and next to nothing for
+# "a"); at the left margin, where most digits are white, each word gets about a third. With little noise the weights
+# are more even everywhere.** (One training, averages; a weight says who was listened to, not what was made of it.)
 
 # %% [markdown] bigger
 # ## Going bigger
