@@ -637,7 +637,7 @@ print(
 #
 # <details><summary>Measured how?</summary>
 #
-# Seed 0, 50 ancestral steps, 400 test images: 2.50 ± 0.02, of which the steps 1.72 (the last three LAST3) and the
+# Seed 0, 50 ancestral steps, 400 test images: 2.50 ± 0.02, of which the steps 1.72 (the last three 1.14) and the
 # decoder 0.78. Two more trainings (seeds 1, 2): 2.49, 2.54; kernel distance × 1000 of 400 samples 3.4, 2.7 (± 3.0),
 # classifier 0.72, 0.74 (± 0.02). Along the same 1,000 chains of two further trainings, against the test images: at the
 # end 2.0, 0.6; the guess before the last three steps and the decoder's 2.0, 1.0 (± 2); but before the last ten 9.2,
