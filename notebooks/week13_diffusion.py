@@ -50,6 +50,7 @@
 dataset = "digits-grey"  # "mnist" or "fashion-mnist": see "Going bigger"
 T = 1000  # noise levels for the training
 steps = 50  # of the chain that draws images
+most_steps = 200  # of the longest chain in Deeper
 channels = 16  # C of the U-Net on the largest images
 halvings = 1  # how often the U-Net halves an image
 epochs = 50  # passes over the training images
@@ -94,7 +95,7 @@ print(digits)
 # The ratio of signal to noise, $\mathrm{SNR}_t = \bar\alpha_t / (1 - \bar\alpha_t)$, falls from $\infty$ to nearly 0.
 # The **schedule** of Ho et al. lets $\beta_t$ grow linearly from 0.0001 to 0.02 in $T = 1000$ steps.
 #
-# **Predict:** after how many of the 1,000 steps is half of the variance noise?
+# **Predict:** after how many of the 1,000 steps is half of the variance noise, if the data have variance 1?
 
 
 # %% forward
@@ -152,8 +153,8 @@ plotting.image_grid(
 )
 
 # %% [markdown] forward_says
-# **Half of the variance is noise after 260 of the 1,000 steps, and after 600, where 3 % of it is signal, nobody reads
-# a digit.** So the linear schedule spends most of its levels on images that are nearly pure noise.
+# **Half of the variance is noise after 260 of the 1,000 steps; after 600 signal is 3 % of it, and hardly a digit can
+# be named.** So the linear schedule spends more than half of its levels where over 90 % is noise.
 
 # %% [markdown] bound_text
 # ## 2 · The way back, the bound, and the one regression that remains
@@ -190,7 +191,7 @@ plotting.image_grid(
 #
 # Ho et al. leave out all weights and minimise $\mathbb{E}\, |\epsilon - \hat\epsilon|^2$, the **simple loss**. In the
 # bound its weight would be $\tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t) / \mathrm{SNR}_t$, large for small $t$: the
-# simple loss cares less about fine noise, that is about the last, invisible digits of a likelihood.
+# simple loss cares less about fine noise, that is about grey levels nobody can tell apart.
 
 
 # %% posterior
@@ -359,7 +360,7 @@ for a in [0.99, 0.7, 0.2]:
     print(f"ᾱ = {a[0]:.2f}: exact {floor:.4f}, learned {loss:.4f}, between the two {apart:.4f}")
 
 # %% toy_figure
-fig, axes = plt.subplots(1, 3, figsize=(11.5, 4.1), sharex=True, sharey=True)
+fig, axes = plt.subplots(1, 3, figsize=(10.4, 4.4), sharex=True, sharey=True)
 grid = np.stack(np.meshgrid(np.linspace(-2.2, 2.2, 12), np.linspace(-2.2, 2.2, 12)), axis=-1).reshape(-1, 2)
 names = {"exact": (plane, "black"), "learned": (toy, plotting.FAMILY_COLOURS["diffusion"])}
 for ax, a in zip(axes, [0.95, 0.7, 0.2]):
@@ -370,7 +371,7 @@ for ax, a in zip(axes, [0.95, 0.7, 0.2]):
         ax.quiver(*grid.T, *arrows.T, color=colour, label=name, scale=30, width=0.005)
     ax.set(title=f"ᾱ = {a}", xlabel="x₁ (no unit)", aspect="equal", xlim=(-2.5, 2.5), ylim=(-2.5, 2.5))
 axes[0].set_ylabel("x₂ (no unit)")
-axes[2].legend(loc="upper right", fontsize=11, framealpha=1)
+axes[2].legend(loc="upper right", fontsize=11, frameon=True, framealpha=1)
 caption = "The direction in which noise is removed, exact and learned, at three noise levels. Where do the two part?"
 alt = "Three panels with grey points and two kinds of arrows. With little noise they point to the nearest of three clusters, with much noise all to one centre."
 plotting.show(fig, caption, alt)
@@ -435,10 +436,10 @@ def reverse(step, model, x, path):
 # printed tolerance.
 #
 # **Check 2: Gaussian data.** For $x_0 \sim \mathcal{N}(m, s^2)$ all is linear. Think of
-# $(\sqrt{\bar\alpha_t}\, s, \sqrt{1 - \bar\alpha_t})$ as a vector: its squared length is the variance of $x_t$, and a
-# DDIM step multiplies the deviation from the mean such that the standard deviation shrinks by the *cosine of the angle
-# between the vectors of the two levels*. With steps that become small the product of the cosines goes to 1, and
-# $\mathcal{N}(m, s^2)$ is reached; every finite number of steps loses variance.
+# $(\sqrt{\bar\alpha_t}\, s, \sqrt{1 - \bar\alpha_t})$ as a vector: its length is the standard deviation of $x_t$. A
+# DDIM step makes of it the next length, times the *cosine of the angle between the two vectors*. With steps that
+# become small the product of the cosines goes to 1, and $\mathcal{N}(m, s^2)$ is reached; every finite number of steps
+# loses variance.
 
 
 # %% sampler_check
@@ -578,8 +579,8 @@ def draw_images(n, step=ancestral_step, K=0):
 rows = {f"ancestral, {steps}": draw_images(20)}
 rows |= {f"DDIM, {K}": draw_images(20, ddim_step, K) for K in (20, 5)}
 rows |= {"test images": digits.test[:20]}
-caption = "Samples by three samplers and their steps, and test images. Where are edges blurred, where are pens too thin?"
-alt = "Four rows of twenty small images of digits; those of the third are the least sharp."
+caption = "Samples by three samplers and their steps, and test images. Which row is blurred?"
+alt = "Four rows of twenty small images of digits; those of the third are the most blurred."
 plotting.image_grid(np.concatenate([*rows.values()]), digits.shape, caption, alt, 20, row_titles=list(rows))
 
 # %% [markdown] bits_text
@@ -625,21 +626,23 @@ kl_T, kl, decoder = bound_terms(x_scored, scored, a_way, s, levels)
 ddpm_bits = kl_T + kl.sum(axis=0) + decoder  # of each image
 print(
     f"at most {evaluation.mean_estimate(ddpm_bits)} bits per dimension: start {kl_T.mean():.4f}, "
-    f"steps {kl.sum(axis=0).mean():.2f}, of which the last ten {kl[-10:].sum(axis=0).mean():.2f}, decoder {decoder.mean():.2f}"
+    f"steps {kl.sum(axis=0).mean():.2f}, of which the last three {kl[-3:].sum(axis=0).mean():.2f}, decoder {decoder.mean():.2f}"
 )
 
 # %% [markdown] unet_says
-# **The loss on unseen images falls with that of the training part: no overfitting yet, and still falling a little at
-# the end. The bound is about 2.5 bits per dimension, and most of what the steps cost is due to the last ten of
-# fifty**, where the noise is finer than a grey level. Those steps nobody sees: samples after rounding are not told
-# from test images by the kernel distance. The simple loss gave little weight to them. What the same network can do
-# with other variances stands in Deeper.
+# **The loss on unseen images falls with that of the training part: no overfitting yet. The bound is about 2.5 bits per
+# dimension, and two thirds of what the steps cost is due to the last three of fifty**, where the noise falls from two
+# grey levels to half of one. Nobody sees those steps: by the kernel distance the guess before them is as near to the
+# test images as what comes out at the end. It is not the simple loss that makes them dear: trained with the bound's
+# weights the same network has no better bound. What other variances do stands in Deeper.
 #
 # <details><summary>Measured how?</summary>
 #
-# Seed 0, 50 ancestral steps, 400 test images: 2.50 ± 0.02, of which the steps 1.72 (the last ten 1.54) and the decoder
-# 0.78. Two more trainings (seeds 1, 2): 2.49, 2.54; kernel distance × 1000 of 400 samples 3.4, 2.7 (± 3.0), classifier
-# 0.72, 0.74 (± 0.02).
+# Seed 0, 50 ancestral steps, 400 test images: 2.50 ± 0.02, of which the steps 1.72 (the last three 1.14) and the
+# decoder 0.78. Two more trainings (seeds 1, 2): 2.49, 2.54; kernel distance × 1000 of 400 samples 3.4, 2.7 (± 3.0),
+# classifier 0.72, 0.74 (± 0.02). Along the same 1,000 chains of two further trainings, against the test images: at the
+# end 2.0, 0.6; the guess before the last three steps and the decoder's 2.0, 1.0 (± 2); but before the last ten 9.2,
+# 8.4 (± 2.5). The first of these with the simple loss has 2.52 bits, with levels drawn evenly in log SNR 2.56.
 # </details>
 
 # %% [markdown] denoise_text
@@ -679,8 +682,8 @@ plotting.image_grid(rows, digits.shape, caption, alt, 12, row_titles=["clean", *
 # %% [markdown] denoise_says
 # **The mean has the smaller error, 0.127 ± 0.003 a pixel, below the best linear filter's 0.144 ± 0.002; the drawn
 # image has 0.230 ± 0.006, but looks like a digit, at times another one.** Had it been drawn from the true distribution
-# given the scan, its error would be just twice that of the best guess: the two deviate from that mean independently.
-# Which of the two one wants depends on the use: a measurement, or a picture.
+# given the scan, its error would be just twice that of the best guess: the two deviate from that mean independently
+# (ours: 1.8 times). Which of the two one wants depends on the use: a measurement, or a picture.
 
 # %% [markdown] failure_text
 # ## 5 · A schedule that does not end in noise
@@ -717,24 +720,25 @@ plotting.image_grid(rows, digits.shape, caption, alt, 20, row_titles=list(found)
 
 # %% [markdown] failure_says
 # **The chain believes its start. The mixture's first cluster gets 0.44 of the samples in place of 0.7 (0.71 by the
-# right schedule in as many steps), though the score is exact; the digits get too much ink and stray marks.** A
-# standard normal $x_t$ at $\bar\alpha_t = 0.60$ says: here are data whose mean is 0, and the chain cleans what it
-# sees. The cure costs nothing: larger $\beta_t$, so that the same 50 steps end at $\bar\alpha_T \approx 0$. (Lin et
-# al., 2024, found schedules in wide use with a rest of signal in $x_T$, and images of medium brightness only.) **So
-# print $\bar\alpha_T$ before you train.**
+# right schedule in as many steps, 0.70 by the short one from noisy data), though the score is exact; the digits get
+# too much ink and stray marks.** A standard normal $x_t$ at $\bar\alpha_t = 0.60$ says: here are data whose mean is 0,
+# and the chain cleans what it sees. The cure costs nothing: larger $\beta_t$, so that the same 50 steps end at
+# $\bar\alpha_T \approx 0$. (Lin et al., 2024, found schedules in wide use with a rest of signal in $x_T$, and images
+# of medium brightness only.) **So print $\bar\alpha_T$ before you train.**
 #
 # <details><summary>How short is too short?</summary>
 #
 # The paper's $\beta$ in 200, 100, 50 steps: $\bar\alpha_T$ = 0.13, 0.36, 0.60; the first cluster's share 0.65, 0.54,
 # 0.44; kernel distance of the digits × 1000: 1.2, 5.9, 46 (± 2.7, 2.9, 5.4), with the right schedule 1.3 ± 2.8. So on
 # these small images the mistake is invisible at 200 steps, and the known mixture shows it. (One network, 400 samples
-# each, 50 steps each.)
+# each, 50 steps each. Two more networks, 50 of the paper's steps: 27, 42; from noisy training images instead of a
+# standard normal 1.2, −0.8, ± 3.)
 # </details>
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
 #
-# The value is a bound, above by its terms; the samples are those of the ancestral sampler.
+# The value is the bound above, the sum of its terms; the samples are ancestral.
 
 # %% board
 scoreboard.enter(
@@ -792,34 +796,25 @@ quiz.show("week13_diffusion")
 # %% [markdown] deeper_steps
 # ## Deeper · How many steps are needed?
 #
-# The same network, 400 samples each, against the test images. **Predict:** with which number of steps do the two
-# samplers change places?
+# The same network, 400 samples each, against the test images. **Predict:** which sampler needs fewer steps?
 
 # %% steps_count
-counts = {ancestral_step: [10, 50, 200], ddim_step: [5, 10, 20, 50]}
+counts = {ancestral_step: [10, 50, most_steps], ddim_step: [5, 10, 20, 50]}
+real, known = digits.test[:: len(digits.test) // 400][:400], evaluation.extractor(dataset)
 fig, ax = plt.subplots(figsize=(6.4, 3.6))
 for (step, some), name, line in zip(counts.items(), ["ancestral", "DDIM"], ["o-", "s--"]):
-    if digits.shape == (8, 8):
-        near = [evaluation.kernel_distance(digits.test / 16, draw_images(400, step, K) / 16) for K in some]
-        ax.errorbar(
-            some,
-            [1000 * e.value for e in near],
-            [1000 * e.error for e in near],
-            fmt=line,
-            capsize=3,
-            label=name,
-        )
-        print(
-            f"{name:>9}: "
-            + ", ".join(f"{K} steps {1000 * e.value:.1f} ± {1000 * e.error:.1f}" for K, e in zip(some, near))
-        )
-ax.set(xscale="log", xlabel="steps", ylabel="kernel distance × 1000 (no unit)")
-ax.set_xticks([5, 10, 20, 50, 200], ["5", "10", "20", "50", "200"])
+    drawn = [draw_images(400, step, K) for K in some]
+    near = [evaluation.kernel_distance(real / brightest, x / brightest, known) for x in drawn]
+    values, errors = ([1000 * number for number in part] for part in zip(*[(e.value, e.error) for e in near]))
+    ax.errorbar(some, values, errors, fmt=line, capsize=3, label=name)
+    print(f"{name:>9}: " + ", ".join(f"{K} steps {v:.1f} ± {e:.1f}" for K, v, e in zip(some, values, errors)))
+ax.set(xscale="log", xlabel="steps", ylabel="distance × 1000 (no unit)")
+ax.set_xticks([5, 10, 20, 50, most_steps], ["5", "10", "20", "50", str(most_steps)])
 ax.minorticks_off()
 ax.legend()
 plotting.show(
     fig,
-    "Distance of 400 samples from the test images. How many steps would you take?",
+    "Kernel distance of 400 samples from the test images. How many steps would you take?",
     "Two falling lines with error bars. DDIM starts at five steps as high as the ancestral sampler at ten; from 20 and 50 steps on both are near 0.",
 )
 
@@ -857,7 +852,7 @@ def wide_step(model, xt, a, b):
     """An ancestral step for N(m, s²) data: the variance allows for that of x_0 given x_t, by 1 + g e."""
     mean, variance = q_posterior(guesses(model, xt, a)[0], xt, a, b)
     e = (1 - a) * model.s**2 / (a * model.s**2 + 1 - a)
-    gain = 1 / ((1 - b) / b + 1e-9) - snr(a)
+    gain = 1 / ((1 - b) / b + 1e-9) - snr(a)  # SNR of b, kept finite at b = 1, minus that of a
     last = tf.cast(b == 1, tf.float32)  # there the variance is that of x_0 given x_1
     wide = variance * column(1 + gain * e, xt) * (1 - last[:, None]) + (last * e)[:, None]
     return mean + tf.sqrt(wide) * tf.random.normal(tf.shape(xt))
@@ -906,7 +901,7 @@ for (name, (wide, e)), line in zip(settings.items(), ["-", "--", ":"]):
     print(
         f"{name:>14}: {totals[1][-1].mean():.3f} with all steps; decoder at log SNR {np.log(snr(a_way[stop])):.1f}: {evaluation.mean_estimate(best[name])}"
     )
-ax.set(xlabel="log SNR where the decoder takes over", ylabel="bits per dimension, at most", ylim=(1.8, 3.6))
+ax.set(xlabel="log SNR where the decoder takes over", ylabel="bits per dimension (≤)", ylim=(1.8, 3.6))
 ax.legend()
 caption = "The bound, if the chain stops at a level and the decoder names the grey levels there. Where do steps cost more than they give?"
 alt = "Three curves that fall from left to right; the one with the small variances rises again at the right end."
@@ -933,9 +928,15 @@ scoreboard.enter(
 # $\tilde\beta_t$, 2.21 with the best one for each level, 2.09 with the best for each level and pixel.** Pixels at the
 # border are nearly always white; there the guess is almost sure, and a variance of its own pays. With $\tilde\beta_t$
 # the chain had better stop before its last steps (2.33), since they cost more than they tell the decoder. So a poor
-# bound of a diffusion model is not a poor network: it may be variances that nobody looked at. (Variances and the place
-# of the decoder are chosen on validation images; test images, seed 0. Two more trainings: 2.49 and 2.07, 2.54 and
-# 2.12.)
+# bound need not be a poor network: it may be variances that nobody looked at. More steps are no cure: with 200, which
+# go to finer noise, it is 2.67 with $\tilde\beta_t$ and 2.33 with the best by level; a perfect guess would gain.
+#
+# <details><summary>Measured how?</summary>
+#
+# Variances and the place of the decoder are chosen on validation images; test images, seed 0. Two more trainings: 2.49
+# and 2.07, 2.54 and 2.12. With 200 steps two further trainings (2.52 both with 50): 2.67 and 2.33, 2.64 and 2.30. Two
+# thirds of the steps' gain by pixel come from the two outer columns.
+# </details>
 
 # %% [markdown] deeper_schedule
 # ## Deeper · Schedules and weightings
@@ -984,10 +985,17 @@ for shape in ["linear", "cosine", "even"]:
     print(f"{shape:>7}: bound minus entropy with 10, 50, 250 steps: " + ", ".join(str(gap) for gap in gaps))
 
 # %% [markdown] schedules_say
-# **The gap to the entropy falls about as 1/K, and for few steps it depends on the schedule by a factor of thirty:**
-# with 10 steps 425 nats (linear), 157 (cosine), 13 (even in log SNR); with 250 steps 4.1, 1.2, 0.2. With narrow
-# clusters nearly all of the bound is made where the noise is as fine as they are, and there the linear schedule takes
-# huge steps. This says nothing about samples, which do not show such fine noise.
+# **The gap to the entropy depends on the schedule, by a factor of thirty with 10 steps and of twenty with 250:** 425
+# nats (linear), 157 (cosine), 13 (even in log SNR) with 10 steps, 4.1, 1.2, 0.2 with 250. With ten linear steps nearly
+# all of it is one term, the last: it jumps from $\lambda = 2$ to 9, and pays for the whole jump in SNR with the error
+# of the guess at $\lambda = 2$. This says nothing about samples, which do not show such fine noise.
+#
+# <details><summary>Measured how?</summary>
+#
+# The output above, 5,000 points. From 250 to 1,000 steps (1,000 points) the linear gap falls as 1/K, from 4.3 to 0.9;
+# before that it falls faster. It is not due to the narrow clusters: with widths five times as large it is 1,059 nats
+# in ten linear steps, with a tenth of the widths 157.
+# </details>
 
 # %% [markdown] bigger
 # ## Going bigger
@@ -998,6 +1006,7 @@ for shape in ["linear", "cosine", "even"]:
 #
 # ```python
 # dataset = "mnist"
+# most_steps = 1000
 # channels = 16
 # halvings = 2
 # epochs = 8

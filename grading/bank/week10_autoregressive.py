@@ -372,14 +372,12 @@ def continue_wave(prefix, uniforms, conditional, Q, mu):
 # `conditional` sees the places to come, filled with 0: an array of the full length.
 def continue_wave(prefix, uniforms, conditional, Q, mu):
     B, P = prefix.shape
-    y = np.sign(prefix) * np.log1p(mu * np.abs(prefix)) / np.log1p(mu)
     codes = np.zeros((B, P + uniforms.shape[1]), int)
-    codes[:, :P] = np.clip(np.floor((y + 1) / 2 * Q), 0, Q - 1)
+    codes[:, :P] = np.clip(np.floor((compress(prefix, mu) + 1) / 2 * Q), 0, Q - 1)
     for t, u in enumerate(uniforms.T):
         up_to = np.cumsum(conditional(codes), axis=1)
         codes[:, P + t] = np.minimum(np.sum(up_to <= u[:, None], axis=1), Q - 1)
-    middle = 2 * (codes + 0.5) / Q - 1
-    return codes, np.sign(middle) * ((1 + mu) ** np.abs(middle) - 1) / mu
+    return codes, expand(2 * (codes + 0.5) / Q - 1, mu)
 
 
 # %% wrong="continue_wave"
@@ -427,13 +425,11 @@ def continue_wave(prefix, uniforms, conditional, Q, mu):
 # %% wrong="continue_wave"
 # The preparation's levels: from −1 to 1 with both ends among them, rounded.
 def continue_wave(prefix, uniforms, conditional, Q, mu):
-    y = np.sign(prefix) * np.log1p(mu * np.abs(prefix)) / np.log1p(mu)
-    codes = np.floor((y + 1) / 2 * (Q - 1) + 0.5).astype(int)
+    codes = np.floor((compress(prefix, mu) + 1) / 2 * (Q - 1) + 0.5).astype(int)
     for u in uniforms.T:
         up_to = np.cumsum(conditional(codes), axis=1)
         codes = np.concatenate([codes, np.minimum((up_to <= u[:, None]).sum(1), Q - 1)[:, None]], axis=1)
-    y = 2 * codes / (Q - 1) - 1
-    return codes, np.sign(y) * ((1 + mu) ** np.abs(y) - 1) / mu
+    return codes, expand(2 * codes / (Q - 1) - 1, mu)
 
 
 # %% wrong="continue_wave"
@@ -448,22 +444,26 @@ def continue_wave(prefix, uniforms, conditional, Q, mu):
 
 # %% wrong="continue_wave"
 # x = 1 has the code Q, x = −1 the code −1.
-# - codes = np.clip(np.floor((y + 1) / 2 * Q), 0, Q - 1).astype(int)
-# + codes = np.floor((y + 1) / 2 * Q).astype(int)
+# - codes = np.clip(np.floor((compress(prefix, mu) + 1) / 2 * Q), 0, Q - 1).astype(int)
+# + codes = np.floor((compress(prefix, mu) + 1) / 2 * Q).astype(int)
 
 
 # %% wrong="continue_wave"
 # The amplitude at the lower border of the cell.
-# - middle = 2 * (codes + 0.5) / Q - 1
-# + middle = 2 * codes / Q - 1
+# - wave = expand(2 * (codes + 0.5) / Q - 1, mu)
+# + wave = expand(2 * codes / Q - 1, mu)
 
 
 # %% wrong="continue_wave"
 # The middle of the cell in amplitude, not on the scale of F.
-# - wave = np.sign(middle) * ((1 + mu) ** np.abs(middle) - 1) / mu
-# + low, high = middle - 1 / Q, middle + 1 / Q
-# + ends = [np.sign(y) * ((1 + mu) ** np.abs(y) - 1) / mu for y in (low, high)]
-# + wave = (ends[0] + ends[1]) / 2
+# - wave = expand(2 * (codes + 0.5) / Q - 1, mu)
+# + wave = (expand(2 * codes / Q - 1, mu) + expand(2 * (codes + 1) / Q - 1, mu)) / 2
+
+
+# %% wrong="continue_wave"
+# The direction mixed up: F where its inverse belongs.
+# - wave = expand(2 * (codes + 0.5) / Q - 1, mu)
+# + wave = compress(2 * (codes + 0.5) / Q - 1, mu)
 
 
 # %% wrong="continue_wave"
@@ -480,14 +480,14 @@ def continue_wave(prefix, uniforms, conditional, Q, mu):
 
 # %% equivalent="continue_wave"
 # The larger of the two, then the smaller: their order does not matter.
-# - codes = np.clip(np.floor((y + 1) / 2 * Q), 0, Q - 1).astype(int)
-# + codes = np.clip(0, np.floor((y + 1) / 2 * Q), Q - 1).astype(int)
+# - codes = np.clip(np.floor((compress(prefix, mu) + 1) / 2 * Q), 0, Q - 1).astype(int)
+# + codes = np.clip(0, np.floor((compress(prefix, mu) + 1) / 2 * Q), Q - 1).astype(int)
 
 
 # %% equivalent="continue_wave"
 # What is not negative is rounded down by the conversion to integers as well.
-# - codes = np.clip(np.floor((y + 1) / 2 * Q), 0, Q - 1).astype(int)
-# + codes = np.clip((y + 1) / 2 * Q, 0, Q - 1).astype(int)
+# - codes = np.clip(np.floor((compress(prefix, mu) + 1) / 2 * Q), 0, Q - 1).astype(int)
+# + codes = np.clip((compress(prefix, mu) + 1) / 2 * Q, 0, Q - 1).astype(int)
 
 
 # %% right="causal_chunk"
@@ -873,7 +873,7 @@ def train_any_order(x, seed):
 
 # %% wrong="train_any_order"
 # One order, row by row.
-# - rank = tf.argsort(tf.argsort(tf.random.uniform((B, D))))
+# - rank = tf.argsort(tf.argsort(tf.random.uniform(image.shape)))
 # + rank = tf.range(D)[None]
 
 
@@ -924,8 +924,8 @@ def train_any_order(x, seed):
 
 # %% wrong="train_any_order"
 # Thirty steps.
-# - network, steps, B = build_network(), 1500, 100
-# + network, steps, B = build_network(), 30, 100
+# - minimise(loss_of, network, x)
+# + minimise(loss_of, network, x, steps=30)
 
 
 # %% wrong="train_any_order"
@@ -942,12 +942,6 @@ def train_any_order(x, seed):
     p = np.clip(x.mean(axis=0), 0.001, 0.999)
     weights[-1] = np.log(p / (1 - p))
     return weights
-
-
-# %% equivalent="train_any_order"
-# Keras builds the optimiser at the first step, too.
-# - adam.build(network.trainable_variables)
-# + pass
 
 
 # %% equivalent="train_any_order"

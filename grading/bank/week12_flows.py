@@ -8,21 +8,18 @@ def triangular_coupling(v, kept, W, to_data):
     moved = [d for d in range(D) if d not in list(kept)]
     result, log_det = v.astype(float).copy(), np.zeros(B)
     for b in range(B):
-        numbers = conditioner(v[b : b + 1][:, kept], W)[0].tolist()
-        m = [numbers.pop(0) for _ in moved]
+        m, L = (part[0] for part in conditioner(v[b : b + 1][:, kept], W))
         inner = []
         for i, d in enumerate(moved):
-            row = [numbers.pop(0) for _ in range(i)]
-            log_diagonal = numbers.pop(0)
-            others = sum(entry * old for entry, old in zip(row, inner, strict=True))
+            others = sum(L[i, j] * inner[j] for j in range(i))
             if to_data:
-                inner.append((v[b, d] - others) / np.exp(log_diagonal))
+                inner.append((v[b, d] - others) / L[i, i])
                 result[b, d] = inner[-1] + m[i]
-                log_det[b] -= log_diagonal
+                log_det[b] -= np.log(L[i, i])
             else:
                 inner.append(v[b, d] - m[i])
-                result[b, d] = others + np.exp(log_diagonal) * inner[-1]
-                log_det[b] += log_diagonal
+                result[b, d] = others + L[i, i] * inner[-1]
+                log_det[b] += np.log(L[i, i])
     return result, log_det
 
 
@@ -33,14 +30,7 @@ def triangular_coupling(v, kept, W, to_data):
 
     kept = np.asarray(kept)
     moved = np.array([d for d in range(v.shape[1]) if d not in set(kept.tolist())])
-    n = len(moved)
-    numbers = np.asarray(conditioner(v[:, kept], W))
-    m, entries = numbers[:, :n], numbers[:, n:]
-    L, where = np.zeros((len(v), n, n)), 0
-    for i in range(n):
-        for j in range(i + 1):
-            L[:, i, j] = entries[:, where] if j < i else np.exp(entries[:, where])
-            where += 1
+    m, L = conditioner(v[:, kept], W)
     scale = tfp.bijectors.ScaleMatvecTriL(tf.constant(L))
     rest = tf.constant(v[:, moved], tf.float64)
     rest = scale.inverse(rest) + m if to_data else scale.forward(rest - m)
@@ -51,39 +41,32 @@ def triangular_coupling(v, kept, W, to_data):
 
 
 # %% right="triangular_coupling"
-# A mask and the inverse matrix, float32.
+# A mask and the inverse matrix, slogdet, float32.
 def triangular_coupling(v, kept, W, to_data):
     stay = np.zeros(v.shape[1], bool)
     stay[kept] = True
-    n = int(np.sum(~stay))
-    numbers = np.asarray(conditioner(v[:, kept], W))
-    position = [i * (i + 1) // 2 + i for i in range(n)]
-    entries = numbers[:, n:].copy()
-    log_det = entries[:, position].sum(axis=1)
-    entries[:, position] = np.exp(entries[:, position])
-    L = np.zeros((len(v), n, n))
-    for i in range(n):
-        L[:, i, : i + 1] = entries[:, i * (i + 1) // 2 : (i + 1) * (i + 2) // 2]
+    m, L = conditioner(v[:, kept], W)
+    log_det = np.linalg.slogdet(L)[1]
     result = np.empty(v.shape, np.float32)
     result[:, stay] = v[:, stay]
     if to_data:
-        result[:, ~stay] = np.einsum("bij,bj->bi", np.linalg.inv(L), v[:, ~stay]) + numbers[:, :n]
+        result[:, ~stay] = np.einsum("bij,bj->bi", np.linalg.inv(L), v[:, ~stay]) + m
         log_det = -log_det
     else:
-        result[:, ~stay] = np.einsum("bij,bj->bi", L, v[:, ~stay] - numbers[:, :n])
+        result[:, ~stay] = np.einsum("bij,bj->bi", L, v[:, ~stay] - m)
     return [result, log_det.astype(np.float32)]
 
 
 # %% wrong="triangular_coupling"
 # The network sees all variables (or the first ones): it cannot be undone for D > 2.
-# - numbers = conditioner(v[:, kept], W)
-# + numbers = conditioner(v[:, : len(kept)], W)
+# - m, L = conditioner(v[:, kept], W)
+# + m, L = conditioner(v[:, : len(kept)], W)
 
 
 # %% wrong="triangular_coupling"
 # The network sees the kept variables in ascending order.
-# - numbers = conditioner(v[:, kept], W)
-# + numbers = conditioner(v[:, np.sort(kept)], W)
+# - m, L = conditioner(v[:, kept], W)
+# + m, L = conditioner(v[:, np.sort(kept)], W)
 
 
 # %% wrong="triangular_coupling"
@@ -108,21 +91,29 @@ def triangular_coupling(v, kept, W, to_data):
 
 
 # %% wrong="triangular_coupling"
-# The diagonal as it comes: zero or negative for some inputs.
-# - L = L + (np.exp(log_diagonal) - log_diagonal)[:, :, None] * np.eye(n)
-# + L = L + 0.0
+# The diagonal is taken for its own logarithm.
+# - log_det = np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
+# + log_det = np.diagonal(L, axis1=1, axis2=2).sum(axis=1)
+
+
+# %% wrong="triangular_coupling"
+# The determinant, not its logarithm.
+# - log_det = np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
+# + log_det = np.linalg.det(L)
 
 
 # %% wrong="triangular_coupling"
 # RealNVP: only the diagonal counts.
-# - L[:, rows, columns] = numbers[:, n:]
-# + L[:, rows, columns] = numbers[:, n:] * (rows == columns)
+# - m, L = conditioner(v[:, kept], W)
+# + m, L = conditioner(v[:, kept], W)
+# + L = L * np.eye(len(moved))
 
 
 # %% wrong="triangular_coupling"
-# The matrix filled column by column.
-# - L[:, rows, columns] = numbers[:, n:]
-# + L[:, columns[::-1] * 0 + np.triu_indices(n)[1], np.triu_indices(n)[0]] = numbers[:, n:]
+# Multiplied from the other side: the matrix transposed.
+# - m, L = conditioner(v[:, kept], W)
+# + m, L = conditioner(v[:, kept], W)
+# + L = np.swapaxes(L, 1, 2)
 
 
 # %% wrong="triangular_coupling"
@@ -620,8 +611,8 @@ def train_velocity(x, seed):
 
 # %% wrong="train_velocity"
 # The target of the straight line at points of the arc.
-# - loss = tf.reduce_mean((u - np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
-# + loss = tf.reduce_mean((u - (x_1 - x_0)) ** 2)
+# - return tf.reduce_mean((u - np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
+# + return tf.reduce_mean((u - (x_1 - x_0)) ** 2)
 
 
 # %% wrong="train_velocity"
@@ -629,8 +620,8 @@ def train_velocity(x, seed):
 # - c, s = tf.cos(np.pi / 2 * t), tf.sin(np.pi / 2 * t)
 # + c, s = 1 - t, t
 #
-# - loss = tf.reduce_mean((u - np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
-# + loss = tf.reduce_mean((u - (x_1 - x_0)) ** 2)
+# - return tf.reduce_mean((u - np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
+# + return tf.reduce_mean((u - (x_1 - x_0)) ** 2)
 
 
 # %% wrong="train_velocity"
@@ -647,32 +638,33 @@ def train_velocity(x, seed):
 
 # %% wrong="train_velocity"
 # The conditional velocity's sign.
-# - loss = tf.reduce_mean((u - np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
-# + loss = tf.reduce_mean((u + np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
+# - return tf.reduce_mean((u - np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
+# + return tf.reduce_mean((u + np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
 
 
 # %% wrong="train_velocity"
 # The loss broadcast to (B, B, 2): every point learns the mean of all targets.
-# - loss = tf.reduce_mean((u - np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
-# + loss = tf.reduce_mean((u[:, None] - np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
+# - return tf.reduce_mean((u - np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
+# + return tf.reduce_mean((u[:, None] - np.pi / 2 * (c * x_1 - s * x_0)) ** 2)
 
 
 # %% wrong="train_velocity"
-# One time for the whole batch, early times only.
-# - x_0, t = tf.random.normal((B, 2)), tf.random.uniform((B, 1))
-# + x_0, t = tf.random.normal((B, 2)), 0.5 * tf.random.uniform((B, 1))
+# Early times only.
+# - x_0, t = tf.random.normal(x_1.shape), tf.random.uniform((x_1.shape[0], 1))
+# + x_0, t = tf.random.normal(x_1.shape), 0.5 * tf.random.uniform((x_1.shape[0], 1))
 
 
 # %% wrong="train_velocity"
 # Far too few steps.
-# - network, steps, B = build_velocity(), 2000, 250
-# + network, steps, B = build_velocity(), 30, 250
+# - minimise(loss_of, network, x)
+# + minimise(loss_of, network, x, steps=30)
 
 
-# %% equivalent="train_velocity"
-# Inside tf.function the optimiser builds itself at its first step.
-# - adam.build(network.trainable_variables)
-# + pass
+# %% wrong="train_velocity"
+# Noise and times from NumPy, drawn once for all steps: no graph draws them anew.
+# - x_0, t = tf.random.normal(x_1.shape), tf.random.uniform((x_1.shape[0], 1))
+# + draw = np.random.default_rng(seed)
+# + x_0, t = draw.normal(size=x_1.shape).astype("float32"), draw.random((250, 1)).astype("float32")
 
 
 # %% equivalent="train_velocity"

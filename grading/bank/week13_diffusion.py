@@ -146,6 +146,29 @@ def posterior(x0, xt, alpha_s, sigma_s, alpha_t, sigma_t):
 # + return to_data * x0 + to_noisy * xt, added * sigma_s**2 / sigma_t**2
 
 
+# %% wrong="posterior"
+# By precisions, with a floor below σ_s.
+def posterior(x0, xt, alpha_s, sigma_s, alpha_t, sigma_t):
+    sigma_s = np.maximum(sigma_s, 0.01)
+    ratio = alpha_t / alpha_s
+    added = sigma_t**2 - ratio**2 * sigma_s**2
+    variance = 1 / (1 / sigma_s**2 + ratio**2 / added)
+    mean = (alpha_s / sigma_s**2)[:, None] * x0 + (ratio / added)[:, None] * xt
+    return variance[:, None] * mean, variance
+
+
+# %% wrong="posterior"
+# By precisions; one σ_s = 0 sends the whole batch to the data.
+def posterior(x0, xt, alpha_s, sigma_s, alpha_t, sigma_t):
+    if np.any(sigma_s == 0):
+        return alpha_s[:, None] * x0, np.zeros(len(x0))
+    ratio = alpha_t / alpha_s
+    added = sigma_t**2 - ratio**2 * sigma_s**2
+    variance = 1 / (1 / sigma_s**2 + ratio**2 / added)
+    mean = (alpha_s / sigma_s**2)[:, None] * x0 + (ratio / added)[:, None] * xt
+    return variance[:, None] * mean, variance
+
+
 # %% right="velocity_loss"
 # One example after the other.
 def velocity_loss(v_hat, x0, xt, alpha, sigma, gamma):
@@ -394,19 +417,19 @@ def bound_bits(x0, guesses, alphas, sigmas, log_decoder):
 
 # %% wrong="bound_bits"
 # The preparation's variance: two Gaussians of equal variance.
-# - nats = nats + (np.sum(apart**2, axis=1) / added + D * (ratio - 1 - np.log(ratio))) / 2
-# + nats = nats + np.sum(apart**2, axis=1) / (added * ratio) / 2
+# - nats = nats + kl_gaussians(np.sum(apart**2, axis=1), variance, added, D)
+# + nats = nats + kl_gaussians(np.sum(apart**2, axis=1), variance, variance, D)
 
 
 # %% wrong="bound_bits"
 # The two Gaussians of the KL exchanged.
-# - nats = nats + (np.sum(apart**2, axis=1) / added + D * (ratio - 1 - np.log(ratio))) / 2
-# + nats = nats + (np.sum(apart**2, axis=1) / (added * ratio) + D * (1 / ratio - 1 + np.log(ratio))) / 2
+# - nats = nats + kl_gaussians(np.sum(apart**2, axis=1), variance, added, D)
+# + nats = nats + kl_gaussians(np.sum(apart**2, axis=1), added, variance, D)
 
 
 # %% wrong="bound_bits"
 # No term for the start, "because it has no parameters".
-# - nats = start / 2 - log_decoder
+# - nats = start - log_decoder
 # + nats = -log_decoder
 
 
@@ -418,8 +441,8 @@ def bound_bits(x0, guesses, alphas, sigmas, log_decoder):
 
 # %% wrong="bound_bits"
 # The decoder's term is averaged over the batch.
-# - nats = start / 2 - log_decoder
-# + nats = start / 2 - np.mean(log_decoder)
+# - nats = start - log_decoder
+# + nats = start - np.mean(log_decoder)
 
 
 # %% wrong="bound_bits"
@@ -519,14 +542,14 @@ def train_velocity(x, seed):
 
 # %% wrong="train_velocity"
 # Guesses the noise.
-# - loss = tf.reduce_mean((v - (alpha * eps - sigma * x0)) ** 2)
-# + loss = tf.reduce_mean((v - eps) ** 2)
+# - return tf.reduce_mean((v - (alpha * eps - sigma * x0)) ** 2)
+# + return tf.reduce_mean((v - eps) ** 2)
 
 
 # %% wrong="train_velocity"
 # The straight way's velocity, ε − x_0.
-# - loss = tf.reduce_mean((v - (alpha * eps - sigma * x0)) ** 2)
-# + loss = tf.reduce_mean((v - (eps - x0)) ** 2)
+# - return tf.reduce_mean((v - (alpha * eps - sigma * x0)) ** 2)
+# + return tf.reduce_mean((v - (eps - x0)) ** 2)
 
 
 # %% wrong="train_velocity"
@@ -537,8 +560,8 @@ def train_velocity(x, seed):
 
 # %% wrong="train_velocity"
 # Too few steps.
-# - network, steps, B = build_network(), 2000, 256
-# + network, steps, B = build_network(), 100, 256
+# - minimise(loss, network)
+# + minimise(loss, network, steps=100)
 
 
 # %% equivalent="train_velocity"
@@ -547,7 +570,16 @@ def train_velocity(x, seed):
 # + pass
 
 
-# %% equivalent="train_velocity"
-# The optimiser then makes its variables while the graph is traced.
-# - adam.build(network.trainable_variables)
-# + pass
+# %% wrong="train_velocity"
+# NumPy draws within the loss: they are fixed when it is traced, one batch for all steps.
+# - x0 = tf.gather(data, tf.random.uniform([B], maxval=len(x), dtype=tf.int32))
+# - log_snr, eps = tf.random.uniform([B], -5.0, 5.0), tf.random.normal([B, 2])
+# + x0 = tf.gather(data, np.random.choice(len(x), B))
+# + log_snr = np.random.uniform(-5, 5, B).astype(np.float32)
+# + eps = np.random.normal(size=(B, 2)).astype(np.float32)
+
+
+# %% wrong="bound_bits"
+# The start's KL the wrong way round.
+# - start = kl_gaussians(np.sum((a[-1] * x0) ** 2, axis=1), s[-1] ** 2, total, D)
+# + start = kl_gaussians(np.sum((a[-1] * x0) ** 2, axis=1), total, s[-1] ** 2, D)

@@ -10,7 +10,7 @@
 # - a waveform that is **continued** from a given beginning, and a convolution that gets its sequence **in chunks**;
 # - attention in a **window** that ends before the pixel itself, and a network that must serve **every order**.
 #
-# **20 points, about 2½ hours.** Six gaps are graded automatically (18 points), a question by a person (2 points).
+# **20 points, about 140 minutes.** Six gaps are graded automatically (18 points), a question by a person (2 points).
 #
 # ## How it works
 #
@@ -38,7 +38,7 @@ from utils import datasets, stattests
 # %% [markdown] given="ngram_task"
 # ## 1 · Contexts and masks
 #
-# ### Gap 1 · Contexts of all lengths (3 points, 25 minutes)
+# ### Gap 1 · Contexts of all lengths (3 points, 15 minutes)
 #
 # The preparation mixed contexts of all lengths, and let each shorter one count as *a* observations, always the same.
 # **Witten-Bell smoothing** (Witten and Bell, 1991) lets it count the more, the more *different* symbols have followed
@@ -53,25 +53,33 @@ from utils import datasets, stattests
 #
 # The recursion ends below the empty context (k = 0), after which *every* symbol of the training sequence follows.
 #
+# The counts are given: `followers(train, V, n)` returns a dictionary whose keys are the contexts of 0 to n − 1 symbols
+# with c(h) > 0, as tuples, and whose values are all $c(h, x)$, (V,).
+#
 # Return $\log p_k(x_t \mid x_{t-k}, \dots, x_{t-1})$ for each symbol of the test sequences, with $k = \min(t, n - 1)$
 # for t = 0, 1, …: near the beginning the context is as long as there are symbols. n is at least 1.
 #
 # <details><summary>Hint</summary>
 #
-# Go from short contexts to long ones: start with p = 1/V and mix in k = 0, 1, …. A context at the very end of the
-# training sequence has nothing after it: that occurrence does not count. `collections.Counter` with the tuple `(*h,
-# x)` as its key counts all there is.
+# Go from short contexts to long ones: start with p = 1/V and mix in k = 0, 1, ….
 # </details>
+
+
+# %% given="followers"
+def followers(train, V, n):
+    """train: (N,) → {context, a tuple of 0 to n − 1 symbols: how often each symbol follows it, (V,)}."""
+    follows = {}
+    for k in range(n):
+        for i in range(k, len(train)):
+            follows.setdefault(tuple(train[i - k : i]), np.zeros(V))[train[i]] += 1
+    return follows
 
 
 # %% solution="witten_bell"
 def witten_bell(train, test, V, n):
     """train: (N,) and test: (B, T), symbols 0 … V − 1; n: longest context plus 1 → (B, T) log-probabilities, nats."""
     ### BEGIN SOLUTION
-    follows = {}  # context → how often each symbol follows it, (V,)
-    for k in range(n):
-        for i in range(k, len(train)):
-            follows.setdefault(tuple(train[i - k : i]), np.zeros(V))[train[i]] += 1
+    follows = followers(train, V, n)
     log_p = np.zeros(test.shape)
     for b, sequence in enumerate(test):
         for t, x in enumerate(sequence):
@@ -88,8 +96,8 @@ def witten_bell(train, test, V, n):
 
 # %% test="witten_bell" points=3
 NGRAM_HINT = (
-    "n(h) counts different symbols, c(h) those that follow h, not the places of h; a context ends before x; a context that is "
-    "not followed by anything leaves the probability as it is."
+    "n(h) counts different symbols, c(h) all that follow h; a context ends before x; a context that is not followed by "
+    "anything leaves the probability as it is."
 )
 
 
@@ -186,15 +194,13 @@ check_sum("n = 4", rng.integers(3, size=30), 3, 4, 5)
 #   with $s_j \ge s_d$.
 # - **No hidden unit is idle:** each is reached by an input and reaches an output.
 #
-# With S different steps, S at least 2, each hidden layer has at least S − 1 units. That is enough. The degrees of the
-# hidden units are yours to choose; they may be random, if they meet the demands (they may depend on nothing but the
-# arguments).
+# With S different steps, S at least 2, each hidden layer has at least S − 1 units. That is enough. Begin with **ranks**
+# 0 … S − 1 in place of the steps (`np.unique(step, return_inverse=True)`), and give each hidden unit a degree m: it sees
+# the inputs of rank ≤ m. The degrees are yours to choose, from the arguments alone.
 #
 # <details><summary>Hint</summary>
 #
-# First replace the steps by ranks 0 … S − 1 (`np.unique(step, return_inverse=True)`). A hidden unit of degree m sees
-# the inputs of rank ≤ m. Which degrees leave it something to see and someone to serve? Each of them must occur in each
-# layer.
+# Which degrees leave a unit something to see and someone to serve? Each of them must occur in each layer.
 # </details>
 
 
@@ -292,12 +298,11 @@ check_total(rng.integers(-5, 5, size=8) * 3 + np.arange(8) % 2, [20, 17], rng)
 # %% [markdown] given="wave_task"
 # ## 2 · Sequences
 #
-# ### Gap 3 · Continue a waveform (3 points, 25 minutes)
+# ### Gap 3 · Continue a waveform (3 points, 20 minutes)
 #
 # A model of sound draws one of Q codes for each sample of the waveform (van den Oord et al., 2016, WaveNet). Codes and
-# amplitudes $x \in [-1, 1]$ are joined by the μ-law of telephony, which has more levels where it is quiet:
-#
-# $$F(x) = \operatorname{sign}(x)\, \frac{\log(1 + \mu |x|)}{\log(1 + \mu)} \in [-1, 1].$$
+# amplitudes $x \in [-1, 1]$ are joined by the μ-law of telephony, $F$: [−1, 1] → [−1, 1], which has more levels where it
+# is quiet. `compress(x, mu)`, $F$, and `expand(y, mu)`, $F^{-1}$, are given.
 #
 # Cut $[-1, 1]$ into Q cells of equal width. The **code** of x is the number of the cell, from 0, in which $F(x)$ lies
 # (on a border: the upper one; but $x = 1$ belongs to the last). Rounding may put F(±1) a little outside; all codes are
@@ -314,10 +319,21 @@ check_total(rng.integers(-5, 5, size=8) * 3 + np.arange(8) % 2, [20, 17], rng)
 #
 # <details><summary>Hint</summary>
 #
-# Solve $y = F(x)$ for x first, with $y \ge 0$. `conditional` must get the codes that there are, no zeros for those to
-# come. `np.cumsum(p, axis=1)` and a comparison with `u[:, None]` find the new code for the whole batch. `conditional`
-# is NumPy code: call it outside of any `tf.function`.
+# `conditional` must get the codes that there are, no zeros for those to come. `np.cumsum(p, axis=1)` and a comparison
+# with `u[:, None]` find the new code for the whole batch. `conditional` is NumPy code: call it outside of any
+# `tf.function`.
 # </details>
+
+
+# %% given="mu_law"
+def compress(x, mu):
+    """F of amplitudes, any shape."""
+    return np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
+
+
+def expand(y, mu):
+    """The inverse of F, any shape."""
+    return np.sign(y) * ((1 + mu) ** np.abs(y) - 1) / mu
 
 
 # %% solution="continue_wave"
@@ -325,14 +341,12 @@ def continue_wave(prefix, uniforms, conditional, Q, mu):
     """prefix: (B, P) in [−1, 1]; uniforms: (B, T) in [0, 1); conditional: function, codes (B, t) → probabilities (B, Q);
     Q: int, mu: number → codes (B, P + T), integers, and amplitudes (B, P + T)."""
     ### BEGIN SOLUTION
-    y = np.sign(prefix) * np.log1p(mu * np.abs(prefix)) / np.log1p(mu)
-    codes = np.clip(np.floor((y + 1) / 2 * Q), 0, Q - 1).astype(int)
+    codes = np.clip(np.floor((compress(prefix, mu) + 1) / 2 * Q), 0, Q - 1).astype(int)
     for u in uniforms.T:
         up_to = np.cumsum(conditional(codes), axis=1)  # (B, Q)
         code = np.minimum(np.sum(up_to <= u[:, None], axis=1), Q - 1)
         codes = np.concatenate([codes, code[:, None]], axis=1)
-    middle = 2 * (codes + 0.5) / Q - 1
-    wave = np.sign(middle) * ((1 + mu) ** np.abs(middle) - 1) / mu
+    wave = expand(2 * (codes + 0.5) / Q - 1, mu)
     return codes, wave
     ### END SOLUTION
 
@@ -342,7 +356,7 @@ CODE_HINT = (
     "Given ones: the cell of F(x), also for x = ±1. New ones: `conditional` gets all codes so far and only these; the "
     "smallest k with u < p_0 + … + p_k."
 )
-WAVE_HINT = "The inverse of F at the middle of the cell; mind the sign, and divide by μ."
+WAVE_HINT = "The inverse of F at the middle of the cell, in which [−1, 1] has Q cells."
 
 
 def checked_codes(codes, Q):
@@ -770,7 +784,7 @@ for n in (5, 10):  # a pixel with a score of some thousand for all, in front of 
 ### END HIDDEN TESTS
 
 # %% [markdown] given="any_order_task"
-# ### Gap 6 · One network for every order (3 points, 20 minutes)
+# ### Gap 6 · One network for every order (3 points, 15 minutes)
 #
 # A model with one order fills in the lower half of an image, but not the upper one. Uria et al. (2014) train one
 # network for **all D! orders**. It gets the image $x$ with the pixels that are not yet there set to 0, and beside it
@@ -791,14 +805,14 @@ for n in (5, 10):  # a pixel with a score of some thousand for all, in front of 
 # random order for each, must be at least **−20.0 nats** (pixels that know nothing of each other have −25.2). Training
 # takes 3 to 10 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
 #
+# The loop is given: `minimise(loss_of, network, x)` draws a batch of images for each of 1,500 steps, and calls your
+# `loss_of(image)`, image: (B, D), for the loss, one number. It runs as one graph: draw in `loss_of` by `tf.random`,
+# which draws anew in each step (NumPy would draw once for all). `keras.utils.set_random_seed(seed)` comes first.
+#
 # <details><summary>Hint</summary>
 #
-# 1,500 steps of Adam with batches of 100 suffice, at a rate of 0.003 that falls to 0
-# (`keras.optimizers.schedules.CosineDecay`). Put the loop into one `tf.function` with `for _ in tf.range(steps)`, and
-# build the optimiser before it (`adam.build(network.trainable_variables)`). Random numbers, one for each pixel, have
-# ranks (`tf.argsort` twice), and the pixels with rank < n are a set of n. The loss is
-# `tf.nn.sigmoid_cross_entropy_with_logits`, without its mean, times 1 − m. `keras.utils.set_random_seed(seed)` comes
-# first.
+# Random numbers, one for each pixel, have ranks (`tf.argsort` twice), and the pixels with rank < n are a set of n. The
+# loss is `tf.nn.sigmoid_cross_entropy_with_logits`, without its mean, times 1 − m.
 # </details>
 
 # %% given="any_order_data"
@@ -818,30 +832,39 @@ def build_network():
     )
 
 
-# %% solution="train_any_order"
-def train_any_order(x, seed):
-    """x: (N, D), 0 or 1 → network.get_weights(), a list of six arrays."""
-    ### BEGIN SOLUTION
-    keras.utils.set_random_seed(seed)
-    network, steps, B = build_network(), 1500, 100
-    adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.003, steps))
+def minimise(loss_of, network, x, steps=1500, B=100, rate=0.003):
+    """Trains the network: loss_of gets B rows of x, anew in each step, and returns a number. The rate falls to 0."""
+    adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
     adam.build(network.trainable_variables)
     data = tf.constant(x)
 
     @tf.function
     def run():
         for _ in tf.range(steps):
-            image = tf.gather(data, tf.random.uniform((B,), maxval=len(x), dtype=tf.int32))
-            n = tf.random.uniform((B, 1), maxval=D, dtype=tf.int32)
-            rank = tf.argsort(tf.argsort(tf.random.uniform((B, D))))
-            m = tf.cast(rank < n, tf.float32)
+            batch = tf.gather(data, tf.random.uniform((B,), maxval=len(x), dtype=tf.int32))
             with tf.GradientTape() as tape:
-                logits = network(tf.concat([image * m, m], axis=1))
-                missing = (1 - m) * tf.nn.sigmoid_cross_entropy_with_logits(image, logits)
-                loss = tf.reduce_mean(tf.reduce_sum(missing, axis=1) * D / tf.reduce_sum(1 - m, axis=1))
+                loss = loss_of(batch)
             adam.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
 
     run()
+
+
+# %% solution="train_any_order"
+def train_any_order(x, seed):
+    """x: (N, D), 0 or 1 → network.get_weights(), a list of six arrays."""
+    ### BEGIN SOLUTION
+    keras.utils.set_random_seed(seed)
+    network = build_network()
+
+    def loss_of(image):
+        n = tf.random.uniform((image.shape[0], 1), maxval=D, dtype=tf.int32)
+        rank = tf.argsort(tf.argsort(tf.random.uniform(image.shape)))
+        m = tf.cast(rank < n, tf.float32)
+        logits = network(tf.concat([image * m, m], axis=1))
+        missing = (1 - m) * tf.nn.sigmoid_cross_entropy_with_logits(image, logits)
+        return tf.reduce_mean(tf.reduce_sum(missing, axis=1) * D / tf.reduce_sum(1 - m, axis=1))
+
+    minimise(loss_of, network, x)
     return network.get_weights()
     ### END SOLUTION
 
@@ -871,7 +894,7 @@ value = judge(network, digits.validation, np.random.default_rng(0))
 print(f"{value:.2f} nats per image, mean over orders")
 ORDER_HINT = (
     "Is the input (x ⊙ m, m), with pixels that are to be predicted hidden? Are all numbers of visible pixels trained, "
-    "from 0 to D − 1, in random places? Do only missing pixels count? Do the steps suffice?"
+    "from 0 to D − 1, in random places? Do only missing pixels count?"
 )
 assert value >= -20.0, f"{value:.2f} nats per image reached, at least −20.0 expected. {ORDER_HINT}"
 ### BEGIN HIDDEN TESTS
@@ -902,13 +925,9 @@ assert value >= -20.0, f"only {value:.2f} nats per image on the test part, at le
 # 1. Which is which? Name for each the number that gives it away.
 # 2. Of B its author says: "It does not overfit: −0.33 for training images, −0.52 for unseen ones. And it is causal: I
 #    changed each *later* pixel, and no output moved." Both observations are right. Why is the number no
-#    log-likelihood, and which check would have shown it without a single sample?
-# 3. Of each test image the network of gap 6 gives another $\log p_\sigma(x)$ for each order. In the mean over the images
-#    $\log \frac{1}{16} \sum_\sigma p_\sigma(x)$, over 16 fixed orders, is 0.51 above the mean of $\log p_\sigma(x)$. Is
-#    the first number the exact log-likelihood of a model? How does one draw from it? Why can it not be below the
-#    second, and for which network would both be the same?
+#    log-likelihood, and why do unseen images not show it? Name one check that would have, without a single sample.
 #
-# Answer in about 200 words.
+# Answer in about 120 words.
 
 # %% [markdown] argue="argue_orders" points=2
 # ### BEGIN SOLUTION
@@ -921,15 +940,10 @@ assert value >= -20.0, f"only {value:.2f} nats per image on the test part, at le
 #    *later* pixels leaves out the pixel itself. Enough would be: the slope of output d in input d; the sum over all
 #    images of a small model; or arithmetic: with a mean of −0.52 the test images have a mean probability of at
 #    least $e^{-0.52} = 0.59$, so the 394 different ones among the 400 would sum to more than 200.
-# 3. Yes: a mixture of 16 models, with weights of $\tfrac1{16}$, sums to 1. To draw, choose one of the 16 orders, then
-#    draw the pixels in it. The logarithm is concave, so the log of a mean is at least the mean of the logs (Jensen). They
-#    are the same if $p_\sigma(x)$ does not depend on σ: if all conditionals belong to one distribution, as those of the
-#    truth do.
 #
-# **Rubric.** ½ for A, B and C with a number each; ½ for "a factor that sees its own pixel does not sum to 1", with a
+# **Rubric.** ½ for A, B and C with a number each; ½ for "a factor that sees its own pixel does not sum to 1"; ½ for the
 # reason why unseen images do not show it; ½ for a check that finds it (diagonal slope, sum, or that probabilities of
-# about 0.6 for hundreds of images are too many); ½ for the mixture: at least three of "sums to 1", "order first",
-# Jensen, equal for conditionals that fit together.
+# about 0.6 for hundreds of images are too many).
 # ### END SOLUTION
 
 # %% [markdown] given="end"

@@ -41,7 +41,7 @@ from utils.networks import MLP
 # %% [markdown] given="sample_task"
 # ## 1 · The way into noise, and one step back
 #
-# ### Gap 1 · A shifted cosine schedule, and the velocity (2 points, 15 minutes)
+# ### Gap 1 · A shifted cosine schedule, and the velocity (2 points, 10 minutes)
 #
 # In a large image a pixel of noise matters less, since its neighbours tell what it was. So large images need more
 # noise at the same $t$. Hoogeboom et al. (2023) shift the cosine schedule, for $0 < t < 1$:
@@ -73,7 +73,7 @@ def q_sample(x0, t, eps, c):
 
 
 # %% test="q_sample" points=2
-SAMPLE_HINT = "α² + σ² = 1 and α / σ = c / tan(π t / 2), with π t / 2 in radians; t belongs to the first axis, so make it a column."
+SAMPLE_HINT = "α² + σ² = 1 and α / σ = c / tan(π t / 2), with π t / 2 in radians; t belongs to the first axis: give it as many axes as x_0."
 
 
 def check_sample(what, x0, t, eps, c, exact):
@@ -95,6 +95,14 @@ check_sample(
     [[1, 0], [2, 2]],
     0.5,
     [[[1.414151, 1.400807], [1.974118, 2.134475]], [[-0.013343, -1.427494], [0.320715, -0.666344]]],
+)
+check_sample(
+    "two images of two pixels, c = 2",
+    [[[1, 2]], [[0, -1]]],
+    [0.2, 0.6],
+    [[[1, 0]], [[2, 1]]],
+    2.0,
+    [[[[1.147416, 1.974118]], [[1.133831, -0.256861]]], [[[0.826702, -0.320715]], [[1.647552, 1.390691]]]],
 )
 ### BEGIN HIDDEN TESTS
 # Other numbers, batches of images, as many examples as dimensions, and t near 0 and 1.
@@ -162,17 +170,17 @@ POSTERIOR_HINT = (
 )
 
 
-def check_posterior(what, x0, xt, levels, exact):
+def check_posterior(what, x0, xt, levels, exact, atol=2e-4):
     """levels: α_s, σ_s, α_t, σ_t."""
     x0, xt = np.asarray(x0, np.float32), np.asarray(xt, np.float32)
     answer = stattests.call(posterior, x0, xt, *(np.asarray(v, np.float32) for v in levels))
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two arrays: mean and variance"
     for name, value, right in zip(["the mean", "the variance"], answer, exact):
-        stattests.assert_close(f"{name}, {what}", value, right, rtol=2e-3, atol=2e-4, hint=POSTERIOR_HINT)
+        stattests.assert_close(f"{name}, {what}", value, right, rtol=2e-3, atol=atol, hint=POSTERIOR_HINT)
 
 
 check_posterior("σ grows from 1 to 2, α = 1", [[0, 4]], [[8, 4]], [[1], [1], [1], [2]], [[[2, 4]], [0.75]])
-check_posterior("σ_s = 0", [[1, -2]], [[5, 5]], [[1], [0], [0.6], [0.8]], [[[1, -2]], [0]])
+check_posterior("σ_s = 0", [[1, -2]], [[5, 5]], [[0.8], [0], [0.6], [0.8]], [[[0.8, -1.6]], [0]], atol=1e-6)
 check_posterior(
     "variance stays 1: α² from 0.81 to 0.36",
     [[1]],
@@ -214,9 +222,10 @@ for B, D in [(3, 3), (5, 2), (1, 7), (8, 1)]:
         levels = [v.astype(np.float32).astype(float) for v in levels]
         exact = by_precisions(x0.astype(float), xt.astype(float), *levels)
         check_posterior(f"{B} examples, {D} dimensions, {name}", x0, xt, levels, exact)
-x0, xt = rng.normal(size=(2, 2, 3)).astype(np.float32)
-levels = [np.array([0.8, 1.0]), np.zeros(2), np.array([0.5, 1.0]), np.array([0.7, 2.0])]
-check_posterior("σ_s = 0", x0, xt, levels, [levels[0][:, None] * x0, [0, 0]])
+x0, xt = rng.normal(size=(2, 3, 3)).astype(np.float32)
+levels = [np.array(v) for v in ([0.8, 1.0, 1.0], [0, 0.5, 0], [0.5, 1.0, 1.0], [0.7, 1.0, 2.0])]
+mean = np.array([0.8 * x0[0], 0.75 * x0[1] + 0.25 * xt[1], x0[2]])
+check_posterior("σ_s = 0, but not in the second example", x0, xt, levels, [mean, [0, 0.1875, 0]], atol=1e-6)
 ### END HIDDEN TESTS
 
 # %% [markdown] given="loss_task"
@@ -281,6 +290,8 @@ check_loss("x_t = v̂ = 0, γ = 0.5", [[0, 0]], [[1, 3]], [[0, 0]], [0.6], 0.5, 
 v_hat, x0, xt = [[0.5, 1.0], [-1.0, 0.0]], [[1, 0], [0.2, -0.4]], [[0.3, -0.5], [1.0, 2.0]]
 check_loss("two points", v_hat, x0, xt, [0.6, 0.8], 1.0, 1.739463, [[0.2745, 0.2475], [-0.36, -0.6]])
 check_loss("two points, the other way round", v_hat[::-1], x0[::-1], xt[::-1], [0.8, 0.6], 1.0, 1.739463)
+v_hat, x0, xt = (np.reshape(u, (2, 2, 1)) for u in (v_hat, x0, xt))
+check_loss("the two points as images of 2×1 pixels", v_hat, x0, xt, [0.6, 0.8], 1.0, 1.739463)
 ### BEGIN HIDDEN TESTS
 # Other numbers, weights on both sides of γ, images, and the gradient.
 
@@ -312,8 +323,8 @@ for shape, gamma in [((4, 4), 1.0), ((3, 2, 2, 1), 5.0), ((6, 3), 0.3), ((5, 1),
 # ### Gap 4 · A sampler with a dial (4 points, 30 minutes)
 #
 # Ancestral and DDIM steps are the two ends of a family (Song, Meng and Ermon, 2021), for any $\alpha$ and $\sigma$. At
-# level $t$ a network guesses $\hat x_0$. It is clipped to $[-1, 1]$, where all data lie, and *then* the noise follows
-# from it,
+# level $t$ the call `guess(x, alphas[t], sigmas[t])` guesses $\hat x_0$. The guess is clipped to $[-1, 1]$, where all
+# data lie, and *then* the noise follows from it,
 #
 # $$\hat\epsilon = (x_t - \alpha_t \hat x_0) / \sigma_t, \qquad x_s = \alpha_s \hat x_0 + \sqrt{\sigma_s^2 - \eta^2 \tilde\sigma^2}\; \hat\epsilon + \eta\, \tilde\sigma\, z,
 # \qquad \tilde\sigma^2 = \frac{\sigma_s^2}{\sigma_t^2} \Big( \sigma_t^2 - \frac{\alpha_t^2}{\alpha_s^2} \sigma_s^2 \Big),$$
@@ -333,7 +344,7 @@ for shape, gamma in [((4, 4), 1.0), ((3, 2, 2, 1), 5.0), ((6, 3), 0.3), ((5, 1),
 
 # %% solution="reverse_chain"
 def reverse_chain(guess, x, alphas, sigmas, eta, z):
-    """guess: (x_t, α_t, σ_t) → x̂_0, (B, D); x: (B, D) at the last level; alphas, sigmas: (K + 1,), from the data to noise;
+    """guess: (x_t (B, D), α_t, σ_t: numbers) → x̂_0, (B, D); x: (B, D) at the last level; alphas, sigmas: (K + 1,), data first;
     eta: number in [0, 1]; z: (K, B, D) → x at level 0, (B, D)."""
     ### BEGIN SOLUTION
     for k, t in enumerate(range(len(alphas) - 1, 0, -1)):
@@ -374,6 +385,16 @@ check_chain("the guess is always ½", constant_guess, [[2, -2]], *straight, 1.0,
 growing = [[1, 1, 1, 1], [0, 0.5, 1, 2]]
 for eta, exact in [(0.0, [[0.79428, -0.43764]]), (0.5, [[1.0, -0.232789]]), (1.0, [[1.0, 0.32582]])]:
     check_chain(f"η = {eta}, σ grows", linear_guess, [[1, -3]], *growing, eta, z, exact)
+z, short = [[[-8, 9]], [[1, 1]]], [[1, 0.7, 0.3], [0, 0.3, 0.7]]
+check_chain(
+    "a straight way, guesses above 1 and below −1",
+    linear_guess,
+    [[2, -4]],
+    *short,
+    0.5,
+    z,
+    [[0.468269, -0.51893]],
+)
 ### BEGIN HIDDEN TESTS
 # Other schedules, numbers of steps and η; guesses that have to be clipped.
 
@@ -428,19 +449,28 @@ for K, B, D, eta in [(4, 3, 2, 0.6), (6, 2, 3, 1.0), (1, 4, 2, 1.0), (5, 2, 2, 0
 # $$\mathrm{KL}\big(\mathcal{N}(m_1, v_1 I) \,\|\, \mathcal{N}(m_2, v_2 I)\big) = \frac12 \Big( \frac{|m_1 - m_2|^2}{v_2} + D \Big( \frac{v_1}{v_2} - 1 - \log
 # \frac{v_1}{v_2} \Big) \Big).$$
 #
+# The function `kl_gaussians` below computes it from $|m_1 - m_2|^2$, $v_1$, $v_2$ and D.
+#
 # The chain has levels 0 to K, level 0 being the data. It starts from
 # $p(x_K) = \mathcal{N}(0, (\alpha_K^2 + \sigma_K^2) I)$. The bound of an image is
 #
 # $$\mathrm{KL}\big(q(x_K | x_0) \,\|\, p(x_K)\big) + \sum_{t=2}^{K} \mathrm{KL}\big(q(x_{t-1} | x_t, x_0) \,\|\, p(x_{t-1} | x_t)\big) - \log p(x_0 | x_1).$$
 #
-# Given the guesses at each level (`guesses[t - 1]` was made at level t; the $x_t$ themselves cancel) and
-# $\log p(x_0 \mid x_1)$ in nats, return the bound of each image in **bits per dimension**.
+# Given are the guesses (`guesses[t - 1]` was made at level t; that of level 1, `guesses[0]`, is in the decoder already)
+# and $\log p(x_0 \mid x_1)$ in nats. The $x_t$ are not given: they cancel. Return the bound of each image in **bits per
+# dimension**.
 #
 # <details><summary>Hint</summary>
 #
-# $\tilde\mu(x_t, x_0) - \tilde\mu(x_t, \hat x_0)$ is a number times $x_0 - \hat x_0$. The sum starts at $t = 2$: the
-# guess at level 1 is in the decoder. Nats divided by $D \log 2$ are bits per dimension.
+# $\tilde\mu(x_t, x_0) - \tilde\mu(x_t, \hat x_0)$ is a number times $x_0 - \hat x_0$, by gap 2. The first KL is one of two
+# Gaussians, too: $m_1 = \alpha_K x_0$, $m_2 = 0$. Nats divided by $D \log 2$ are bits per dimension.
 # </details>
+
+
+# %% given="two_gaussians"
+def kl_gaussians(square, v1, v2, D):
+    """square: |m_1 − m_2|², (B,), variances v_1 and v_2: numbers → KL(N(m_1, v_1 I) ‖ N(m_2, v_2 I)), (B,) nats."""
+    return 0.5 * (square / v2 + D * (v1 / v2 - 1 - np.log(v1 / v2)))
 
 
 # %% solution="bound_bits"
@@ -449,15 +479,13 @@ def bound_bits(x0, guesses, alphas, sigmas, log_decoder):
     ### BEGIN SOLUTION
     D, a, s = x0.shape[1], alphas.astype(float), sigmas.astype(float)
     total = a[-1] ** 2 + s[-1] ** 2
-    start = np.sum((a[-1] * x0) ** 2, axis=1) / total + D * (
-        s[-1] ** 2 / total - 1 - np.log(s[-1] ** 2 / total)
-    )
-    nats = start / 2 - log_decoder
+    start = kl_gaussians(np.sum((a[-1] * x0) ** 2, axis=1), s[-1] ** 2, total, D)
+    nats = start - log_decoder
     for t in range(2, len(a)):
         added = s[t] ** 2 - (a[t] / a[t - 1] * s[t - 1]) ** 2
         apart = a[t - 1] * added / s[t] ** 2 * (x0 - guesses[t - 1])
-        ratio = s[t - 1] ** 2 / s[t] ** 2  # of the variances of q and p
-        nats = nats + (np.sum(apart**2, axis=1) / added + D * (ratio - 1 - np.log(ratio))) / 2
+        variance = added * s[t - 1] ** 2 / s[t] ** 2
+        nats = nats + kl_gaussians(np.sum(apart**2, axis=1), variance, added, D)
     return nats / (D * np.log(2))
     ### END SOLUTION
 
@@ -476,7 +504,13 @@ def check_bits(what, x0, guesses, alphas, sigmas, log_decoder, exact):
 
 
 check_bits(
-    "K = 1, σ very large, decoder 2 nats", [[0.3, -1]], [[[0, 0]]], [1, 1], [0, 1e4], [-2 * np.log(2)], [1.0]
+    "K = 1, three pixels, σ very large",
+    [[0.3, -1, 0.5]],
+    [[[0, 0, 0]]],
+    [1, 1],
+    [0, 1e4],
+    [-3 * np.log(2)],
+    [1.0],
 )
 x0 = [[0.5, -1.0], [1.0, 0.0]]
 check_bits(
@@ -485,7 +519,7 @@ check_bits(
 guesses = [[[9, 9], [9, 9]], [[0.4, -0.8], [1, 0.5]], [[0, 0], [0.2, 0.2]]]
 check_bits("guesses that are off", x0, guesses, [1, 1, 1, 1], [0, 1, 2, 4], [-1.0, -2.0], [1.69166, 2.411592])
 check_bits(
-    "a straight way", x0, guesses, [1, 0.8, 0.5, 0.1], [0, 0.2, 0.5, 0.9], [-1.0, -2.0], [1.972895, 2.803598]
+    "a straight way", x0, guesses, [1, 0.9, 0.7, 0.5], [0, 0.1, 0.3, 0.5], [-1.0, -2.0], [3.177904, 4.130809]
 )
 ### BEGIN HIDDEN TESTS
 # Other chains, of one to six steps, and images.
@@ -531,25 +565,25 @@ for K, B, D in [(4, 3, 3), (6, 2, 5), (2, 4, 1), (1, 3, 2), (3, 1, 8)]:
 # %% [markdown] given="train_task"
 # ## 4 · A network that learns the velocity
 #
-# ### Gap 6 · Train it (3 points, 25 minutes)
+# ### Gap 6 · Train it (3 points, 20 minutes)
 #
 # The `points` come from a mixture of three Gaussians in the plane, which the test knows. `build_network` makes a
 # network that gets $x_t$ and, by `waves`, the noise level $\lambda = \log \mathrm{SNR}$, and returns a velocity. Here
-# $\alpha_t^2 + \sigma_t^2 = 1$ again, so $\alpha^2 = \sigma(\lambda)$ and $\sigma^2 = \sigma(-\lambda)$, with the
-# sigmoid. It will be used at every $\lambda$ from −5 to 5.
+# $\alpha_t^2 + \sigma_t^2 = 1$ again, so $\alpha^2 = \mathrm{sigmoid}(\lambda)$ and
+# $\sigma^2 = \mathrm{sigmoid}(-\lambda)$. It will be used at every $\lambda$ from −5 to 5.
 #
-# Train it, and hand over its weights (`get_weights()`). The test draws noisy points at eleven levels and compares the
+# The loop is there: `minimise` takes a function `loss`, which draws a batch and returns one number, and does 2,000
+# steps of Adam with a falling rate. Write the loss, train, and hand over the weights (`network.get_weights()`). The test draws noisy points at eleven levels and compares the
 # network with the exact mean of the velocity, $\mathbb{E}[v \mid x_t]$, which it computes itself. **You pass if the
 # mean squared difference, over both coordinates and all levels, is below 0.02.** (A network that always says 0 has
 # 0.16.) Training takes 2 to 6 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
-# One `tf.function` with `for _ in tf.range(steps)`; in each step 256 points by `tf.gather`, for *each of them* its own
-# $\lambda$, uniform between −5 and 5, and its own noise. The target is $v = \alpha \epsilon - \sigma x_0$, the loss
-# the plain mean of the squared error. 2,000 steps of Adam, with a rate of 0.005 that falls to 0 by
-# `keras.optimizers.schedules.CosineDecay`, suffice. `keras.utils.set_random_seed(seed)` comes first; build the
-# optimiser before the loop (`adam.build(network.trainable_variables)`).
+# In each call of `loss`: 256 points by `tf.gather`, for *each of them* its own $\lambda$ by `tf.random.uniform`, and its
+# own noise. $\lambda$, $\alpha$ and $\sigma$ are (B,), so $\alpha$ and $\sigma$ need `[:, None]` beside points. The target is
+# $v = \alpha \epsilon - \sigma x_0$, the loss the plain mean of the squared error. All in TensorFlow: `loss` is traced once, and
+# what NumPy draws then stays the same in all steps. `keras.utils.set_random_seed(seed)` comes first.
 # </details>
 
 # %% given="plane_data"
@@ -572,28 +606,36 @@ def build_network():
     return keras.Model([x, level], MLP(8, 64, 64, 2)(keras.layers.Concatenate()([x, level])))
 
 
+def minimise(loss, network, steps=2000, rate=0.005):
+    """Adam on `loss()`, a number drawn anew in each step; its rate falls to 0 along a cosine."""
+    adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
+    adam.build(network.trainable_variables)
+
+    @tf.function
+    def run():
+        for _ in tf.range(steps):
+            with tf.GradientTape() as tape:
+                value = loss()
+            adam.apply(tape.gradient(value, network.trainable_variables), network.trainable_variables)
+
+    run()
+
+
 # %% solution="train_velocity"
 def train_velocity(x, seed):
     """x: (N, 2), points → network.get_weights(), a list of six arrays."""
     ### BEGIN SOLUTION
     keras.utils.set_random_seed(seed)
-    network, steps, B = build_network(), 2000, 256
-    adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.005, steps))
-    adam.build(network.trainable_variables)
-    data = tf.constant(x)
+    network, data, B = build_network(), tf.constant(x), 256
 
-    @tf.function
-    def run():
-        for _ in tf.range(steps):
-            x0 = tf.gather(data, tf.random.uniform([B], maxval=len(x), dtype=tf.int32))
-            log_snr, eps = tf.random.uniform([B], -5.0, 5.0), tf.random.normal([B, 2])
-            alpha, sigma = tf.sqrt(tf.sigmoid(log_snr))[:, None], tf.sqrt(tf.sigmoid(-log_snr))[:, None]
-            with tf.GradientTape() as tape:
-                v = network([alpha * x0 + sigma * eps, waves(log_snr)])
-                loss = tf.reduce_mean((v - (alpha * eps - sigma * x0)) ** 2)
-            adam.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
+    def loss():
+        x0 = tf.gather(data, tf.random.uniform([B], maxval=len(x), dtype=tf.int32))
+        log_snr, eps = tf.random.uniform([B], -5.0, 5.0), tf.random.normal([B, 2])
+        alpha, sigma = tf.sqrt(tf.sigmoid(log_snr))[:, None], tf.sqrt(tf.sigmoid(-log_snr))[:, None]
+        v = network([alpha * x0 + sigma * eps, waves(log_snr)])
+        return tf.reduce_mean((v - (alpha * eps - sigma * x0)) ** 2)
 
-    run()
+    minimise(loss, network)
     return network.get_weights()
     ### END SOLUTION
 
@@ -637,7 +679,7 @@ error = judge(network, np.random.default_rng(0))
 print(f"mean squared difference from the exact velocity: {error:.4f}")
 TRAIN_HINT = (
     "Does each point have its own λ, between −5 and 5, and do x_t, the waves and the target share it? Is the target α ε − σ x_0? "
-    "Do the steps suffice, and does the rate fall?"
+    "Is all drawn by TensorFlow, within `loss`?"
 )
 assert error < 0.02, f"the mean squared difference is {error:.4f}, below 0.02 expected. {TRAIN_HINT}"
 ### BEGIN HIDDEN TESTS
@@ -657,11 +699,8 @@ assert error < 0.02, f"with other points the mean squared difference is {error:.
 # 2. So the network with the lowest possible training loss is useless. Why is the trained U-Net no copying machine? Name two
 #    causes, and a measurement that would tell a copying machine from a good model. Say what it gives for either, and what a
 #    comparison with test images by kernel distance would give.
-# 3. Two students have the same network. One takes $\tilde\sigma^2$ for the variance of every step back, the other variances that
-#    fit the network's error. Their samples look alike; their bounds are 0.5 bits per dimension apart. Who has the
-#    better model of images? Where do the bits come from, and why does nobody see them?
 #
-# Answer in about 200 words.
+# Answer in about 150 words.
 
 # %% [markdown] argue="argue_copies" points=2
 # ### BEGIN SOLUTION
@@ -674,14 +713,10 @@ assert error < 0.02, f"with other points the mean squared difference is {error:.
 #    noisy image is seen once, and training stops early (validation loss as low as training loss). Measurement: the distance of a sample to the nearest
 #    training image, beside the same distance for *held-out real* images. Copies: 0. A good model: as far as
 #    held-out images are. (Or: training against validation loss at small noise.) The kernel distance to test images would praise the copies.
-# 3. As a density the second: its bound holds for the same data and is smaller, and both are only bounds. The difference lies in the last steps, where the SNR is
-#    large and the weights of small errors are huge: the exact grey level of each pixel. Noise there is below a grey
-#    level, so after rounding both draw the same pictures. A likelihood counts every digit of every pixel alike; the
-#    eye does not. For compression the second model is better, for pictures neither.
 #
 # **Rubric.** ½ for the weighted mean and the copies; ½ for the bound of test images that goes to infinity, with a
-# reason; ½ for two causes and the distance to the nearest training image with its control (held-out images); ½ for
-# "last steps, below a grey level", and a conclusion that says for which use.
+# reason; ½ for two causes; ½ for the distance to the nearest training image with its control (held-out images), or
+# the two losses, and for seeing that the kernel distance would praise the copies.
 # ### END SOLUTION
 
 # %% [markdown] given="end"
