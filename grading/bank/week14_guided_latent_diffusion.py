@@ -90,6 +90,12 @@ def guided_noise(positive, negative, w, phi):
 # + ratio = negative.std(axis=axes, keepdims=True) / guided.std(axis=axes, keepdims=True)
 
 
+# %% equivalent="guided_noise"
+# NumPy takes any negative length for "what is left".
+# - w, axes = w.reshape([-1] + [1] * (positive.ndim - 1)), tuple(range(1, positive.ndim))
+# + w, axes = w.reshape([-2] + [1] * (positive.ndim - 1)), tuple(range(1, positive.ndim))
+
+
 # %% right="cross_attention"
 # One image, head and place after the other, words cut off at the caption's length.
 def cross_attention(x, caption, length, W_q, W_k, W_v, W_o, heads):
@@ -219,6 +225,15 @@ def cross_attention(x, caption, length, W_q, W_k, W_v, W_o, heads):
 # - B, N, M, d = len(x), x.shape[1], caption.shape[1], W_q.shape[1] // heads
 # + heads = 1
 # + B, N, M, d = len(x), x.shape[1], caption.shape[1], W_q.shape[1] // heads
+
+
+# %% equivalent="cross_attention"
+# NumPy takes any negative length for "what is left"; another large number does as well.
+# - Q, K, V = ((u @ W).reshape(B, -1, heads, d) for u, W in [(x, W_q), (caption, W_k), (caption, W_v)])
+# + Q, K, V = ((u @ W).reshape(B, -2, heads, d) for u, W in [(x, W_q), (caption, W_k), (caption, W_v)])
+#
+# - score = np.where(real, np.einsum("bnhd,bmhd->bhnm", Q, K) / np.sqrt(d), -1e9)
+# + score = np.where(real, np.einsum("bnhd,bmhd->bhnm", Q, K) / np.sqrt(d), -2000000000.0)
 
 
 # %% right="repaint"
