@@ -237,124 +237,138 @@ def cross_attention(x, caption, length, W_q, W_k, W_v, W_o, heads):
 
 
 # %% right="repaint"
-# Known pixels put in by np.where, in float64; the jump before each round but the first.
-def repaint(guess, x, y, mask, a, b, z_known, z_jump):
-    x = np.asarray(x, float)
+# Known pixels put in by np.where, in float64; the jump at the end of each round but the last.
+def repaint(guess, x, y, mask, sigmas, z_known, z_jump):
+    x, levels = np.asarray(x, float), [float(s) for s in sigmas]
     for u in range(len(z_known)):
-        if u > 0:
-            beta = 1 - a / b
-            x = np.sqrt(1 - beta) * x + np.sqrt(beta) * z_jump[u - 1]
-        data = np.asarray(guess(x, a))
-        noise = (x - a**0.5 * data) / (1 - a) ** 0.5
-        x = b**0.5 * data + (1 - b) ** 0.5 * noise
-        x = np.where(mask > 0.5, b**0.5 * y + (1 - b) ** 0.5 * z_known[u], x)
+        for k in range(len(levels) - 1):
+            data = np.asarray(guess(x, levels[k]))
+            noise = (x - data) / levels[k]
+            x = np.where(mask > 0.5, y + levels[k + 1] * z_known[u][k], data + levels[k + 1] * noise)
+        if u + 1 < len(z_known):
+            x = x + np.sqrt(levels[0] ** 2 - levels[-1] ** 2) * z_jump[u]
     return x
 
 
 # %% right="repaint"
-# TensorFlow; the DDIM step as one rotation of x_a and the guess.
-def repaint(guess, x, y, mask, a, b, z_known, z_jump):
+# TensorFlow; the step back as Euler's step of the ODE.
+def repaint(guess, x, y, mask, sigmas, z_known, z_jump):
     x, y, mask = (tf.constant(v) for v in (x, y, mask))
-    kept = float(np.sqrt((1 - b) / (1 - a)))
-    for u in range(z_known.shape[0]):
-        new = kept * x + (b**0.5 - kept * a**0.5) * guess(x, a)
-        x_b = mask * (b**0.5 * y + (1 - b) ** 0.5 * z_known[u]) + (1.0 - mask) * new
-        if u < z_known.shape[0] - 1:
-            x = (a / b) ** 0.5 * x_b + ((b - a) / b) ** 0.5 * z_jump[u]
-    return x_b
+    U, K = z_known.shape[:2]
+    for u in range(U):
+        for k in range(K):
+            slope = (x - guess(x, sigmas[k])) / sigmas[k]
+            back = x + (sigmas[k + 1] - sigmas[k]) * slope
+            x = mask * (y + sigmas[k + 1] * z_known[u, k]) + (1.0 - mask) * back
+        if u < U - 1:
+            x = x + tf.sqrt(tf.square(sigmas[0]) - tf.square(sigmas[K])) * z_jump[u]
+    return x
 
 
 # %% right="repaint"
 # Recursion over the rounds.
-def repaint(guess, x, y, mask, a, b, z_known, z_jump):
-    data = guess(x, a)
-    back = np.sqrt(b) * data + np.sqrt((1 - b) / (1 - a)) * (x - np.sqrt(a) * data)
-    known = np.sqrt(b) * y + np.sqrt(1 - b) * z_known[0]
-    joined = back + mask * (known - back)
+def repaint(guess, x, y, mask, sigmas, z_known, z_jump):
+    for k, s in enumerate(sigmas[:-1]):
+        share = sigmas[k + 1] / s
+        back = share * x + (1 - share) * guess(x, s)
+        x = back + mask * (y + sigmas[k + 1] * z_known[0][k] - back)
     if len(z_known) == 1:
-        return joined
-    again = np.sqrt(a / b) * joined + np.sqrt(1 - a / b) * z_jump[0]
-    return repaint(guess, again, y, mask, a, b, z_known[1:], z_jump[1:])
+        return x
+    again = x + ((sigmas[0] - sigmas[-1]) * (sigmas[0] + sigmas[-1])) ** 0.5 * z_jump[0]
+    return repaint(guess, again, y, mask, sigmas, z_known[1:], z_jump[1:])
 
 
 # %% wrong="repaint"
 # The known part is noised to the level that is left, not to the one that is reached.
-# - new, known = np.sqrt(b) * x0 + np.sqrt(1 - b) * eps, np.sqrt(b) * y + np.sqrt(1 - b) * z
-# + new, known = np.sqrt(b) * x0 + np.sqrt(1 - b) * eps, np.sqrt(a) * y + np.sqrt(1 - a) * z
+# - x = mask * (y + tau * z) + (1 - mask) * new
+# + x = mask * (y + sigma * z) + (1 - mask) * new
 
 
 # %% wrong="repaint"
 # The known part without noise.
-# - new, known = np.sqrt(b) * x0 + np.sqrt(1 - b) * eps, np.sqrt(b) * y + np.sqrt(1 - b) * z
-# + new, known = np.sqrt(b) * x0 + np.sqrt(1 - b) * eps, y
+# - x = mask * (y + tau * z) + (1 - mask) * new
+# + x = mask * y + (1 - mask) * new
 
 
 # %% wrong="repaint"
 # The known part gets the guessed noise.
-# - new, known = np.sqrt(b) * x0 + np.sqrt(1 - b) * eps, np.sqrt(b) * y + np.sqrt(1 - b) * z
-# + new, known = np.sqrt(b) * x0 + np.sqrt(1 - b) * eps, np.sqrt(b) * y + np.sqrt(1 - b) * eps
+# - x = mask * (y + tau * z) + (1 - mask) * new
+# + x = mask * (y + tau / sigma * (x - x0)) + (1 - mask) * new
 
 
 # %% wrong="repaint"
-# The jump starts from the guessed image, q(x_a | x_0).
-# - x = np.sqrt(a / b) * x_b + np.sqrt(1 - a / b) * z_jump[u]
-# + x = np.sqrt(a) * (mask * y + (1 - mask) * x0) + np.sqrt(1 - a) * z_jump[u]
+# The jump starts from the image without noise, q(x_σ | x_0).
+# - x = x + np.sqrt(sigmas[0] ** 2 - sigmas[-1] ** 2) * z_jump[u - 1]
+# + x = mask * y + (1 - mask) * x0 + sigmas[0] * z_jump[u - 1]
 
 
 # %% wrong="repaint"
-# The jump takes x_b for an image without noise.
-# - x = np.sqrt(a / b) * x_b + np.sqrt(1 - a / b) * z_jump[u]
-# + x = np.sqrt(a) * x_b + np.sqrt(1 - a) * z_jump[u]
+# The jump takes x at the last level for an image without noise.
+# - x = x + np.sqrt(sigmas[0] ** 2 - sigmas[-1] ** 2) * z_jump[u - 1]
+# + x = x + sigmas[0] * z_jump[u - 1]
 
 
 # %% wrong="repaint"
-# The jump's noise is the difference of the two variances.
-# - x = np.sqrt(a / b) * x_b + np.sqrt(1 - a / b) * z_jump[u]
-# + x = np.sqrt(a / b) * x_b + np.sqrt(b - a) * z_jump[u]
+# The jump's noise has the difference of the two standard deviations.
+# - x = x + np.sqrt(sigmas[0] ** 2 - sigmas[-1] ** 2) * z_jump[u - 1]
+# + x = x + (sigmas[0] - sigmas[-1]) * z_jump[u - 1]
+
+
+# %% wrong="repaint"
+# The preparation's jump, which shrinks.
+# - x = x + np.sqrt(sigmas[0] ** 2 - sigmas[-1] ** 2) * z_jump[u - 1]
+# + c = (1 + sigmas[-1] ** 2) / (1 + sigmas[0] ** 2)
+# + x = np.sqrt(c) * x + np.sqrt(1 - c) * z_jump[u - 1]
 
 
 # %% wrong="repaint"
 # The mask the other way round.
-# - x_b = mask * known + (1 - mask) * new
-# + x_b = (1 - mask) * known + mask * new
+# - x = mask * (y + tau * z) + (1 - mask) * new
+# + x = (1 - mask) * (y + tau * z) + mask * new
 
 
 # %% wrong="repaint"
 # Only the unknown part jumps.
-# - x = np.sqrt(a / b) * x_b + np.sqrt(1 - a / b) * z_jump[u]
-# + x = mask * x_b + (1 - mask) * (np.sqrt(a / b) * x_b + np.sqrt(1 - a / b) * z_jump[u])
-
-
-# %% wrong="repaint"
-# The jump leaves out the known part: it starts from the step back alone.
-# - x = np.sqrt(a / b) * x_b + np.sqrt(1 - a / b) * z_jump[u]
-# + x = np.sqrt(a / b) * new + np.sqrt(1 - a / b) * z_jump[u]
+# - x = x + np.sqrt(sigmas[0] ** 2 - sigmas[-1] ** 2) * z_jump[u - 1]
+# + x = x + (1 - mask) * np.sqrt(sigmas[0] ** 2 - sigmas[-1] ** 2) * z_jump[u - 1]
 
 
 # %% wrong="repaint"
 # The known part gets the same noise in each round.
-# - new, known = np.sqrt(b) * x0 + np.sqrt(1 - b) * eps, np.sqrt(b) * y + np.sqrt(1 - b) * z
-# + new, known = np.sqrt(b) * x0 + np.sqrt(1 - b) * eps, np.sqrt(b) * y + np.sqrt(1 - b) * z_known[0]
+# - for sigma, tau, z in zip(sigmas[:-1], sigmas[1:], noises):
+# + for sigma, tau, z in zip(sigmas[:-1], sigmas[1:], z_known[0]):
 
 
 # %% wrong="repaint"
-# A jump after the last round, too, so x is returned at level a.
-# - return x_b
-# + return np.sqrt(a / b) * x_b + np.sqrt(1 - a / b) * (z_jump[-1] if len(z_jump) else 0)
+# The known part comes in at the last level of a round only.
+# - x = mask * (y + tau * z) + (1 - mask) * new
+# + x = mask * (y + tau * z) + (1 - mask) * new if tau == sigmas[-1] else new
 
 
 # %% wrong="repaint"
-# The guess is made once, before the rounds.
-# - for u, z in enumerate(z_known):
-# -     x0 = guess(x, a)
-# + x0 = guess(x, a)
-# + for u, z in enumerate(z_known):
+# A jump after the last round, too: x is returned at the first level.
+# - return x
+# + return x + np.sqrt(sigmas[0] ** 2 - sigmas[-1] ** 2) * (z_jump[-1] if len(z_jump) else z_known[-1, -1])
+
+
+# %% wrong="repaint"
+# The guess is made once a round.
+# - for sigma, tau, z in zip(sigmas[:-1], sigmas[1:], noises):
+# -     x0 = guess(x, sigma)
+# + x0 = guess(x, sigmas[0])
+# + for sigma, tau, z in zip(sigmas[:-1], sigmas[1:], noises):
 
 
 # %% wrong="repaint"
 # No jump: each round begins where the last one ended.
-# - x = np.sqrt(a / b) * x_b + np.sqrt(1 - a / b) * z_jump[u]
-# + x = x_b
+# - x = x + np.sqrt(sigmas[0] ** 2 - sigmas[-1] ** 2) * z_jump[u - 1]
+# + pass
+
+
+# %% wrong="repaint"
+# The levels of the steps up: the time runs the wrong way.
+# - for sigma, tau, z in zip(sigmas[:-1], sigmas[1:], noises):
+# + for sigma, tau, z in zip(np.maximum(sigmas[::-1], 1e-3)[:-1], sigmas[::-1][1:], noises):
 
 
 # %% right="heun"
@@ -543,7 +557,7 @@ def train_words(x, first, second, seed):
     noisy, v = alpha * x[i] + sigma * eps, alpha * eps - sigma * x[i]
     steps = len(i) // 250
     network.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.005, steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, steps)),
         "mse",
         steps_per_execution=steps // 4,
     )
@@ -556,7 +570,7 @@ def train_words(x, first, second, seed):
 def train_words(x, first, second, seed):
     keras.utils.set_random_seed(seed)
     network, steps, B = build_network(), 3000, 256
-    rule = keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.005, steps), weight_decay=0.0)
+    rule = keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.01, steps), weight_decay=0.0)
     rule.build(network.trainable_variables)
     data, one, two = tf.constant(x), tf.constant(first), tf.constant(second)
     quarter = tf.range(B) % 4
@@ -583,11 +597,11 @@ def train_words(x, first, second, seed):
 
 
 # %% right="train_words"
-# Words are taken away as zeros of the input; a slower rate, more steps, half of all words missing.
+# Words are taken away as zeros of the input; a smaller rate, more steps, half of all words missing.
 def train_words(x, first, second, seed):
     keras.utils.set_random_seed(seed)
     network, steps, B = build_network(), 4000, 200
-    adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.004, steps))
+    adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.006, steps))
     adam.build(network.trainable_variables)
     data, words = tf.constant(x), one_hot(first, second)
 
@@ -610,33 +624,33 @@ def train_words(x, first, second, seed):
 
 # %% wrong="train_words"
 # No word is ever missing.
-# - left = tf.where(tf.random.uniform([B, 2]) < 0.3, -1, tf.gather(words, i))  # each word on its own
+# - left = tf.where(tf.random.uniform([B, 2]) < 0.4, -1, tf.gather(words, i))  # each word on its own
 # + left = tf.gather(words, i)
 
 
 # %% wrong="train_words"
 # Both words are taken away together: one alone never comes up.
-# - left = tf.where(tf.random.uniform([B, 2]) < 0.3, -1, tf.gather(words, i))  # each word on its own
-# + left = tf.where(tf.random.uniform([B, 1]) < 0.3, -1, tf.gather(words, i))
+# - left = tf.where(tf.random.uniform([B, 2]) < 0.4, -1, tf.gather(words, i))  # each word on its own
+# + left = tf.where(tf.random.uniform([B, 1]) < 0.4, -1, tf.gather(words, i))
 
 
 # %% wrong="train_words"
 # One word at most is taken away: none at all never comes up.
-# - left = tf.where(tf.random.uniform([B, 2]) < 0.3, -1, tf.gather(words, i))  # each word on its own
+# - left = tf.where(tf.random.uniform([B, 2]) < 0.4, -1, tf.gather(words, i))  # each word on its own
 # + u = tf.random.uniform([B, 1])
-# + left = tf.where(tf.concat([u < 0.3, u > 0.7], axis=1), -1, tf.gather(words, i))
+# + left = tf.where(tf.concat([u < 0.4, u > 0.6], axis=1), -1, tf.gather(words, i))
 
 
 # %% wrong="train_words"
 # A missing word becomes the word 0.
-# - left = tf.where(tf.random.uniform([B, 2]) < 0.3, -1, tf.gather(words, i))  # each word on its own
-# + left = tf.where(tf.random.uniform([B, 2]) < 0.3, 0, tf.gather(words, i))
+# - left = tf.where(tf.random.uniform([B, 2]) < 0.4, -1, tf.gather(words, i))  # each word on its own
+# + left = tf.where(tf.random.uniform([B, 2]) < 0.4, 0, tf.gather(words, i))
 
 
 # %% wrong="train_words"
 # The words of other points.
-# - left = tf.where(tf.random.uniform([B, 2]) < 0.3, -1, tf.gather(words, i))  # each word on its own
-# + left = tf.where(tf.random.uniform([B, 2]) < 0.3, -1, tf.gather(words, tf.random.shuffle(i)))
+# - left = tf.where(tf.random.uniform([B, 2]) < 0.4, -1, tf.gather(words, i))  # each word on its own
+# + left = tf.where(tf.random.uniform([B, 2]) < 0.4, -1, tf.gather(words, tf.random.shuffle(i)))
 
 
 # %% wrong="train_words"
