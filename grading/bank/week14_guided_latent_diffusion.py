@@ -371,6 +371,12 @@ def repaint(guess, x, y, mask, sigmas, z_known, z_jump):
 # + for sigma, tau, z in zip(np.maximum(sigmas[::-1], 1e-3)[:-1], sigmas[::-1][1:], noises):
 
 
+# %% equivalent="repaint"
+# After a round x is a new array, not the one that came in.
+# - x = x + np.sqrt(sigmas[0] ** 2 - sigmas[-1] ** 2) * z_jump[u - 1]
+# + x[...] = x + np.sqrt(sigmas[0] ** 2 - sigmas[-1] ** 2) * z_jump[u - 1]
+
+
 # %% right="heun"
 # Jacobians of the whole batch, float64.
 def heun(denoise, x, sigmas):
