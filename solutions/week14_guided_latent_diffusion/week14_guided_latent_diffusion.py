@@ -24,8 +24,8 @@
 # - In gaps 1 to 4 all noise is given; nothing is drawn there.
 # - Each gap is tested on its own, from given values.
 #
-# **Letters:** B batch, D dimensions, N places of an image, M words of a caption, E numbers of a word, C channels,
-# H heads, K steps, U rounds.
+# **Letters:** B batch, D dimensions, N places of an image, M words of a caption, E numbers of a word, C channels, H
+# heads, K steps, U rounds.
 
 # %% setup
 
@@ -42,8 +42,8 @@ from utils.networks import MLP
 #
 # ### Gap 1 · Away from a negative caption, with the contrast put right (2 points, 15 minutes)
 #
-# One network guesses the noise twice: $\epsilon_+$ with the caption that is wanted, $\epsilon_-$ with one that is *not*
-# wanted ("blurred"). The guided noise goes away from the second, each example with its own strength $w$:
+# One network guesses the noise twice: $\epsilon_+$ with the caption that is wanted, $\epsilon_-$ with one that is
+# *not* wanted ("blurred"). The guided noise goes away from the second, each example with its own strength $w$:
 #
 # $$g = (1 + w)\, \epsilon_+ - w\, \epsilon_- .$$
 #
@@ -52,8 +52,8 @@ from utils.networks import MLP
 #
 # $$\hat\epsilon = \varphi\, \frac{s(\epsilon_+)}{s(g)}\, g + (1 - \varphi)\, g ,$$
 #
-# where $s$ is the standard deviation over all entries of **one** example, whatever its axes (around their mean, divided by their
-# number, as `np.std` does).
+# where $s$ is the standard deviation over all entries of **one** example, whatever its axes (around their mean,
+# divided by their number, as `np.std` does).
 #
 # <details><summary>Hint</summary>
 #
@@ -122,18 +122,18 @@ for shape, phi in [((4, 4), 0.7), ((5, 2, 3, 1), 0.25), ((3, 6), 1.0), ((2, 4, 4
 #
 # $$Q = (x W_q)_h, \quad K = (y W_k)_h, \quad V = (y W_v)_h, \qquad A_h = \mathrm{softmax}\Big( \frac{Q K^\top}{\sqrt{d}} \Big)\, V,$$
 #
-# where the softmax is over the **words** of the caption, without what fills up. $W_q$ (C, Hd), $W_k$ and $W_v$
-# (E, Hd): head $h$ has their columns $hd$ to $(h + 1)d - 1$, and $d$ is the width of a head. The results of the heads
+# where the softmax is over the **words** of the caption, without what fills up. $W_q$ (C, Hd), $W_k$ and $W_v$ (E,
+# Hd): head $h$ has their columns $hd$ to $(h + 1)d - 1$, and $d$ is the width of a head. The results of the heads
 # stand side by side, (N, Hd), in the same order, and are multiplied by $W_o$ (Hd, C).
 #
-# A caption may be empty, `length[b]` = 0. That is how classifier-free guidance asks without a caption. Then nothing is said: the result
-# is 0.
+# A caption may be empty, `length[b]` = 0. That is how classifier-free guidance asks without a caption. Then nothing is
+# said: the result is 0.
 #
 # <details><summary>Hint</summary>
 #
-# `np.einsum("bnhd,bmhd->bhnm", Q, K)` multiplies all queries with all keys. Set the scores of what fills up to
-# −10⁹ before the softmax, and look after empty captions separately: there all scores are equal, so the softmax
-# would say 1/M.
+# `np.einsum("bnhd,bmhd->bhnm", Q, K)` multiplies all queries with all keys. Set the scores of what fills up to −10⁹
+# before the softmax, and look after empty captions separately: there all scores are equal, so the softmax would say
+# 1/M.
 # </details>
 
 
@@ -229,24 +229,24 @@ for B, N, C, M, E, heads, d in [
 # %% [markdown] given="repaint_task"
 # ## 2 · Ways back, in another variable
 #
-# Both gaps of this part have $x_\sigma = x_0 + \sigma \epsilon$ in place of
-# $\sqrt{a}\, x_0 + \sqrt{1 - a}\, \epsilon$ (Karras et al., 2022): nothing is shrunk, the variance grows.
+# Both gaps of this part have $x_\sigma = x_0 + \sigma \epsilon$ in place of $\sqrt{a}\, x_0 + \sqrt{1 - a}\, \epsilon$
+# (Karras et al., 2022): nothing is shrunk, the variance grows.
 #
 # ### Gap 3 · Inpainting that goes back several levels, and tries again (4 points, 25 minutes)
 #
 # Of an image $y$ the pixels with mask 1 are known. If they are only replaced at each level, seams are left: the rest
 # was guessed before it saw them. RePaint (Lugmayr et al., 2022) goes back a few levels, **jumps forward again** into
 # the noise in one leap, and repeats. Write U such rounds over the same levels
-# $\sigma_0 > \sigma_1 > \dots > \sigma_K \ge 0$. A round starts with $x$ at $\sigma_0$. For
-# $k = 0, \dots, K - 1$:
+# $\sigma_0 > \sigma_1 > \dots > \sigma_K \ge 0$. A round starts with $x$ at $\sigma_0$. For $k = 0, \dots, K - 1$:
 #
 # 1. *One level back*, by DDIM: with $\hat x_0$ guessed from $x$ at $\sigma_k$,
 #    $x^{\text{new}} = \hat x_0 + \frac{\sigma_{k + 1}}{\sigma_k} (x - \hat x_0)$.
 # 2. *The known part* at the level just reached, $y$ with the noise `z_known[u, k]` in the right strength. Put both together: known
 #    pixels of this, the others of $x^{\text{new}}$.
 #
-# Then, after each round but the last, 3. *forward* from $\sigma_K$ to $\sigma_0$: a draw from $q(x_{\sigma_0} \mid x_{\sigma_K})$ with the
-# noise `z_jump[u]`. Work out its strength. Return $x$ at $\sigma_K$ after the last round.
+# Then, after each round but the last, jump *forward* from $\sigma_K$ to $\sigma_0$: a draw from
+# $q(x_{\sigma_0} \mid x_{\sigma_K})$ with the noise `z_jump[u]`. Work out its strength. Return $x$ at $\sigma_K$ after
+# the last round.
 #
 # <details><summary>Hint</summary>
 #
@@ -338,11 +338,11 @@ for shape, U, K in [((3, 3), 2, 3), ((2, 3, 2, 1), 3, 2), ((4, 2), 4, 1), ((1, 6
 # %% [markdown] given="heun_task"
 # ### Gap 4 · Heun's steps, with an account of the density (5 points, 35 minutes)
 #
-# With the network's guess $D(x, \sigma)$ of the data the probability-flow ODE is short in this variable, and so is the
-# rate at which the logarithm of the density changes *along a path*:
+# With the network's guess $D(x, \sigma)$ of the data (not the number D of dimensions) the probability-flow ODE is short
+# in this variable, and so is the rate at which the logarithm of the density changes *along a path*:
 #
 # $$\frac{dx}{d\sigma} = v(x, \sigma) = \frac{x - D(x, \sigma)}{\sigma}, \qquad \frac{d \log p_\sigma(x(\sigma))}{d\sigma} = - \nabla \cdot v =
-# - \sum_{i=1}^{D} \frac{\partial v_i}{\partial x_i} .$$
+# - \sum_i \frac{\partial v_i}{\partial x_i} .$$
 #
 # Heun's step from $\sigma$ to $\tau$ takes the mean of two slopes, the second at the place where Euler's step would
 # have ended:
@@ -352,14 +352,16 @@ for shape, U, K in [((3, 3), 2, 3), ((2, 3, 2, 1), 3, 2), ((4, 2), 4, 1), ((1, 6
 # For the density take the mean of the two divergences, at the same two places. If $\tau = 0$, there is no second
 # slope: make Euler's step, for both.
 #
-# `sigmas` has K + 1 levels. They may fall (drawing samples; only the last one may be 0) or rise (from data to noise, for
-# a likelihood). Return $x$ at the last level and, for each example, $\log p(x_{\text{end}}) - \log p(x_{\text{start}})$.
-# `denoise` computes with TensorFlow; take the divergence **exactly**, from derivatives.
+# `sigmas` has K + 1 levels. They may fall (drawing samples; only the last one may be 0) or rise (from data to noise,
+# for a likelihood). Return $x$ at the last level and, for each example,
+# $\log p(x_{\text{end}}) - \log p(x_{\text{start}})$. `denoise` computes with TensorFlow; take the divergence
+# **exactly**, from derivatives.
 #
 # <details><summary>Hint</summary>
 #
-# In a `tf.GradientTape(persistent=True)` that watches $x$, compute $v$ and take it apart, `tf.unstack(v, axis=1)`; then
-# `tape.gradient(v_i, x)[:, i]` is $\partial v_i / \partial x_i$ for each example, as the examples do not touch. (Or `tape.batch_jacobian`.)
+# In a `tf.GradientTape(persistent=True)` that watches $x$, compute $v$ and take it apart, `tf.unstack(v, axis=1)`;
+# then `tape.gradient(v_i, x)[:, i]` is $\partial v_i / \partial x_i$ for each example, as the examples do not touch.
+# (Or `tape.batch_jacobian`.)
 # </details>
 
 
@@ -505,23 +507,24 @@ for denoise, B, D, K, down in [
 # gives zeros.
 #
 # `build_network` makes a network that gets $x_t$, by `waves` the level $\lambda = \log \mathrm{SNR}$, and the words,
-# and returns a velocity $v = \alpha \epsilon - \sigma x_0$ as in week 13, where $x_t = \alpha x_0 + \sigma \epsilon$ with
-# $\alpha^2 = \mathrm{sigmoid}(\lambda)$ and $\sigma^2 = \mathrm{sigmoid}(-\lambda)$. It will be used at every $\lambda$
-# from −5 to 5.
+# and returns a velocity $v = \alpha \epsilon - \sigma x_0$ as in week 13, where $x_t = \alpha x_0 + \sigma \epsilon$
+# with $\alpha^2 = \mathrm{sigmoid}(\lambda)$ and $\sigma^2 = \mathrm{sigmoid}(-\lambda)$. It will be used at every
+# $\lambda$ from −5 to 5.
 #
 # Train it, and hand over its weights (`get_weights()`). The points come from a mixture of six Gaussians that the test
 # knows. It draws noisy points at eleven levels and compares the network with the exact
 # $\mathbb{E}[v \mid x_t, \text{words}]$, in each of the four cases. **You pass if the mean squared difference, over
-# both coordinates and all levels, is below 0.035 in each case.** (A network that always says 0 has 0.10 without words, 0.35
-# or more else.) Training takes 3 to 8 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
+# both coordinates and all levels, is below 0.035 in each case.** (A network that always says 0 has 0.10 without words,
+# 0.35 or more else.) Training takes 3 to 8 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
 # One `tf.function` with `for _ in tf.range(steps)`; in each step 256 points with their words by `tf.gather` with the
 # same indices, for each point its own $\lambda$, uniform between −5 and 5, and its own noise. `tf.where(drop, -1,
 # words)` takes words away: each with a probability near ½, as all four cases count alike. 3,000 steps of Adam, with a
-# rate of 0.01 that falls to 0 by `keras.optimizers.schedules.CosineDecay`, suffice. `keras.utils.set_random_seed(seed)` comes first; build the
-# optimiser before the loop (`adam.build(network.trainable_variables)`).
+# rate of 0.01 that falls to 0 by `keras.optimizers.schedules.CosineDecay`, suffice.
+# `keras.utils.set_random_seed(seed)` comes first; build the optimiser before the loop
+# (`adam.build(network.trainable_variables)`).
 # </details>
 
 # %% given="plane_data"
