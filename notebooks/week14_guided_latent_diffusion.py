@@ -349,7 +349,7 @@ class Autoencoder(keras.Model):
         self.add_loss(tf.reduce_mean(error + self.weight * kl))
         return error + self.weight * kl
 
-
+# %% autoencoder_train
 x_train, x_validation, x_test = (as_images(part) for part in (digits.train, digits.validation, digits.test))
 autoencoder = Autoencoder(digits.shape, patch, code_channels)
 data = {"B": batch_size, "seed": seed, "binarise": False}
@@ -738,6 +738,7 @@ def complete(images, words, n=1):
     return np.where(missing, drawn, to_pixels(images))
 
 
+# %% inpaint_digits
 threshold = brightest / 2
 truth, anything = digits.test[:400] >= threshold, 0 * wanted
 drawn, told = (complete(x_test[:400], c, n=5) for c in (anything, wanted))
@@ -968,7 +969,7 @@ def places(n, dilated):
     sigma = np.linspace(*sigma ** (1 / 14), n + 1) ** 7
     return tf.constant((np.sqrt(0.01 + 39.8 * np.log1p(sigma**2)) - 0.1) / 19.9, tf.float32)
 
-
+# %% solvers_run
 calls, curves = np.array([6, 10, 20, 40, 80]), {}
 kinds = {
     "Euler": (False, False),
