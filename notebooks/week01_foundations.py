@@ -494,7 +494,8 @@ def em_step_in_logs(x, log_pi, log_ink, log_blank):
     """`em_step` with a = 0, x: (N, D), by sums of exponentials: r and μ may be far below what a float32 can hold."""
     log_r = tf.nn.log_softmax(log_joint(x, log_pi, log_ink, log_blank), axis=1)  # (N, K), the E step
     log_n = tf.reduce_logsumexp(log_r, axis=0)  # (K,)
-    ink, log_r, floor = x[:, None] > 0, log_r[:, :, None], BernoulliMixture.FLOOR  # (N, 1, D), (N, K, 1), ()
+    ink, log_r = x[:, None] > 0, log_r[:, :, None]  # (N, 1, D), (N, K, 1)
+    floor = tf.constant(BernoulliMixture.FLOOR, x.dtype)
     log_ink, log_blank = (
         tf.maximum(tf.reduce_logsumexp(part, axis=0) - log_n[:, None], floor)
         for part in (tf.where(ink, log_r, floor), tf.where(ink, floor, log_r))
