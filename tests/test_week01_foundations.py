@@ -81,6 +81,30 @@ def test_em_never_lowers_its_objective(week, a):
     np.testing.assert_array_equal(model.mu, again.mu)
 
 
+def test_an_em_step_in_logs_is_an_em_step(week, parameters):
+    pi, mu = parameters
+    x = (np.random.default_rng(5).random((13, 5)) < 0.5).astype(float)
+    x[:, 4] = 0  # a pixel that never has ink
+    new_pi, new_mu, *_ = week["em_step"](
+        *(tf.constant(v) for v in (x, pi, mu, 0.0 * pi[0], x.mean(axis=0))), 4
+    )
+    logs = week["em_step_in_logs"](*(tf.constant(v) for v in (x, np.log(pi), np.log(mu), np.log1p(-mu))))
+    np.testing.assert_allclose(np.exp(logs[0]), new_pi, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(logs[1]), new_mu, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(logs[2]), 1 - new_mu, rtol=1e-12)
+
+
+def test_in_logs_nothing_that_was_seen_becomes_impossible(week):
+    """Two kinds of images that differ in all pixels; a new one mixes them: impossible in float32."""
+    x = np.repeat([[1.0] * 6 + [0.0] * 6, [0.0] * 6 + [1.0] * 6], 20, axis=0).astype(np.float32)
+    new = np.float32([[1.0, 0.0] * 6])
+    train, other = week["fit_in_logs"](x, 2, 8, 1, new)
+    assert (np.diff(train.mean(axis=1)) > -1e-4).all() and np.isfinite(other).all()
+    assert week["BernoulliMixture"].FLOOR / 2 < other[-1, 0] < other[3, 0] < other[0, 0]
+    rounded, _ = week["fit_bernoullis"](x, 2, 0.0, 30, 40, 1)
+    assert np.isneginf(rounded.log_prob(new)[0])
+
+
 def test_without_smoothing_what_was_never_seen_is_impossible(week):
     x = np.array([[1, 0, 0], [0, 1, 0]] * 5, np.float32)
     new = np.array([[0, 0, 1], [1, 0, 0]], np.float32)

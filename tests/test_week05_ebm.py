@@ -48,7 +48,7 @@ def test_the_closed_form_score_is_the_gradient_of_the_smoothed_density(week):
 
 
 def test_losses_of_a_linear_score_in_closed_form(week):
-    """s(x) = −Λ (x − m): explicit ½ |s|² − tr Λ; sliced ½ (v·s)² − vᵀΛv; denoising ½ |s(x + σz) + z/σ|²."""
+    """s(x) = −Λ (x − m): implicit ½ |s|² − tr Λ; sliced ½ (v·s)² − vᵀΛv; denoising ½ |s(x + σz) + z/σ|²."""
     rng = np.random.default_rng(1)
     root, m = rng.normal(size=(3, 3)), rng.normal(size=3)
     precision = root @ root.T
@@ -58,7 +58,7 @@ def test_losses_of_a_linear_score_in_closed_form(week):
         return -(x - tf.constant(m)) @ tf.constant(precision)
 
     s = -(x - m) @ precision
-    ours = week["explicit"](score, tf.constant(x))
+    ours = week["implicit"](score, tf.constant(x))
     np.testing.assert_allclose(ours, (s**2).sum(axis=1) / 2 - np.trace(precision))
     ours = week["sliced"](score, tf.constant(x), tf.constant(v))
     slices = ((v * s).sum(axis=1)) ** 2 / 2 - np.einsum("bi,ij,bj->b", v, precision, v)

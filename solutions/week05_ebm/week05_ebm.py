@@ -255,7 +255,7 @@ check_mala(rng, B=40, D=2, eps=float(rng.uniform(0.8, 1.2)), T=float(rng.uniform
 # %% [markdown] given="polynomial_task"
 # ## 2 · Score matching
 #
-# ### Gap 3 · Explicit score matching in closed form (2 points)
+# ### Gap 3 · Implicit score matching in closed form (2 points)
 #
 # For numbers $x$ and an energy that is a polynomial, $E_\theta(x) = \sum_{k=1}^{K} \theta_k x^k$, the
 # normaliser has no closed form if $K > 2$, so maximum likelihood needs numerical integration or sampling. Score
@@ -424,7 +424,7 @@ check_denoising(rng, B=1, D=3, r=0, s=float(rng.uniform(0.5, 1.5)), kappa=0.5, l
 # %% [markdown] given="sliced_task"
 # ### Gap 5 · Sliced score matching with directions from the sphere (3 points)
 #
-# Explicit score matching needs the trace of the score's Jacobian, D further derivatives for each point. Sliced score
+# Implicit score matching needs the trace of the score's Jacobian, D further derivatives for each point. Sliced score
 # matching replaces it by random directions $v$. Usually these have $\mathbb{E}[v v^\top] = I$. Here they are
 # **uniform on the unit sphere**, $\lVert v \rVert = 1$. And here the network returns $f = -E$, so $s = \nabla f$.
 #
@@ -432,7 +432,7 @@ check_denoising(rng, B=1, D=3, r=0, s=float(rng.uniform(0.5, 1.5)), kappa=0.5, l
 #
 # $$\ell_b = \tfrac{1}{2} \lVert s(x_b) \rVert^2 + \frac{c}{R} \sum_{m=1}^{R} v_{bm}^\top\, \nabla s(x_b)\, v_{bm},$$
 #
-# with the constant $c$ that makes the expectation over the directions the loss of explicit score matching, $\frac{1}{2}
+# with the constant $c$ that makes the expectation over the directions the loss of implicit score matching, $\frac{1}{2}
 # \lVert s \rVert^2 + \operatorname{tr} \nabla s$. Find $c$ first: what is $\mathbb{E}[v_i v_j]$ on the sphere?
 #
 # In high dimensions nobody forms the D × D matrix $\nabla s = \nabla \nabla f$. The product $v^\top \nabla s\, v$ is
@@ -474,7 +474,7 @@ def sliced_f(x):
 
 
 def check_sliced(rng, B, R, D, axes=False):
-    """Compare with score and Hessian in closed form. With the D axes as directions the result is explicit score matching's."""
+    """Compare with score and Hessian in closed form. With the D axes as directions the result is implicit score matching's."""
     global SLICED
     A = rng.normal(size=(D, D))
     SLICED = {"A": A + A.T, "k": rng.normal(size=D)}
@@ -488,7 +488,7 @@ def check_sliced(rng, B, R, D, axes=False):
     )  # of f, (B, D, D)
     if axes:
         exact = np.sum(s**2, axis=1) / 2 + np.trace(hessian, axis1=1, axis2=2)
-        what = f"the loss with the {D} axes as directions, which is explicit score matching"
+        what = f"the loss with the {D} axes as directions, which is implicit score matching"
     else:
         exact = np.sum(s**2, axis=1) / 2 + D * np.einsum("bmi,bij,bmj->b", v, hessian, v) / v.shape[1]
         what = f"the loss with R = {R}, D = {D}"
