@@ -813,7 +813,7 @@ enter(
 
 # %% [markdown] board_says
 # **An exact likelihood, and a place in the middle: −17.27 nats.** The IWAE's bound, −16.71, is higher, as is that of
-# the conditional VAE, which has seen labels in training; the RBM's estimate, −17.03, is a little higher. In completing
+# the conditional VAE, which has seen labels in training; the RBM's estimate, −16.96, is higher too. In completing
 # and in anomalies (an area of 0.875) the MADE is where the others are, and by the classifier its samples are told from
 # test images in 66 % of the cases (one training). With 1,197 images an exact objective wins nothing: week 1's mixture,
 # exact too, has −17.34. Without dropout the MADE is as good if its schedule ends after 30 epochs; after 50 it is 0.5
