@@ -90,6 +90,18 @@ def guided_noise(positive, negative, w, phi):
 # + ratio = negative.std(axis=axes, keepdims=True) / guided.std(axis=axes, keepdims=True)
 
 
+# %% wrong="guided_noise"
+# The spread is only ever made smaller.
+# - return (phi * ratio + 1 - phi) * guided
+# + return (phi * np.minimum(ratio, 1) + 1 - phi) * guided
+
+
+# %% wrong="guided_noise"
+# A strength below 0 is taken for 0.
+# - guided = positive + w * (positive - negative)
+# + guided = positive + np.maximum(w, 0) * (positive - negative)
+
+
 # %% equivalent="guided_noise"
 # NumPy takes any negative length for "what is left".
 # - w, axes = w.reshape([-1] + [1] * (positive.ndim - 1)), tuple(range(1, positive.ndim))
@@ -225,6 +237,20 @@ def cross_attention(x, caption, length, W_q, W_k, W_v, W_o, heads):
 # - B, N, M, d = len(x), x.shape[1], caption.shape[1], W_q.shape[1] // heads
 # + heads = 1
 # + B, N, M, d = len(x), x.shape[1], caption.shape[1], W_q.shape[1] // heads
+
+
+# %% wrong="cross_attention"
+# What fills up gets 100 less, which is not enough for any numbers there.
+# - score = np.where(real, np.einsum("bnhd,bmhd->bhnm", Q, K) / np.sqrt(d), -1e9)
+# - weight = np.exp(score - score.max(axis=3, keepdims=True)) * real
+# + score = np.einsum("bnhd,bmhd->bhnm", Q, K) / np.sqrt(d) - 100 * (1 - real)
+# + weight = np.exp(score - score.max(axis=3, keepdims=True)) * (length[:, None, None, None] > 0)
+
+
+# %% wrong="cross_attention"
+# The preparation's layer, which adds what was said to the place.
+# - return np.einsum("bhnm,bmhd->bnhd", weight, V).reshape(B, N, heads * d) @ W_o
+# + return x + np.einsum("bhnm,bmhd->bnhd", weight, V).reshape(B, N, heads * d) @ W_o
 
 
 # %% equivalent="cross_attention"
@@ -548,6 +574,12 @@ def heun(denoise, x, sigmas):
 # + return x, tf.reduce_mean(change) * tf.ones(len(x))
 
 
+# %% wrong="heun"
+# One slope in the last step down, wherever it ends.
+# - if tau > 0:
+# + if tau > sigma or tau != sigmas[-1]:
+
+
 # %% right="train_words"
 # Keras's fit on noisy points drawn in advance; words left out by a number for each of the four cases.
 def train_words(x, first, second, seed):
@@ -681,15 +713,3 @@ def train_words(x, first, second, seed):
 # Too few steps.
 # - network, steps, B = build_network(), 3000, 256
 # + network, steps, B = build_network(), 100, 256
-
-
-# %% equivalent="train_words"
-# Another seed trains as well.
-# - keras.utils.set_random_seed(seed)
-# + pass
-
-
-# %% equivalent="train_words"
-# The optimiser then makes its variables while the graph is traced.
-# - adam.build(network.trainable_variables)
-# + pass

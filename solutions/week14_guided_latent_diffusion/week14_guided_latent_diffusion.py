@@ -47,13 +47,13 @@ from utils.networks import MLP
 #
 # $$g = (1 + w)\, \epsilon_+ - w\, \epsilon_- .$$
 #
-# With large $w$ the entries of $g$ become too large, and images glaring. Lin et al. (2024) give each image the spread
-# back that it had without guidance, and mix both by a number $\varphi$:
+# With large $w$ the entries of $g$ become too large, and images glaring. Lin et al. (2024) multiply $g$ such that it
+# has the spread of $\epsilon_+$ again, and mix this with $g$ itself by a number $\varphi$:
 #
 # $$\hat\epsilon = \varphi\, \frac{s(\epsilon_+)}{s(g)}\, g + (1 - \varphi)\, g ,$$
 #
-# where $s$ is the standard deviation over all entries of **one** example, whatever its axes (around their mean,
-# divided by their number, as `np.std` does).
+# where $s$ is the standard deviation over all entries of **one** example, whatever its axes (around their mean, as
+# `np.std` does).
 #
 # <details><summary>Hint</summary>
 #
@@ -89,6 +89,14 @@ check_guided("w = 0, φ = 0.3", [[1, 5], [2, 3]], [[7, 7], [0, 9]], [0, 0], 0.3,
 check_guided("φ = 0", [[1, 5], [2, 3]], [[7, 7], [0, 9]], [1, 2], 0.0, [[-5, 3], [6, -9]])
 check_guided("φ = 1", [[1, 5], [2, 3]], [[7, 7], [0, 9]], [1, 2], 1.0, [[-2.5, 1.5], [0.4, -0.6]])
 check_guided("φ = ½", [[1, 5], [2, 3]], [[7, 7], [0, 9]], [1, 2], 0.5, [[-3.75, 2.25], [3.2, -4.8]])
+images = [[[1, 5], [2, 3]], [[2, 0], [1, 1]]], [[[7, 7], [0, 9]], [[0, 4], [1, 3]]]
+check_guided(
+    "φ = 1, two axes, w = 1 and −½",
+    *images,
+    [1, -0.5],
+    1.0,
+    [[[-1.929612, 1.157768], [1.54369, -1.157768]], [[1.414214, 2.828427]] * 2],
+)
 ### BEGIN HIDDEN TESTS
 # Other numbers, batches of images, and as many examples as dimensions.
 
@@ -109,6 +117,7 @@ for shape, phi in [((4, 4), 0.7), ((5, 2, 3, 1), 0.25), ((3, 6), 1.0), ((2, 4, 4
         np.float32
     )
     w = rng.uniform(0.5, 6, size=shape[0]).astype(np.float32)
+    w[-1] = rng.uniform(-0.6, -0.2)  # towards the other one: the spread becomes smaller, not larger
     exact = guided_by_entries(positive, negative, w, phi)
     check_guided(f"arrays of shape {shape}, φ = {phi}", positive, negative, w, phi, exact)
 ### END HIDDEN TESTS
@@ -120,14 +129,14 @@ for shape, phi in [((4, 4), 0.7), ((5, 2, 3, 1), 0.25), ((3, 6), 1.0), ((2, 4, 4
 # captions of a batch have **different lengths**: only the first `length[b]` words of caption b are words, the rest
 # fills up the array with anything. With $x$ an image's places (N, C) and $y$ its caption (M, E), the head $h$ has
 #
-# $$Q = (x W_q)_h, \quad K = (y W_k)_h, \quad V = (y W_v)_h, \qquad A_h = \mathrm{softmax}\Big( \frac{Q K^\top}{\sqrt{d}} \Big)\, V,$$
+# $$Q = (x W_q)_h, \quad K = (y W_k)_h, \quad V = (y W_v)_h, \qquad R_h = \mathrm{softmax}\Big( \frac{Q K^\top}{\sqrt{d}} \Big)\, V,$$
 #
 # where the softmax is over the **words** of the caption, without what fills up. $W_q$ (C, Hd), $W_k$ and $W_v$ (E,
-# Hd): head $h$ has their columns $hd$ to $(h + 1)d - 1$, and $d$ is the width of a head. The results of the heads
-# stand side by side, (N, Hd), in the same order, and are multiplied by $W_o$ (Hd, C).
+# Hd): head $h$ has their columns $hd$ to $(h + 1)d - 1$, and $d$ is the width of a head. The results $R_h$ (N, d) of
+# the heads stand side by side, (N, Hd), in the same order, and are multiplied by $W_o$ (Hd, C).
 #
-# A caption may be empty, `length[b]` = 0. That is how classifier-free guidance asks without a caption. Then nothing is
-# said: the result is 0.
+# That is all: the preparation's "$h_n +$" is not part of this function. A caption may be empty, `length[b]` = 0. That
+# is how classifier-free guidance asks without a caption. Then nothing is said: the result is 0.
 #
 # <details><summary>Hint</summary>
 #
@@ -177,9 +186,16 @@ rng = np.random.default_rng(0)
 x, caption = rng.normal(size=(3, 4, 2)), rng.normal(size=(3, 5, 3))
 weights = [rng.normal(size=shape) for shape in [(2, 6), (3, 6), (3, 6), (6, 2)]]
 found = attend(x, caption, [4, 0, 2], weights, 2)
+stattests.assert_close(
+    "two heads of width 3, two places",
+    found[0, :2],
+    [[-0.723770, -0.098891], [-0.533110, 0.038926]],
+    rtol=1e-3,
+    hint=ATTENTION_HINT,
+)
 stattests.assert_close("the result of an empty caption", found[1], np.zeros((4, 2)), hint=ATTENTION_HINT)
 filled = caption.copy()
-filled[0, 4], filled[2, 2:] = 10, -10
+filled[0, 4], filled[2, 2:] = 1000, -1000
 stattests.assert_close(
     "the result with other numbers after the last word",
     attend(x, filled, [4, 0, 2], weights, 2),
@@ -219,7 +235,7 @@ for B, N, C, M, E, heads, d in [
     ]
     length = rng.permutation(np.append([0, M], rng.integers(1, M + 1, size=B - 2)))
     for b in range(B):
-        caption[b, length[b] :] *= 5
+        caption[b, length[b] :] *= 500
     exact = attention_by_words(x, caption, length, weights, heads)
     found = attend(x, caption, length, weights, heads)
     what = f"{N} places, {M} words at most, {heads} heads, lengths {list(map(int, length))}"
@@ -338,8 +354,8 @@ for shape, U, K in [((3, 3), 2, 3), ((2, 3, 2, 1), 3, 2), ((4, 2), 4, 1), ((1, 6
 # %% [markdown] given="heun_task"
 # ### Gap 4 · Heun's steps, with an account of the density (5 points, 35 minutes)
 #
-# With the network's guess $D(x, \sigma)$ of the data (not the number D of dimensions) the probability-flow ODE is short
-# in this variable, and so is the rate at which the logarithm of the density changes *along a path*:
+# With the network's guess $D(x, \sigma)$ of the data (not the number D of dimensions) the probability-flow ODE is
+# short in this variable, and so is the rate at which the logarithm of the density changes *along a path*:
 #
 # $$\frac{dx}{d\sigma} = v(x, \sigma) = \frac{x - D(x, \sigma)}{\sigma}, \qquad \frac{d \log p_\sigma(x(\sigma))}{d\sigma} = - \nabla \cdot v =
 # - \sum_i \frac{\partial v_i}{\partial x_i} .$$
@@ -349,8 +365,8 @@ for shape, U, K in [((3, 3), 2, 3), ((2, 3, 2, 1), 3, 2), ((4, 2), 4, 1), ((1, 6
 #
 # $$x' = x + (\tau - \sigma)\, v(x, \sigma), \qquad x_\tau = x + (\tau - \sigma)\, \tfrac12 \big( v(x, \sigma) + v(x', \tau) \big).$$
 #
-# For the density take the mean of the two divergences, at the same two places. If $\tau = 0$, there is no second
-# slope: make Euler's step, for both.
+# For the density take the mean of the two divergences, at the same two places and levels, $(x, \sigma)$ and
+# $(x', \tau)$. If $\tau = 0$, there is no second slope: make Euler's step, for $x$ and for the density.
 #
 # `sigmas` has K + 1 levels. They may fall (drawing samples; only the last one may be 0) or rise (from data to noise,
 # for a likelihood). Return $x$ at the last level and, for each example,
@@ -361,7 +377,7 @@ for shape, U, K in [((3, 3), 2, 3), ((2, 3, 2, 1), 3, 2), ((4, 2), 4, 1), ((1, 6
 #
 # In a `tf.GradientTape(persistent=True)` that watches $x$, compute $v$ and take it apart, `tf.unstack(v, axis=1)`;
 # then `tape.gradient(v_i, x)[:, i]` is $\partial v_i / \partial x_i$ for each example, as the examples do not touch.
-# (Or `tape.batch_jacobian`.)
+# (Or `tape.batch_jacobian`.) Write a function $(x, \sigma)$ → $v$ and divergence, and call it twice a step.
 # </details>
 
 
@@ -442,6 +458,13 @@ check_heun(
     [[[-0.053994, -0.367287], [0.246227, 0.294674]], [2.307075, 2.341391]],
 )
 check_heun(
+    "a curved D, from 2 to 1",
+    curved_guess,
+    two,
+    [2, 1],
+    [[[0.481178, -1.179179], [0.267949, 0.542692]], [1.031445, 1.04647]],
+)
+check_heun(
     "a curved D, from ½ to 1 to 3",
     curved_guess,
     two,
@@ -482,15 +505,17 @@ def heun_by_hand(denoise, x, sigmas):
 
 
 rng = stattests.grading_rng("heun")
-for denoise, B, D, K, down in [
-    (curved_guess, 3, 3, 3, True),
-    (curved_guess, 2, 2, 2, False),
-    (curved_guess, 1, 5, 1, True),
-    (shrinking_guess, 2, 4, 2, False),
-    (curved_guess, 3, 1, 1, False),
+for denoise, B, D, K, way in [
+    (curved_guess, 3, 3, 3, "to 0"),
+    (curved_guess, 2, 2, 2, "up"),
+    (curved_guess, 2, 3, 2, "down"),
+    (curved_guess, 1, 5, 1, "to 0"),
+    (shrinking_guess, 2, 4, 2, "up"),
+    (curved_guess, 3, 1, 1, "up"),
 ]:
     sigmas = 0.4 + np.cumsum(rng.uniform(0.3, 0.8, size=K + 1))
-    sigmas = np.append(sigmas[1:][::-1], 0) if down else sigmas
+    sigmas = sigmas if way == "up" else sigmas[::-1]
+    sigmas = np.append(sigmas[:-1], 0) if way == "to 0" else sigmas
     sigmas, x = sigmas.astype(np.float32), (2 * rng.normal(size=(B, D))).astype(np.float32)
     what = f"{B} points, D = {D}, σ = {', '.join(f'{s:.2f}' for s in sigmas)}"
     check_heun(what, denoise, x, sigmas, heun_by_hand(denoise, x, sigmas.astype(float)))
@@ -511,20 +536,19 @@ for denoise, B, D, K, down in [
 # with $\alpha^2 = \mathrm{sigmoid}(\lambda)$ and $\sigma^2 = \mathrm{sigmoid}(-\lambda)$. It will be used at every
 # $\lambda$ from −5 to 5.
 #
-# Train it, and hand over its weights (`get_weights()`). The points come from a mixture of six Gaussians that the test
-# knows. It draws noisy points at eleven levels and compares the network with the exact
-# $\mathbb{E}[v \mid x_t, \text{words}]$, in each of the four cases. **You pass if the mean squared difference, over
-# both coordinates and all levels, is below 0.035 in each case.** (A network that always says 0 has 0.10 without words,
-# 0.35 or more else.) Training takes 3 to 8 seconds; the grader stops it after two minutes. Only `seed=0` is judged.
+# Train it, and hand over its weights (`get_weights()`). The lines that are there choose steps, batch and optimiser;
+# they suffice, and you may change them. The points come from a mixture of six Gaussians that the test knows. It draws
+# noisy points at eleven levels and compares the network with the exact $\mathbb{E}[v \mid x_t, \text{words}]$, in each
+# of the four cases. **You pass if the mean squared difference, over both coordinates and all levels, is below 0.035 in
+# each case.** (A network that always says 0 has 0.10 without words, 0.35 or more else.) Training takes 3 to 8 seconds;
+# the grader stops it after two minutes. Only `seed=0` is judged.
 #
 # <details><summary>Hint</summary>
 #
-# One `tf.function` with `for _ in tf.range(steps)`; in each step 256 points with their words by `tf.gather` with the
+# One `tf.function` with `for _ in tf.range(steps)`; in each step B points with their words by `tf.gather` with the
 # same indices, for each point its own $\lambda$, uniform between −5 and 5, and its own noise. `tf.where(drop, -1,
-# words)` takes words away: each with a probability near ½, as all four cases count alike. 3,000 steps of Adam, with a
-# rate of 0.01 that falls to 0 by `keras.optimizers.schedules.CosineDecay`, suffice.
-# `keras.utils.set_random_seed(seed)` comes first; build the optimiser before the loop
-# (`adam.build(network.trainable_variables)`).
+# words)` takes words away: each with a probability near ½, as all four cases count alike. Then a `tf.GradientTape` and
+# `adam.apply(gradients, network.trainable_variables)`.
 # </details>
 
 # %% given="plane_data"
@@ -558,11 +582,11 @@ def build_network():
 # %% solution="train_words"
 def train_words(x, first, second, seed):
     """x: (N, 2), points, first, second: (N,), their words → network.get_weights(), a list of six arrays."""
-    ### BEGIN SOLUTION
     keras.utils.set_random_seed(seed)
     network, steps, B = build_network(), 3000, 256
     adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, steps))
     adam.build(network.trainable_variables)
+    ### BEGIN SOLUTION
     data, words = tf.constant(x), tf.constant(np.stack([first, second], axis=1))
 
     @tf.function
@@ -661,9 +685,10 @@ check_errors(judge(network, stattests.grading_rng("train_words")))
 #
 # 1. One often reads that guidance samples from $p(x \mid c)^{1 + w} / p(x)^w$, normalised. Which variance has that
 #    density here?
-# 2. Let $\delta$ be the difference of two solutions of the guided ODE. Find $\delta(0) / \delta(\sigma_{\max})$. Which variance do the samples have
-#    if one starts with the variance $\sigma_{\max}^2$, which is very large? Compare with 1 for $s = 1$, $S = 2$, $w = 3$, and say
-#    why they differ.
+# 2. Let $\delta$ be the difference of two solutions of the guided ODE. Show that
+#    $\delta(\sigma) \propto (s^2 + \sigma^2)^{(1 + w) / 2}\, (S^2 + \sigma^2)^{-w / 2}$. Which variance do the samples have, if one
+#    starts with the variance $\sigma_{\max}^2$, which is very large? Compute it and the variance of question 1 for $s = 1$,
+#    $S = 2$, $w = 3$, and say why they differ.
 # 3. Someone chooses $w$ such that a classifier recognises most of the drawn digits. What goes wrong, which measure
 #    belongs beside it, and what do you compare it with?
 #
@@ -684,8 +709,9 @@ check_errors(judge(network, stattests.grading_rng("train_words")))
 #    the same for held-out real images of that class, and the classifier's share with its share on real images: above that there
 #    is nothing to gain.
 #
-# **Rubric.** ½ for the variance in 1; ½ for the ODE's variance; ½ for both numbers and the reason (tilting and adding
-# noise cannot be exchanged); ½ for lost diversity, a measure of it and real images as the control.
+# **Rubric.** ½ for the variance in 1; ½ for the differential equation of δ and the ODE's variance; ½ for both numbers
+# and the reason (tilting and adding noise cannot be exchanged); ½ for lost diversity, a measure of it and real images
+# as the control.
 # ### END SOLUTION
 
 # %% [markdown] given="end"
