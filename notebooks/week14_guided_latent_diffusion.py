@@ -29,8 +29,7 @@
 # | Ho and Salimans (2022), *Classifier-free diffusion guidance*: all but the tables. | 30 |
 # | Rombach et al. (2022), *High-resolution image synthesis with latent diffusion models*: sections 1, 3 and 4.3. | 60 |
 #
-# Alternatives: Murphy, *Probabilistic Machine Learning: Advanced Topics*, chapter 25; Prince, chapter 18, what it says
-# of guidance.
+# Alternatives: Murphy, *Probabilistic Machine Learning: Advanced Topics*, chapter 25; Prince, chapter 18.
 #
 # **Focus questions.** Have an answer to each before you go on.
 #
@@ -198,8 +197,8 @@ print("DDIM is an Euler step in x / √ᾱ and √((1 − ᾱ) / ᾱ)")
 # **ODE and SDE reach the same mixture, by different paths: those of the ODE never cross, so a start decides where it
 # ends; those of the SDE forget their start.** Hence an ODE is good for what needs a reversible map (interpolating,
 # editing, a likelihood: Deeper), and an SDE undoes early errors (Karras et al., 2022): shift all starts by 1, and the
-# samples end 1.2 off by the ODE, 0.04 by the SDE. (Wasserstein distance, 20,000 samples. Errors of the score near the
-# *end* it makes worse.)
+# samples end 1.2 off by the ODE, 0.04 by the SDE. (Wasserstein distances. Errors of the score near the *end* it makes
+# worse.)
 
 # %% [markdown] guidance_text
 # ## 2 · Guidance
@@ -208,18 +207,18 @@ print("DDIM is an Euler step in x / √ᾱ and √((1 − ᾱ) / ᾱ)")
 # would fit as well. How does one ask for *more* seven?
 #
 # Bayes' rule for scores: $\nabla \log p(x \mid y) = \nabla \log p(x) + \nabla \log p(y \mid x)$. **Classifier
-# guidance** (Dhariwal and Nichol, 2021) trains a classifier of noisy images and adds its gradient $w$ times more. But
-# the same rule read backwards says that whoever knows the scores with and without $y$ owns a classifier already.
-# **Classifier-free guidance** (Ho and Salimans, 2022):
+# guidance** (Song et al., 2021; Dhariwal and Nichol, 2021) trains a classifier of noisy images and adds its gradient
+# $w$ times more. But the same rule read backwards says that whoever knows the scores with and without $y$ owns a
+# classifier already. **Classifier-free guidance** (Ho and Salimans, 2022):
 #
 # $$s_w(x, t) = s(x \mid y) + w\, \nabla \log p(y \mid x) = (1 + w)\, s(x \mid y) - w\, s(x) .$$
 #
-# At $w = 0$ this is the conditional model, at $w = -1$ it ignores $y$. (Others write $g = 1 + w$: then $g = 1$ is the
-# conditional model. Stable Diffusion's usual 7.5 is such a $g$.) The guesses of noise combine in the same way.
+# At $w = 0$ this is the conditional model, at $w = -1$ it ignores $y$. (Others write $g = 1 + w$. Stable Diffusion's
+# usual 7.5 is such a $g$.) The guesses of noise combine in the same way.
 #
 # Which distribution does this draw? At *one* noise level $s_w$ is the score of the sharpened
-# $q_t(x)\, q_t(y \mid x)^{1 + w}$ (normalised). So one expects the samples to follow $p(x)\, p(y \mid x)^{1 + w}$. We
-# can look: class $y$ is made of the two right clusters of the mixture above, the left one is another class.
+# $q_t(x)\, q_t(y \mid x)^{1 + w}$ (normalised). So one expects the samples to follow $p(x)\, p(y \mid x)^{1 + w}$.
+# Class $y$ is made of the two right clusters of the mixture above, the left one is another class.
 #
 # **Predict:** at the middle cluster, $-0.3$, the classifier is nearly sure of $y$, as at the right one. Which share of
 # the sharpened distribution is in the middle cluster, which of the samples by $w = 3$?
@@ -370,11 +369,11 @@ print(
 )
 
 # %% [markdown] measures_text
-# How good can any model of the code be? Not better than the reconstructions of test images: that is the floor. And the
-# simplest model of the code is one Gaussian with the training codes' mean and covariance: what a diffusion model must
-# beat. *Coverage* (Naeem et al., 2020) is the share of test images that have a sample among their five nearest
-# neighbours; it falls when a model leaves something out. A classifier (a support vector machine, trained on the
-# training images) judges captions.
+# How good can any model of the code be? Not better than reconstructions: that is the floor. (Of training images: the
+# test images' own look too good.) The simplest model of the code is one Gaussian with the training codes' mean and
+# covariance: what a diffusion model must beat. *Coverage* (Naeem et al., 2020) is the share of test images that have a
+# sample among their five nearest neighbours; it falls when a model leaves something out. A support vector machine,
+# trained on the training images, judges captions.
 
 
 # %% measures
@@ -397,13 +396,13 @@ flat = z_train.reshape(len(z_train), -1)
 gaussian = np.random.default_rng(seed).multivariate_normal(flat.mean(axis=0), np.cov(flat.T), 400)
 gaussian = gaussian.reshape(-1, *autoencoder.code).astype(np.float32)
 decode = tf.function(lambda z: autoencoder.decoder(z * scale))
-for name, z in [("test, reconstructed", z_test[:400]), ("one Gaussian, decoded", gaussian)]:
+for name, z in [("reconstructions", z_train[:400]), ("one Gaussian, decoded", gaussian)]:
     measure(name, to_pixels(decode(z)))
 
 # %% [markdown] caption_text
-# **The code costs little: its reconstructions are told from test images in 60 of 100 cases. One Gaussian is far off:
-# 95 of 100, kernel distance × 1000 26 ± 3, coverage 0.31.** (0.97 is the best coverage that 400 independent samples
-# can expect.)
+# **The code is not free: reconstructions are told from test images in 69 of 100 cases (two other sets: 74, 67;
+# training images themselves: 48 to 51). One Gaussian is far off: 95 of 100, kernel distance × 1000 26 ± 3, coverage
+# 0.31.** (0.97 is the best coverage that 400 independent samples can expect.)
 #
 # ### Captions and cross-attention
 #
@@ -598,8 +597,8 @@ print(f"ink from the same noise: {ink(thin).mean():.2f} {words[2]}, {more} more 
 # %% [markdown] sweep_text
 # ### Guidance on digits
 #
-# On the mixture guidance bought clarity with diversity. Here, too? The *spread* is the standard deviation of a pixel
-# within a class.
+# On the mixture guidance bought clarity with diversity. The *spread* is the standard deviation of a pixel within a
+# class.
 #
 # **Predict:** which of the four panels turn for the worse first, as $w$ grows?
 
@@ -631,8 +630,8 @@ plotting.show(fig, caption, alt)
 # **A little guidance helps, more makes nearly everything worse. At $w = 0.5$ the class is right in 99 % of the images
 # in place of 92 %, and coverage is 0.89 in place of 0.83; at $w = 4$ coverage has fallen to 0.45, and the kernel
 # distance (× 1000) has grown to 13.** The spread within a class falls at once, from 0.164 to 0.143 (test images:
-# 0.205). Beyond $w = 1$ nothing is gained: obedience is at its ceiling, and samples that are too clean are told from
-# test images *more* easily, 97 of 100 at $w = 4$.
+# 0.205). Beyond $w = 1$ nothing is gained: obedience is at its ceiling, and samples are told from test images *more*
+# easily, 97 of 100 at $w = 4$.
 #
 # <details><summary>Measured how?</summary>
 #
@@ -711,9 +710,9 @@ plotting.image_grid(rows, digits.shape, caption, alt, 16, row_titles=["c = 1", "
 #
 # The lower half of an image is missing; the course's task of imputing. Our model was never trained for it, and need
 # not be: at each level we know how the known part would look with so much noise. So after each step the known part is
-# **replaced** by a noisy version of the truth (Song et al., 2021, who do so in pixels), and the model makes the rest
-# fit. Since the encoder saw each patch alone, the upper half of the code is known exactly if the upper half of the
-# image is. (Stable Diffusion's encoder sees more, and blurs this line.)
+# **replaced** by a noisy version of the truth (Song et al., 2021, in pixels), and the model makes the rest fit. Since
+# the encoder saw each patch alone, the upper half of the code is known exactly if the upper half of the image is.
+# (Stable Diffusion's encoder sees more, and blurs this line.)
 #
 # The empty caption stands for "anything". As in week 11, five completions are averaged and cut at the threshold.
 # **Controls:** the lower halves that were drawn for *other* images; the means of the training pixels.
@@ -765,11 +764,11 @@ alt = "Six rows of twelve digits: original, upper half only, and four completed 
 plotting.image_grid(rows, digits.shape, caption, alt, 12, row_titles=titles)
 
 # %% [markdown] inpaint_says
-# **Replacing works without any training, but only part of the way: 20 % of the missing pixels are wrong, 23 % by the
-# pixels' means, 25 % with lower halves that were drawn for other images, and 12 % if the caption is told.** Week 10's
+# **Replacing works without any training, but only part of the way: 20 % of the missing pixels are wrong, 25 % with
+# lower halves that were drawn for other images, 12 % if the caption is told; by the pixels' means 23 %.** Week 10's
 # MADE, from twenty draws without a caption, had 14 % wrong; ours from twenty, 19 %. (Seeds 1 and 2: 20 %, 24 %, 12 %
-# both, for replacing, other images, caption.) The model knows what a three looks like below, but does not always see
-# in time that this is one. Deeper does better without a caption (RePaint).
+# both.) A look-up does better: the five training images with the nearest upper halves, averaged and cut, have 11 %
+# wrong. So the upper half says more than the chain hears (RePaint: Deeper).
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
@@ -795,16 +794,14 @@ scoreboard.enter(
 
 # %% [markdown] board_says
 # **On 8×8 images latent diffusion is no better than diffusion on pixels: its samples are told from test images in
-# about 80 of 100 cases, those of week 13 in 75; and guidance doubles the calls.** In return it does what it is told.
-# At Stable Diffusion's size the sum is another: there the code is 48 times smaller, and the U-Net would have to work
-# on the pixels.
+# about 80 of 100 cases, those of week 13 in 75; and guidance doubles the calls.** The code's floor alone is about 70.
+# At Stable Diffusion's size, with a code 48 times smaller, the sum is another.
 
 # %% [markdown] families_text
 # ## 6 · The families side by side
 #
-# Five families have drawn the same grey digits. From each we take the row with the lowest two-sample accuracy: the
-# samples that are hardest to tell from test images. (The rule looks at test images, and picks the best of a few rows:
-# read small differences with care.)
+# Five families have drawn the same grey digits. From each we take the row with the lowest two-sample accuracy. (The
+# rule looks at test images, and picks the best of a few rows: read small differences with care.)
 
 # %% families
 rows = {row.key: row for row in [*scoreboard.reference(), *scoreboard.mine()]}
@@ -836,8 +833,7 @@ scoreboard.table(list(best.values()))
 # **The DDPM's samples are the hardest to tell from test images, and diffusion costs the most time: tens of passes
 # through a network, where VAE and GAN need one. In bits per dimension (bounds, but for the autoregressive model) the
 # order is another: the VAE and the autoregressive model lead.** The VAE is faster than every flow and has the better
-# bound; its samples and the best flow's are equally good (82 ± 2 and 83 ± 2 of 100). (One training each, of half a
-# minute at most.)
+# bound; its samples and the best flow's are equally good (82 ± 2 and 83 ± 2 of 100). (One training each.)
 #
 # | family | gives | lacks | take it for |
 # |---|---|---|---|
@@ -1091,8 +1087,9 @@ plotting.show(
 
 # %% [markdown] attention_says
 # **In strong noise the middle of the image listens to the class (up to 0.8 of the weight, and next to nothing for
-# "a"); at the left margin, where most digits are white, each word gets about a third. With little noise the weights
-# are more even everywhere.** (One training, averages; a weight says who was listened to, not what was made of it.)
+# "a"); at the left margin each word gets about a third. (The right margin is nearly as white, and hears the class
+# more: white paper does not explain it.) With little noise the weights are more even everywhere.** (One training,
+# averages; a weight says who was listened to, not what was made of it.)
 
 # %% [markdown] bigger
 # ## Going bigger
