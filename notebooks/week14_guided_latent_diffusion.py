@@ -151,7 +151,8 @@ shades = np.stack([density(every, t) for t in times[::5].astype(np.float32)], ax
 fig, axes = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True)
 for ax, (name, places) in zip(axes, roads.items()):
     ax.pcolormesh(times[::5], grid, np.sqrt(shades), cmap="Greys", shading="nearest")
-    ax.plot(times, places, color=brown, linewidth=1.4)
+    ax.set_prop_cycle(color=plt.cm.plasma(np.linspace(0, 0.9, 9)))  # a colour for each start
+    ax.plot(times, places, linewidth=1.4)
     ax.set(title=name, xlabel="time t (no unit), from noise to data", xlim=(1, 0), ylim=(-3, 3))
     ax.grid(False)
 axes[0].set_ylabel("x (no unit)")
@@ -401,8 +402,8 @@ for name, z in [("reconstructions", z_train[:400]), ("one Gaussian, decoded", ga
 
 # %% [markdown] caption_text
 # **The code is not free: reconstructions are told from test images in 69 of 100 cases (two other sets: 74, 67;
-# training images themselves: 48 to 51). One Gaussian is far off: 95 of 100, kernel distance × 1000 26 ± 3, coverage
-# 0.31.** (0.97 is the best coverage that 400 independent samples can expect.)
+# training images: 48 to 51). One Gaussian is far off: 95 of 100, kernel distance × 1000 26 ± 3, coverage 0.31.** (0.97
+# is the best coverage that 400 independent samples can expect.)
 #
 # ### Captions and cross-attention
 #
@@ -684,8 +685,8 @@ for c in [1.0, 0.03, 100.0]:
         f"{'':>22}  log SNR' from {log_snr[0]:.1f} to {log_snr[-1]:.1f}; class {obeyed(rows[-1], wanted)[0]:.2f}"
     )
 rows = np.concatenate([part[:16] for part in rows])
-caption = "The same noise and captions, by one network, for codes of three scales. What is missing in each of the two lower rows?"
-alt = "Three rows of sixteen digits; those of the second row are blurred, those of the third pale and alike."
+caption = "The same noise and captions, by one network, for codes of three scales. What is missing in the second row, what is wrong in the third?"
+alt = "Three rows of sixteen digits; those of the second row are blurred, those of the third are like the first, some of them paler or broken."
 plotting.image_grid(rows, digits.shape, caption, alt, 16, row_titles=["c = 1", "c = 0.03", "c = 100"])
 
 # %% [markdown] failure_says
@@ -766,9 +767,9 @@ plotting.image_grid(rows, digits.shape, caption, alt, 12, row_titles=titles)
 # %% [markdown] inpaint_says
 # **Replacing works without any training, but only part of the way: 20 % of the missing pixels are wrong, 25 % with
 # lower halves that were drawn for other images, 12 % if the caption is told; by the pixels' means 23 %.** Week 10's
-# MADE, from twenty draws without a caption, had 14 % wrong; ours from twenty, 19 %. (Seeds 1 and 2: 20 %, 24 %, 12 %
-# both.) A look-up does better: the five training images with the nearest upper halves, averaged and cut, have 11 %
-# wrong. So the upper half says more than the chain hears (RePaint: Deeper).
+# MADE, from twenty draws, had 14 % wrong; ours from twenty, 19 %. (Seeds 1 and 2: 20 %, 24 %, 12 % both.) A look-up
+# does better: the five training images with the nearest upper halves, averaged and cut, have 11 % wrong. The upper
+# half says more than the chain hears (Deeper: RePaint).
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
@@ -800,8 +801,8 @@ scoreboard.enter(
 # %% [markdown] families_text
 # ## 6 · The families side by side
 #
-# Five families have drawn the same grey digits. From each we take the row with the lowest two-sample accuracy. (The
-# rule looks at test images, and picks the best of a few rows: read small differences with care.)
+# Five families have drawn grey digits. From each we take the row with the lowest two-sample accuracy. (The rule looks
+# at test images, and picks the best of a few rows: read small differences with care.)
 
 # %% families
 rows = {row.key: row for row in [*scoreboard.reference(), *scoreboard.mine()]}
@@ -833,7 +834,8 @@ scoreboard.table(list(best.values()))
 # **The DDPM's samples are the hardest to tell from test images, and diffusion costs the most time: tens of passes
 # through a network, where VAE and GAN need one. In bits per dimension (bounds, but for the autoregressive model) the
 # order is another: the VAE and the autoregressive model lead.** The VAE is faster than every flow and has the better
-# bound; its samples and the best flow's are equally good (82 ± 2 and 83 ± 2 of 100). (One training each.)
+# bound; its samples are closer than the best flow's by kernel distance, not by the classifier (82 ± 2 and 83 ± 2 of
+# 100). (One training each.)
 #
 # | family | gives | lacks | take it for |
 # |---|---|---|---|
@@ -1050,7 +1052,7 @@ for name, K, R in [("replacing", 20, 1), ("RePaint", 20, 4), ("replacing", 80, 1
 # **Going back helps, spending the same calls on a finer chain does not: 21 % of the missing pixels are wrong in place
 # of 24 % (both with 20 and with 80 levels), and the completed images are told from test images a little less easily.**
 # (One completion of each image; errors ± 0.5 %. Five, averaged and cut: 18.8 % in place of 20.0.) So the calls are not
-# what matters. To the true class 60 % are completed, 54 % before: the upper half of an 8×8 digit does not say
+# what matters. To the true class about 60 % are completed, 54 % before: the upper half of an 8×8 digit does not say
 # everything.
 #
 # <details><summary>Measured how?</summary>
@@ -1082,7 +1084,7 @@ fig.colorbar(shown, ax=axes, label="weight (share)")
 plotting.show(
     fig,
     "How much each place listens to each word, at two noise levels. Where does the class matter, and when?",
-    "Six squares of 4×4 places. With much noise the class has up to 0.8 in the middle, where the word a has nearly 0; elsewhere all are near a third.",
+    "Six squares of 4×4 places. With much noise the class has up to 0.8 in the middle, where the word a has nearly 0; at the left margin all are near a third.",
 )
 
 # %% [markdown] attention_says
