@@ -198,7 +198,7 @@ print("DDIM is an Euler step in x / √ᾱ and √((1 − ᾱ) / ᾱ)")
 # **ODE and SDE reach the same mixture, by different paths: those of the ODE never cross, so a start decides where it
 # ends; those of the SDE forget their start.** Hence an ODE is good for what needs a reversible map (interpolating,
 # editing, a likelihood: Deeper), and an SDE undoes early errors (Karras et al., 2022): shift all starts by 1, and the
-# samples end 1.2 off by the ODE, 0.04 by the SDE. (Wasserstein distances. Errors of the score near the *end* it makes
+# samples end 1.2 off by the ODE, 0.04 by the SDE. (Wasserstein distances; errors of the score near the *end* it makes
 # worse.)
 
 # %% [markdown] guidance_text
@@ -218,8 +218,8 @@ print("DDIM is an Euler step in x / √ᾱ and √((1 − ᾱ) / ᾱ)")
 # usual 7.5 is such a $g$.) The guesses of noise combine in the same way.
 #
 # Which distribution does this draw? At *one* noise level $s_w$ is the score of the sharpened
-# $q_t(x)\, q_t(y \mid x)^{1 + w}$ (normalised). So one expects the samples to follow $p(x)\, p(y \mid x)^{1 + w}$.
-# Class $y$ is made of the two right clusters of the mixture above, the left one is another class.
+# $q_t(x)\, q_t(y \mid x)^{1 + w}$ (normalised). So one expects samples to follow $p(x)\, p(y \mid x)^{1 + w}$. Class
+# $y$ is made of the two right clusters of the mixture above, the left one is another class.
 #
 # **Predict:** at the middle cluster, $-0.3$, the classifier is nearly sure of $y$, as at the right one. Which share of
 # the sharpened distribution is in the middle cluster, which of the samples by $w = 3$?
@@ -401,7 +401,7 @@ for name, z in [("reconstructions", z_train[:400]), ("one Gaussian, decoded", ga
     measure(name, to_pixels(decode(z)))
 
 # %% [markdown] caption_text
-# **The code is not free: reconstructions are told from test images in 69 of 100 cases (two other sets: 74, 67;
+# **The code is not free: reconstructions are told from test images in 69 of 100 cases (67 to 74 by set and training;
 # training images: 48 to 51). One Gaussian is far off: 95 of 100, kernel distance × 1000 26 ± 3, coverage 0.31.** (0.97
 # is the best coverage that 400 independent samples can expect.)
 #
@@ -639,8 +639,8 @@ plotting.show(fig, caption, alt)
 # 400 samples each, 20 DDIM steps. Trainings with seeds 0, 1, 2 at $w$ = 0, 0.5, 4: class right 0.92, 0.99, 1.00; 0.94,
 # 0.99, 1.00; 0.90, 0.98, 1.00. Coverage 0.83, 0.89, 0.45; 0.83, 0.90, 0.59; 0.85, 0.92, 0.51 (each ± 0.02). Kernel
 # distance × 1000 −0.5, −1.8, 13.5; −1.0, −2.3, 8.1; 0.4, −2.7, 11.7 (± 1 to 3.5). Spread 0.164, 0.143, 0.145; 0.160,
-# 0.148, 0.137; 0.165, 0.150, 0.139. The sampler matters, too: 20 *ancestral* steps at $w = 0$ have class 0.96 and
-# coverage 0.89 (seed 0).
+# 0.148, 0.137; 0.165, 0.150, 0.139. But 20 *ancestral* steps at $w = 0$ have class 0.96, 0.96 and coverage 0.89, 0.94
+# (seeds 0, 3).
 # </details>
 
 # %% [markdown] failure_text
