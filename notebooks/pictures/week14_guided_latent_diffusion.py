@@ -45,9 +45,9 @@ def attention() -> Picture:
     side, x0, y0 = 0.5, 0.7, 0.65
     for i in range(4):
         for j in range(4):
-            fill = PALE if (i, j) != (2, 2) else DIFFUSION
+            fill = PALE if (i, j) != (2, 3) else DIFFUSION
             p.box(x0 + side * j, y0 + side * i, "", side, side, DIFFUSION, fill)
-    place = (x0 + 2 * side + 0.25, y0 + 2 * side)
+    place = (x0 + 3 * side + 0.25, y0 + 2 * side)
     for y, word, width in [(2.6, "“a”", 1.0), (1.6, "“bold”", 5.0), (0.6, "“three”", 2.5)]:
         box = p.box(6.4, y, word, 1.5, 0.7, BLUE)
         p.arrow(place, box, colour=BLUE, width=width)
