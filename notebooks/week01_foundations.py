@@ -69,7 +69,7 @@
 dataset = "digits"  # "mnist" for larger images: see "Going bigger"
 components = [1, 10, 20, 40, 80, 160, 320]  # numbers of components K to try; 1 is the independent Bernoulli
 smoothing = [0.5, 1.0, 2.0]  # imaginary images a for each component, to try
-unsmoothed = [10, 40]  # numbers of components to fit without any (a = 0), in logarithms, which is slow
+unsmoothed = [10, 40]  # numbers of components to fit without any, in logarithms, which is slow
 em_steps = 50  # EM steps of each run
 batch_size = 2000  # images at a time; only memory depends on it
 table = "breast cancer"  # "thyroid", "mammography" or an .npz file: see "Going bigger"

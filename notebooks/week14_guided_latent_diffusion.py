@@ -351,6 +351,7 @@ class Autoencoder(keras.Model):
         self.add_loss(tf.reduce_mean(error + self.weight * kl))
         return error + self.weight * kl
 
+
 # %% autoencoder_train
 x_train, x_validation, x_test = (as_images(part) for part in (digits.train, digits.validation, digits.test))
 autoencoder = Autoencoder(digits.shape, patch, code_channels)
@@ -974,6 +975,7 @@ def places(n, dilated):
     sigma = np.exp([10.05, 0.1e-3 + 9.95e-6]) - 1
     sigma = np.linspace(*sigma ** (1 / 14), n + 1) ** 7
     return tf.constant((np.sqrt(0.01 + 39.8 * np.log1p(sigma**2)) - 0.1) / 19.9, tf.float32)
+
 
 # %% solvers_run
 calls, curves = np.array([6, 10, 20, 40, 80]), {}
