@@ -907,7 +907,7 @@ class VQVAE(keras.Model):
 # encoder's outputs move towards it. How many stay unused depends on the start. We train the same model twice. First
 # the codebook is drawn from a normal distribution with standard deviation 10, far from most of the encoder's outputs.
 # Then two things are changed: it starts at the encoder's outputs for random training images, and a code that is used
-# less than once a batch is put on one of the batch's vectors. (Which of the two does it? Try `revive=True` with the
+# less than once a batch is put on one of the batch's vectors (Dhariwal et al., 2020). (Which of the two does it? Try `revive=True` with the
 # random start, and `revive=False` with the start at the data.)
 #
 # **Predict:** 16 codes. How many will the first run use, and what does it do to the reconstructions?
@@ -1431,6 +1431,8 @@ quiz.show("week07_deep_latents")
 # ## References
 #
 # - Y. Burda, R. Grosse, R. Salakhutdinov (2016). Importance weighted autoencoders. ICLR.
+# - P. Dhariwal, H. Jun, C. Payne, J. W. Kim, A. Radford, I. Sutskever (2020). Jukebox: a generative model for music. arXiv
+#   2005.00341.
 # - D. Kingma, T. Salimans, R. Jozefowicz, X. Chen, I. Sutskever, M. Welling (2016). Improved variational inference with
 #   inverse autoregressive flow. NeurIPS.
 # - J. Lucas, G. Tucker, R. Grosse, M. Norouzi (2019). Don't blame the ELBO! A linear VAE perspective on posterior

@@ -343,8 +343,8 @@ compare_information(*alike, "posteriors that are nearly the same: the estimate m
 #
 # ### Gap 4 · Finite scalar quantisation (2 points)
 #
-# As in the preparation, $z_e$ is what the encoder gives and $z_q$ what the decoder gets. This quantiser has no
-# codebook, so there is nothing to learn and nothing that could die. Each unit is bounded by tanh and rounded to one of
+# As in the preparation, $z_e$ is what the encoder gives and $z_q$ what the decoder gets. This quantiser (Mentzer et
+# al., 2024, *Finite scalar quantization: VQ-VAE made simple*, ICLR) has no codebook, so there is nothing to learn and nothing that could die. Each unit is bounded by tanh and rounded to one of
 # $K_l$ equally spaced values from −1 to 1:
 #
 # $$u_l = (K_l - 1)\, \frac{1 + \tanh z_{e,l}}{2}, \qquad z_{q,l} = \frac{2 \operatorname{round}(u_l)}{K_l - 1} - 1.$$
@@ -413,7 +413,7 @@ check_fsq(rng, B=6, levels=rng.integers(3, 6, size=2).tolist())
 # ### Gap 5 · Residual quantisation (3 points)
 #
 # One codebook with $K^M$ codes is soon too large to search. M small ones with $K$ codes each do it in turn: each
-# quantises what the ones before have left over. With $r_0 = z_e$, for $m = 1, \dots, M$,
+# quantises what the ones before have left over (in a learned codec: SoundStream, Zeghidour et al., 2021). With $r_0 = z_e$, for $m = 1, \dots, M$,
 #
 # $$e_m = \text{the code of codebook } m \text{ nearest to } r_{m-1}, \qquad r_m = r_{m-1} - \operatorname{sg}[e_m],$$
 #
