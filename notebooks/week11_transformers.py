@@ -1260,9 +1260,9 @@ else:
 #
 # | model | measured | training |
 # |---|---|---|
-# | GPT, 4 layers, width 128 | 1.78 nats | 415 s |
+# | GPT, 4 layers, width 128 | 1.80 nats | 104 s |
 #
-# One training, on a machine with two busy cores; all of the validation part, cut into stretches of 64.
+# One training, on two cores; all of the validation part, cut into stretches of 64.
 
 # %% [markdown] references
 # ## References
