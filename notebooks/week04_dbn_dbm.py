@@ -17,7 +17,7 @@
 # 4. train a DBM jointly, recognise one whose second layer is dead, and cure it;
 # 5. estimate a DBM's $\log Z$ by AIS, with an error bar and an effective sample size.
 #
-# *Time:* reading 180 minutes, this notebook 230 minutes. It computes for about a minute on two CPU cores.
+# *Time:* reading 180 minutes, this notebook 230 minutes. It computes for less than a minute on two CPU cores.
 
 # %% [markdown] reading
 # ## Reading

@@ -633,8 +633,8 @@ print(
 # **The loss on unseen images falls with that of the training part: no overfitting yet. The bound is about 2.5 bits per
 # dimension, and two thirds of what the steps cost is due to the last three of fifty**, where the noise falls from two
 # grey levels to half of one. Nobody sees those steps: by the kernel distance the guess before them is as near to the
-# test images as what comes out at the end. It is not the simple loss that makes them dear: trained with the bound's
-# weights the same network has no better bound. What other variances do stands in Deeper.
+# test images as what comes out at the end. The simple loss need not be the cause: trained once with the bound's
+# weights, the same network had no better bound. What other variances do stands in Deeper.
 #
 # <details><summary>Measured how?</summary>
 #

@@ -14,7 +14,7 @@
 # 4. write cross-attention, and measure whether captions are obeyed, with a control;
 # 5. compare the families of this course by the same measures, and choose one for a use.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute on two CPU cores.
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for over a minute on two CPU cores.
 # What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_latent
@@ -797,8 +797,8 @@ scoreboard.enter(
 
 # %% [markdown] board_says
 # **On 8×8 images the code buys little: the samples are told from test images in about 80 of 100 cases, those of week 13
-# in 75, but cover more, 0.90 in place of 0.70.** (Guidance doubles the calls.) The code's floor alone is about 70. At
-# Stable Diffusion's size the sum is another.
+# in 75, but cover more, 0.90 in place of 0.70.** (Captions say which digits to draw; guidance doubles the calls.) The
+# code's floor alone is about 70.
 
 # %% [markdown] families_text
 # ## 6 · The families side by side
@@ -834,10 +834,11 @@ scoreboard.table(list(best.values()))
 
 # %% [markdown] families_says
 # **The DDPM's samples are the hardest to tell from test images, and diffusion costs the most time: tens of passes
-# through a network, where VAE and GAN need one. Its coverage is 0.70, that of the other networks at most 0.43. In bits
-# per dimension (bounds, but for the autoregressive model) the VAE and the autoregressive model lead.** The VAE is faster
-# than every flow and has the better bound; its samples are closer than the best flow's by kernel distance, not by the
-# classifier (82 ± 2 and 83 ± 2 of 100). A mixture of 30 Gaussians covers 0.89. (One training each.)
+# through a network, where VAE and GAN need one. Its coverage is 0.70, that of the other networks in this table at most
+# 0.43; in bits per dimension (bounds, but for the autoregressive model) the VAE and the autoregressive model lead.** The
+# VAE is faster than every flow, with the better bound; its samples are closer than the best flow's by kernel distance,
+# not by the classifier (82 ± 2 and 83 ± 2 of 100). The mixture covers 0.89, week 9's conditional GAN 0.76. (One
+# training each.)
 #
 # | family | gives | lacks | take it for |
 # |---|---|---|---|

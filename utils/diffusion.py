@@ -1,4 +1,4 @@
-"""Diffusion models as week 13 derives them: forward process, noise-guessing network, steps back, U-Net.
+"""Diffusion models as week 13 derives them: forward process, noise-guessing network, steps back, a block.
 
 A noise level is a number ᾱ in (0, 1], the share of the original's variance that is left (Ho et al. 2020).
 A *model* has ``noise(x, a)``: x_t (B, …), ᾱ_t (B,) → guessed noise (B, …), and ``limit``, the largest |x_0|.
