@@ -1124,10 +1124,7 @@ board = {
     },
 }
 for (name, row), fake in zip(board.items(), [samples[:400], remembered]):
-    if digits.shape == (8, 8):  # the feature extractor knows 8×8 images only
-        row["kernel_distance"] = evaluation.kernel_distance(images, fake)
-        row["c2st"] = evaluation.classifier_two_sample_test(images, fake, seed)
-        row["coverage"] = evaluation.coverage(images, fake)
+    row |= scoreboard.quality(fake, dataset, seed=seed)
     row |= {"imputing": imputing[name], "repairing": repairing[name], "anomaly": anomaly[name]}
     scoreboard.record(scoreboard.Row(week=2, data=dataset, value=row["per_image"].mean(), **row))
 scoreboard.table(compare_with=board["Boltzmann"]["model"])

@@ -1185,13 +1185,8 @@ for name, note, (bound, weighted), log_z, seconds, parameters in [
     ("DBM", "pretrained", dbm_bounds["test"], dbm_log_z, dbm_seconds, count),
 ]:
     began = time.perf_counter()
-    quality, samples = {}, sample(name, 400)
+    samples = sample(name, 400)
     ms_per_sample = 1000 * (time.perf_counter() - began) / 400
-    if digits.shape == (8, 8):  # the feature extractor knows 8×8 images only
-        quality = {
-            "kernel_distance": evaluation.kernel_distance(known, samples),
-            "c2st": evaluation.classifier_two_sample_test(known, samples, seed),
-        }
     scoreboard.record(
         scoreboard.Row(
             week=4,
@@ -1208,7 +1203,7 @@ for name, note, (bound, weighted), log_z, seconds, parameters in [
             note=f"with {importance_samples} importance weights ≳ {weighted.mean():.2f}; "
             f"reverse minus forward log Z: {back[name].value - log_z.value:+.2f} nats",
             **results[name],
-            **quality,
+            **scoreboard.quality(samples, dataset, seed=seed),
         )
     )
 scoreboard.table(compare_with="RBM, 128 hidden units, PCD-1" if dataset == "digits" else None)

@@ -1081,13 +1081,6 @@ plotting.learning_curves(
 
 
 # %% board
-quality = {}
-if digits.shape == (8, 8):  # the feature extractor knows 8×8 images only
-    quality = {
-        "kernel_distance": evaluation.kernel_distance(images, samples),
-        "c2st": evaluation.classifier_two_sample_test(images, samples.numpy(), seed),
-        "coverage": evaluation.coverage(images, samples.numpy()),
-    }
 honest = {
     "value": test_log_likelihood.mean(),
     "kind": "estimate",
@@ -1108,7 +1101,7 @@ scoreboard.record(
         repairing=repairing,
         anomaly=anomaly,
         note=f"reverse minus forward log Z: {above.value - log_z.value:+.2f} nats; {effective:.0f} of 400 AIS runs count",
-        **quality,
+        **scoreboard.quality(samples, dataset, seed=seed),
     )
 )
 scoreboard.table(compare_with="RBM, 128 hidden units, PCD-1" if dataset == "digits" else None)

@@ -25,6 +25,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from tools import rivals
 from tools.notebooks import definitions
 from tools.rivals import THREADS, Run, SpeedError
 
+# What, by what a time is given, how many of these a run has, ours, the other's name, theirs, the goal.
+Case = tuple[str, str, int, Run, str, Run, float]
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = 9
 RBM_CASES = [  # visible units, hidden units, batch, images, epochs a run, the ratio to reach
@@ -48,9 +51,8 @@ WGAN_CASES = [(784, 512, 64, 100, 5, 20, 1.0), (64, 256, 16, 64, 2, 100, 1.0)]
 PIXELCNN_CASES = [(128, 5, 64, 2, 1.0)]  # channels, residual blocks, images a step, then as above
 # Characters, context, width, layers, heads, rows a step, then as above.
 GPT_CASES = [(65, 64, 128, 4, 4, 12, 100, 1.0)]
-REALNVP_CASES = [
-    (6, (256,) * 4, 256, 20, 1.0)
-]  # couplings, hidden units of each, points a step, then as above
+# Couplings, hidden units of each, points a step, then as above.
+REALNVP_CASES = [(6, (256,) * 4, 256, 20, 1.0)]
 # Height and width, channels, halvings, images a step, then as above.
 UNET_CASES = [((28, 28), 16, 2, 64, 10, 1.0), ((8, 8), 16, 1, 64, 50, 1.0)]
 
@@ -204,95 +206,79 @@ def compare(what: str, per: str, count: int, ours: Run, other: str, theirs: Run,
     return ratio > goal
 
 
-def rbm() -> bool:
-    slow = False
+def rbm() -> Iterator[Case]:
     for D, H, B, N, epochs, goal in RBM_CASES:
         data = binary_images(N, D)
         pair = course_rbm(data, H, B, epochs), sklearn_rbm(data, H, B, epochs)
         what, per = f"RBM {D}×{H}, batch {B}", f"an epoch of {N:,} images"
-        slow |= compare(what, per, epochs, pair[0], "scikit-learn", pair[1], goal)
-    return slow
+        yield (what, per, epochs, pair[0], "scikit-learn", pair[1], goal)
 
 
-def vae() -> bool:
-    slow = False
+def vae() -> Iterator[Case]:
     for D, H, L, B, N, epochs, goal in VAE_CASES:
         data = binary_images(N, D)
         theirs = rivals.vae(data, H, L, B, epochs)  # first: PyTorch may be missing
         ours = course_vae(data, H, L, B, epochs)
         what, per = f"VAE {D}-{H}-{L}, batch {B}", f"an epoch of {N:,} images"
-        slow |= compare(what, per, epochs, ours, "PyTorch", theirs, goal)
-    return slow
+        yield (what, per, epochs, ours, "PyTorch", theirs, goal)
 
 
-def dcgan() -> bool:
-    slow = False
+def dcgan() -> Iterator[Case]:
     for shape, C, L, B, steps, goal in DCGAN_CASES:
         images = binary_images(steps * B, shape[0] * shape[1]).reshape(-1, *shape, 1)
         theirs = rivals.dcgan(images, C, L, B, PENALTY)
         ours = course_dcgan(images, shape, C, L, B)
         what = f"DCGAN {shape[0]}×{shape[1]}, {C} channels, batch {B}"
-        slow |= compare(what, "a step", steps, ours, "PyTorch", theirs, goal)
-    return slow
+        yield (what, "a step", steps, ours, "PyTorch", theirs, goal)
 
 
-def wgan() -> bool:
-    slow = False
+def wgan() -> Iterator[Case]:
     for D, H, L, B, turns, steps, goal in WGAN_CASES:
         images = binary_images(steps * turns * B, D)
         theirs = rivals.wgan(images, H, L, B, turns, 10 * PENALTY)
         ours = course_wgan(images, H, L, B, turns)
         what = f"WGAN-GP {D}-{H}-{H}, batch {B}, {turns} steps of the critic"
-        slow |= compare(what, "a step", steps, ours, "PyTorch", theirs, goal)
-    return slow
+        yield (what, "a step", steps, ours, "PyTorch", theirs, goal)
 
 
-def pixelcnn() -> bool:
-    slow = False
+def pixelcnn() -> Iterator[Case]:
     for C, blocks, B, steps, goal in PIXELCNN_CASES:
         images = binary_images(steps * B, 784).reshape(-1, 28, 28, 1)
         theirs = rivals.pixelcnn(images, C, blocks, B)
         ours = course_pixelcnn(images, C, blocks, B)
         what = f"PixelCNN 28×28, {blocks} blocks of {C} channels, batch {B}"
-        slow |= compare(what, "a step", steps, ours, "PyTorch", theirs, goal)
-    return slow
+        yield (what, "a step", steps, ours, "PyTorch", theirs, goal)
 
 
-def gpt() -> bool:
+def gpt() -> Iterator[Case]:
     import numpy as np
 
-    slow = False
     for V, T, E, layers, heads, B, steps, goal in GPT_CASES:
         codes = np.random.default_rng(0).integers(V, size=100_000).astype(np.int32)
         theirs = rivals.gpt(codes, V, T, E, layers, heads, B, steps)
         ours = course_gpt(codes, V, T, E, layers, heads, B, steps)
         what = f"GPT {layers}×{E}, {heads} heads, context {T}, batch {B}"
-        slow |= compare(what, "a step", steps, ours, "PyTorch", theirs, goal)
-    return slow
+        yield (what, "a step", steps, ours, "PyTorch", theirs, goal)
 
 
-def realnvp() -> bool:
+def realnvp() -> Iterator[Case]:
     import numpy as np
 
-    slow = False
     for couplings, hidden, B, steps, goal in REALNVP_CASES:
         points = np.random.default_rng(0).normal(size=(steps * B, 2)).astype(np.float32)
         theirs = rivals.realnvp(points, couplings, hidden, B)
         ours = course_realnvp(points, couplings, hidden, B)
         what = f"RealNVP, {couplings} couplings of {len(hidden)}×{hidden[0]}, batch {B}"
-        slow |= compare(what, "a step", steps, ours, "PyTorch", theirs, goal)
-    return slow
+        yield (what, "a step", steps, ours, "PyTorch", theirs, goal)
 
 
-def unet() -> bool:
-    slow = False
+def unet() -> Iterator[Case]:
     for shape, C, halvings, B, steps, goal in UNET_CASES:
         images = 2 * binary_images(steps * B, shape[0] * shape[1]).reshape(-1, *shape, 1) - 1
         theirs = rivals.unet(images, C, halvings, B)
         ours = course_unet(images, C, halvings, B)
         what = f"U-Net {shape[0]}×{shape[1]}, {C} channels, batch {B}"
-        slow |= compare(what, "a step", steps, ours, "PyTorch", theirs, goal)
-    return slow
+        yield (what, "a step", steps, ours, "PyTorch", theirs, goal)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -309,7 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     try:
-        slow = [comparisons[name]() for name in options.which or comparisons]
+        slow = [compare(*case) for name in options.which or comparisons for case in comparisons[name]()]
     except SpeedError as error:
         print(f"speed: {error}", file=sys.stderr)
         return 1

@@ -175,31 +175,41 @@ def enter(sample: Callable[[int], Any], compare_with: str | None = None, seed: i
     """Measure a model's samples, ``record`` its row and give the table: one call for each model.
 
     ``sample``: n → n images (n, D), independent. They are timed (the second call: the first may compile) and,
-    where they are 8×8 or grey, compared with the test images by kernel distance, coverage and classifier
-    two-sample test, whose halves ``seed`` draws. ``row``: fields of ``Row``; ``value`` is the mean of
-    ``per_image`` where that is given. ``compare_with``: for ``table``.
+    where they are 8×8 or grey, compared with the test images (``quality``; ``seed`` draws the halves of the
+    two-sample test). ``row``: fields of ``Row``; ``value`` is the mean of ``per_image`` where that is given.
+    ``compare_with``: for ``table``.
     """
     if row.get("per_image") is not None:
         row["per_image"] = np.asarray(row["per_image"], dtype=np.float64)
         row.setdefault("value", row["per_image"].mean())
-    data = row.setdefault("data", "digits")
-    real = datasets.load(data).test
-    n = min(SAMPLES, len(real))
-    real = real[:: len(real) // n][:n]  # spread over the part: MNIST's first half was written by other people
+    data, unit = row.setdefault("data", "digits"), row.setdefault("unit", UNITS[0])
+    n = min(SAMPLES, len(datasets.load(data).test))
     sample(n)
     began = time.perf_counter()
     images = np.asarray(sample(n))
     row["ms_per_sample"] = 1000 * (time.perf_counter() - began) / n
-    if (
-        real.shape[1] == 64 or row.get("unit") == "bits per dimension"
-    ):  # grey images, as the test part has them
-        scale = datasets.GREY_LEVELS - 1 if data == "digits-grey" else 1
-        real, fake, known = real / scale, images / scale, evaluation.extractor(data)
-        row["kernel_distance"] = evaluation.kernel_distance(real, fake, known)
-        row["c2st"] = evaluation.classifier_two_sample_test(real, fake, seed, known)
-        row["coverage"] = evaluation.coverage(real, fake, features=known)
+    row |= quality(images, data, unit, seed)
     record(Row(**row))
     return table(compare_with=compare_with)
+
+
+def quality(images: Any, data: str, unit: str = UNITS[0], seed: int = 0) -> dict[str, Estimate]:
+    """Kernel distance, two-sample test, coverage of samples against as many test images: fields of ``Row``.
+
+    ``images``: (n, D), independent, in the data set's values. Nothing for images of 28×28 in nats: those are
+    binary, and the test part is grey.
+    """
+    real, fake = datasets.load(data).test, np.asarray(images)
+    if real.shape[1] != 64 and unit != "bits per dimension":
+        return {}
+    real = real[:: len(real) // len(fake)][: len(fake)]  # MNIST's first half was written by other people
+    scale = datasets.GREY_LEVELS - 1 if data == "digits-grey" else 1
+    pair, features = (real / scale, fake / scale), evaluation.extractor(data)
+    return {
+        "kernel_distance": evaluation.kernel_distance(*pair, features),
+        "c2st": evaluation.classifier_two_sample_test(*pair, seed, features),
+        "coverage": evaluation.coverage(*pair, features=features),
+    }
 
 
 def read(path: Path) -> list[Row]:
