@@ -51,6 +51,23 @@ def test_it_is_the_code_of_week_13():
     }.items():
         for mine, theirs in zip(getattr(diffusion, name)(*arguments), week[name](*arguments), strict=True):
             np.testing.assert_array_equal(mine, theirs, name)
+    h, level = keras.Input((4, 4, 3)), keras.Input((8,))
+    mine, theirs = (keras.Model([h, level], part(h, level, 5)) for part in (block, week["block"]))
+    mine.set_weights([np.random.default_rng(0).normal(0, 0.3, w.shape) for w in mine.weights])
+    theirs.set_weights(mine.get_weights())
+    inputs = [tf.random.normal([2, 4, 4, 3]), waves(levels(0.2, 0.9))]
+    np.testing.assert_array_equal(mine(inputs), theirs(inputs), "block")
+    network = dense()
+    mine, theirs = (kind(network, linear_schedule(50, 0.002, 0.4)) for kind in (Denoiser, week["Denoiser"]))
+    points = tf.random.normal([5, 2])
+    np.testing.assert_array_equal(
+        mine.noise(points, levels(*[0.5] * 5)), theirs.noise(points, levels(*[0.5] * 5))
+    )
+    losses = []
+    for model in (mine, theirs):
+        tf.random.set_seed(0)
+        losses.append(model(points))
+    np.testing.assert_array_equal(*losses)
     mine, theirs = (kind([0.6, 0.4], [[-1.0], [1.0]], [0.3, 0.5]) for kind in (Mixture, week["Mixture"]))
     x = tf.constant([[0.2]])
     np.testing.assert_array_equal(mine.noise(x, levels(0.5)), theirs.noise(x, levels(0.5)))

@@ -170,6 +170,10 @@ def test_an_extractor_is_learned_for_larger_images(monkeypatch):
     assert near.value < 3 * near.error and far.value > 10 * far.error
     assert evaluation.classifier_two_sample_test(split.test, shuffled, 0, features).value > 0.95
     assert evaluation.coverage(split.test, shuffled, features=features).value < 0.1
+    wrong = {**labels, "train_labels": np.random.default_rng(0).permutation(labels["train_labels"])}
+    mixed = datasets.Split(name="mixed", shape=(28, 28), **parts, **wrong)
+    monkeypatch.setattr(datasets, "load", {"mixed": mixed}.get)
+    assert np.abs(evaluation.extractor("mixed")(split.test) - features(split.test)).max() > 0.1, "unlearned"
     monkeypatch.setattr(datasets, "load", {"bare": datasets.Split("bare", (28, 28), **parts)}.get)
     with pytest.raises(ValueError, match="bare has no labels"):
         evaluation.extractor("bare")

@@ -180,6 +180,24 @@ def test_a_captioned_model_passes_its_words_on(week):
     assert week["Captioned"](inner, "words").noise("z", "a") == ("z", "a", "words")
 
 
+@pytest.mark.parametrize("rounds", [None, 3])
+def test_what_is_known_stays_and_reaches_the_rest(week, rounds):
+    """At ᾱ = 1 the known part is the truth; the guess for the rest here is the mean of the whole."""
+
+    def noise(z, a, words):
+        mean = tf.reduce_mean(z, axis=[1, 2, 3], keepdims=True) / tf.sqrt(a[:, None, None, None])
+        return (z - tf.sqrt(a[:, None, None, None]) * mean) / tf.sqrt(1 - a[:, None, None, None])
+
+    below = np.arange(4) >= 2
+    week.update(ldm=SimpleNamespace(noise=noise), unknown=tf.constant(below[:, None, None]))
+    known = tf.fill([3, 4, 4, 1], 5.0)
+    way, start = tf.constant([0.01, 0.3, 0.9, 0.999, 1.0]), tf.random.normal([3, 4, 4, 1], seed=0)
+    name, more = ("inpaint", ()) if rounds is None else ("repaint", (tf.constant(rounds),))
+    found = week[name](tf.zeros([3, 3], tf.int32), known, start, way, *more).numpy()
+    np.testing.assert_array_equal(found[:, :2], known[:, :2])
+    assert np.all(found[:, 2:] > 1.5), "the rest follows the known part, which has 5"
+
+
 def test_rescaled_is_exact_for_rescaled_data(week):
     wide, small = (Mixture([0.4, 0.6], [[-1.5 * c], [c]], [0.2 * c, 0.3 * c]) for c in (1.0, 0.1))
     x, a = tf.constant([[0.3], [-1.0], [2.0]]), levels(0.99, 0.6, 0.1)
