@@ -3,21 +3,24 @@
 #
 # {{colab}}
 #
-# One RBM on top of another gives two different deep models. The one can be trained layer by layer and sampled from
-# top to bottom; in the other all layers talk to each other, and inference itself becomes an optimisation.
+# One RBM on top of another gives two different deep models. The one can be trained layer by layer and sampled from top
+# to bottom; in the other all layers talk to each other, and inference itself becomes an optimisation.
 #
 # **After this notebook you can**
 #
-# 1. stack RBMs to a deep belief network (DBN), and say under exactly which conditions a further layer cannot lower
-#    its bound;
-# 2. sample from a DBN, estimate a lower bound of its log-likelihood, and fine-tune it: by wake and sleep, or as a
-#    classifier;
+# 1. stack RBMs to a deep belief network (DBN), and say under exactly which conditions a further layer cannot lower its
+#    bound;
+# 2. sample from a DBN, and derive the two gradients of wake and sleep;
 # 3. derive the mean-field fixed point of a deep Boltzmann machine (DBM) and the bound it maximises, and check both by
 #    enumeration;
-# 4. train a DBM jointly, recognise one whose second layer is dead, and cure it;
-# 5. estimate a DBM's $\log Z$ by AIS, with an error bar and an effective sample size.
+# 4. train a DBM jointly, recognise one whose second layer is dead, say why it died, and cure it;
+# 5. say of each bound and of each AIS estimate which way it errs.
 #
-# *Time:* reading 180 minutes, this notebook 230 minutes. It computes for less than a minute on two CPU cores.
+# *Time:* reading 180 minutes, the core of this notebook 150 minutes. It computes for less than a minute on two CPU
+# cores. What stands under *Deeper* is for whoever wants it.
+
+# %% [markdown] picture_graphs
+# {{picture: graphs}}
 
 # %% [markdown] reading
 # ## Reading
@@ -44,10 +47,10 @@
 # %% parameters tags=["parameters"]
 dataset = "digits"  # "mnist" for the published comparison: see "Going bigger"
 hidden1 = 128  # H1
-hidden2 = 64  # H2, at least the number of pixels: section 5 needs that
+hidden2 = 64  # H2, at least the number of pixels: the tied start needs that
 epochs = 100  # passes over the training images for the RBM
 top_epochs = 15  # for the RBM on top of it
-tune_epochs = 15  # of wake-sleep
+tune_epochs = 15  # of wake-sleep, in Deeper
 joint_epochs = 140  # section 5: for the DBM trained from random weights
 copy_epochs = 40  # for the layer that the other one starts from
 dbm_epochs = 100  # for that other one, which has 140 in all, too
@@ -65,181 +68,64 @@ seed = 0
 # %% imports
 import time
 
+import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
 
-from utils import datasets, evaluation, plotting, quiz, scoreboard
+from utils import boltzmann, datasets, evaluation, plotting, quiz, scoreboard
+from utils.boltzmann import RBM, all_states, bernoulli, copy, log_odds, moments, train  # from week 3
 
 digits = datasets.load(dataset)
 rng = tf.random.Generator.from_seed(seed)
 print(digits)
 
 # %% [markdown] recall_text
-# **From week 3**, in a few lines: the RBM with its free energy $F(v)$, its two conditionals, and centred PCD. Two
-# things are new. `posterior` names what the positive phase needs, so that a DBM can put its own in its place; and
-# the data of an epoch come from a function `draw`, because the data of a second layer are drawn anew each time.
-
-
-# %% rbm
-def bernoulli(p, rng):
-    """Independent 0/1 draws with probabilities p (any shape), as floats."""
-    return tf.math.ceil(p - rng.uniform(tf.shape(p)))
-
-
-class RBM(tf.Module):
-    """p(v, h) = exp(b·v + c·h + vᵀWh) / Z with v in {0, 1}^D and h in {0, 1}^H (week 3)."""
-
-    def __init__(self, D, H, b=None, scale=0.01, seed=0):
-        super().__init__()
-        W = np.random.default_rng(seed).normal(0, scale, (D, H))
-        self.W = tf.Variable(W, dtype=tf.float32)  # (D, H)
-        self.b = tf.Variable(tf.zeros(D) if b is None else b)  # (D,)
-        self.c = tf.Variable(tf.zeros(H))  # (H,)
-
-    def free_energy(self, v):
-        """v: (B, D) → (B,) nats, −log Σ_h exp(−E(v, h))."""
-        return -tf.linalg.matvec(v, self.b) - tf.reduce_sum(tf.nn.softplus(self.c + v @ self.W), axis=-1)
-
-    def logits_h(self, v):
-        """v: (B, D) → (B, H), the log-odds of p(h_j = 1 | v)."""
-        return self.c + v @ self.W
-
-    def logits_v(self, h):
-        """h: (B, H) → (B, D), the log-odds of p(v_i = 1 | h)."""
-        return self.b + tf.matmul(h, self.W, transpose_b=True)
-
-    def p_h_v(self, v):
-        return tf.sigmoid(self.logits_h(v))
-
-    def p_v_h(self, h):
-        return tf.sigmoid(self.logits_v(h))
-
-    def posterior(self, v):
-        """v: (B, D) → both layers as the positive phase sees them: the data and p(h = 1 | v)."""
-        return v, self.p_h_v(v)
-
-
-# %% copy
-def copy(source, target):
-    """Copy all variables of a model to another one of the same shapes; returns the latter."""
-    for new, old in zip(target.variables, source.variables):
-        new.assign(old)
-    return target
-
-
-# %% train
-class Draws:
-    """Uniform random numbers for one step inside a graph, used like a tf.random.Generator (week 3)."""
-
-    def __init__(self, key):
-        self.key, self.calls = key, 0
-
-    def uniform(self, shape):
-        self.calls += 1
-        return tf.random.stateless_uniform(shape, tf.stack([self.key, self.calls]))
-
-
-def moments(v, h):
-    """v: (B, D), h: (B, H) → the means over the batch of v hᵀ (D, H), of v (D,) and of h (H,)."""
-    return tf.matmul(v, h / len(v), transpose_a=True), tf.reduce_mean(v, axis=0), tf.reduce_mean(h, axis=0)
-
-
-def centre(dW, db, dc, mu, lam):
-    """Plain gradient → centred gradient with offsets mu (D,) and lam (H,) (Melchior et al., 2016)."""
-    dW = dW - db[:, None] * lam - mu[:, None] * dc
-    return dW, db - tf.linalg.matvec(dW, lam), dc - tf.linalg.matvec(dW, mu, transpose_a=True)
-
-
-# %% train_pcd
-@tf.function
-def train_epoch(model, average, data, h_chain, rates, decay, rng, B):
-    """Centred PCD-1, one pass over data (N, D) in batches of B, one rate a step; returns the chains (M, H)."""
-    order = tf.argsort(rng.uniform([len(data)]))
-    keys = rng.uniform([len(rates)], maxval=2**31 - 1, dtype=tf.int32)
-    for i in tf.range(len(rates)):
-        draws = Draws(keys[i])
-        v, h = model.posterior(tf.gather(data, tf.reshape(order[i * B : (i + 1) * B], [B])))
-        v_model = bernoulli(model.p_v_h(h_chain), draws)
-        h_model = model.p_h_v(v_model)
-        h_chain = bernoulli(h_model, draws)
-        step = [data - model for data, model in zip(moments(v, h), moments(v_model, h_model))]
-        step = centre(*step, tf.reduce_mean(v, axis=0), tf.reduce_mean(h, axis=0))
-        for parameter, delta in zip([model.W, model.b, model.c], step):
-            parameter.assign_add(rates[i] * delta)
-        for mean, parameter in zip(average.variables, model.variables):
-            mean.assign_add((1 - decay) * (parameter - mean))
-    return h_chain
-
-
-def falling(rate, epochs, steps):
-    """Rates that fall linearly to 0: (epochs, steps)."""
-    rates = rate * (1 - np.arange(epochs * steps) / (epochs * steps))
-    return tf.constant(rates.reshape(epochs, steps), tf.float32)
-
-
-def train(model, average, draw, epochs, rate, B, M, decay, rng):
-    """Centred PCD-1 with M chains on the images that draw() gives for each epoch → the averaged model."""
-    copy(model, average)
-    h_chain = bernoulli(tf.fill([M, model.c.shape[0]], 0.5), rng)
-    schedule = falling(rate, epochs, len(draw()) // B)
-    for rates in tqdm(schedule, desc=f"{model.W.shape[1]} hidden", unit="epoch"):
-        h_chain = train_epoch(model, average, draw(), h_chain, rates, decay, rng, B)
-    return average
-
+# **From week 3** come the `RBM` with its free energy $F(v)$, its conditionals `p_h_v` and `p_v_h`, centred PCD (`train`)
+# and AIS. One method of the RBM matters now: `posterior(v)` returns what the positive phase needs, so that a DBM can put
+# its own in its place.
 
 # %% [markdown] stack_text
 # ## 1 · A deep belief network is a stack of RBMs
 #
-# Train an RBM on $v$. It defines $p(v) = \sum_{h_1} p(v \mid h_1)\, p(h_1)$, where the marginal $p(h_1)$ is again a
-# free-energy form: sum the visible units out instead of the hidden ones. The **DBN** keeps $p(v \mid h_1)$ and
-# replaces this prior $p(h_1)$ by a better model of the hidden layer, a second RBM (DLB 20.3):
+# An RBM $p_1(v) = \sum_{h_1} p(v \mid h_1)\, p_1(h_1)$ has a prior of its hidden layer, though nobody chose it. The
+# **DBN** keeps $p(v \mid h_1)$ and replaces this prior by a better model of $h_1$, a second RBM (DLB 20.3):
 #
 # $$p(v, h_1, h_2) = p(v \mid h_1)\; p(h_1, h_2), \qquad p(v_i = 1 \mid h_1) = \sigma(b_i + W_{1,i:}\, h_1), \qquad
 # p(h_1, h_2) = \frac{1}{Z_2}\, e^{\,h_1^\top W_2 h_2 + c_1^\top h_1 + c_2^\top h_2}.$$
 #
-# The top two layers are undirected, the step down to the pixels is directed. So
-#
-# $$\log p(v, h_1) = \log p(v \mid h_1) - F_2(h_1) - \log Z_2,$$
-#
-# with the top RBM's free energy $F_2$. Given $v$, the units of $h_1$ are *not* independent: those that explain the
-# same pixel compete. Nobody sums over them exactly; one keeps the first RBM's $q(h_1 \mid v)$, in which they are
-# independent with $q(h_{1,j} = 1 \mid v) = \sigma(r_j + v^\top W_{1,:j})$, as an approximation. Here $r$ are the RBM's
-# hidden biases (week 3's $c$).
+# With the top RBM's free energy $F_2$ we have $\log p(v, h_1) = \log p(v \mid h_1) - F_2(h_1) - \log Z_2$. Given $v$, the
+# units of $h_1$ are *not* independent: those that explain the same pixel compete. One keeps the first RBM's
+# $q(h_{1,j} = 1 \mid v) = \sigma(r_j + v^\top W_{1,:j})$, in which they are, as an approximation ($r$ are its hidden
+# biases).
 #
 # **The bound.** For any distribution $q(h_1 \mid v)$, by Jensen's inequality,
 #
 # $$\log p(v) = \log \sum_{h_1} q(h_1 \mid v)\, \frac{p(v, h_1)}{q(h_1 \mid v)}
 # \;\ge\; \mathcal{L}(v) = \mathbb{E}_{q(h_1 \mid v)}\big[\log p(v \mid h_1) + \log p(h_1) - \log q(h_1 \mid v)\big],$$
 #
-# and the difference is $\mathrm{KL}(q(h_1 \mid v) \,\|\, p(h_1 \mid v))$. (Write $p(v, h_1) = p(h_1 \mid v)\, p(v)$
-# in $\mathcal{L}$.) It is the split of $\log p$ of week 1, section 3; DLB 19.1 calls $\mathcal{L}$ the *evidence
-# lower bound*, ELBO.
+# and the difference is $\mathrm{KL}(q(h_1 \mid v) \,\|\, p(h_1 \mid v))$: week 1's split of $\log p$. DLB 19.1 calls
+# $\mathcal{L}$ the *evidence lower bound*, ELBO.
 #
-# **What a second layer changes.** Write $p_1$ for the first RBM, $p_2(h_1)$ for the prior that the top RBM defines,
-# and $\hat q(h_1) = \frac1N \sum_n q(h_1 \mid v_n)$ for the *aggregated posterior*: the distribution of the data that
-# the top RBM is trained on. With the prior $p_1(h_1)$ and $q = p_1(h_1 \mid v)$ the bound is tight: its mean is the
-# RBM's log-likelihood. Now freeze $W_1$, $b$ and $q$, and exchange the prior. Only one term of the bound changes, and
-# its mean over the data becomes
+# **What a second layer changes.** Write $p_2(h_1)$ for the prior that the top RBM defines, and
+# $\hat q(h_1) = \frac1N \sum_n q(h_1 \mid v_n)$ for the *aggregated posterior*, the data of the top RBM. With the prior
+# $p_1(h_1)$ and $q = p_1(h_1 \mid v)$ the bound is tight: its mean is the RBM's log-likelihood. Freeze $W_1$, $b$ and $q$,
+# and exchange the prior. Only one term changes, and the mean of the bound over the data by
 #
-# $$\frac1N \sum_n \mathcal{L}(v_n) - \frac1N \sum_n \log p_1(v_n) = \mathbb{E}_{\hat q}\big[\log p_2(h_1) - \log p_1(h_1)\big]
+# $$\mathbb{E}_{\hat q}\big[\log p_2(h_1) - \log p_1(h_1)\big]
 # = \mathrm{KL}(\hat q \,\|\, p_1(h_1)) - \mathrm{KL}(\hat q \,\|\, p_2(h_1)).$$
 #
-# So the further layer does not lower the bound *if and only if* the top RBM is at least as close to $\hat q$ as the
-# first RBM's own prior. Two conditions together ensure it (Hinton, Osindero and Teh, 2006):
+# So the further layer does not lower the bound *if and only if* the top RBM is at least as close to $\hat q$ as the first
+# RBM's own prior. Two conditions together ensure it (Hinton, Osindero and Teh, 2006):
 #
-# 1. **Tied initialisation.** With H2 = D, $W_2 = W_1^\top$, biases $c_1 = r$ and $c_2 = b$, the top RBM is the
-#    first one upside down: $p_2(h_1) = p_1(h_1)$, and the DBN *equals* the RBM.
-# 2. **Updates that do not lower their own objective** $\mathbb{E}_{\hat q}[\log p_2(h_1)]$: exact gradient steps that
-#    are small enough, or any step that is taken back when the objective falls.
+# 1. **Tied initialisation.** With H2 = D, $W_2 = W_1^\top$, $c_1 = r$ and $c_2 = b$ the top RBM is the first one upside
+#    down: $p_2(h_1) = p_1(h_1)$, and the DBN *equals* the RBM.
+# 2. **Updates that do not lower their own objective** $\mathbb{E}_{\hat q}[\log p_2(h_1)]$: exact gradient steps that are
+#    small enough, or any step that is taken back when the objective falls.
 #
-# Then $\log p_\text{DBN} \ge \mathcal{L} \ge \log p_\text{RBM}$ in the mean over the *training* data. Read the small
-# print. Contrastive divergence and PCD do not fulfil condition 2. Nothing is said about test data. After the exchange
-# $q$ is no longer the exact posterior, so the bound is loose, and for a *third* layer the same argument protects the
-# bound, not the log-likelihood. And the gain *of the bound*, with $q$ frozen, is limited from the start: it is at
-# most $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$, which is 0 for an RBM that fits its data perfectly. (The log-likelihood
-# may gain more.)
-
+# Then $\log p_\text{DBN} \ge \mathcal{L} \ge \log p_\text{RBM}$ in the mean over the *training* data. The small print: CD and
+# PCD do not fulfil condition 2. Nothing is said about test data. After the exchange $q$ is no longer the exact posterior,
+# so for a *third* layer the argument protects the bound, not the log-likelihood. And the bound gains at most
+# $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$. (The log-likelihood may gain more.)
 
 # %% dbn
 def log_bernoulli(x, logits):
@@ -274,7 +160,6 @@ class DBN(tf.Module):
         """v: (B, D), h1: (B, H1) → (B,) nats, log p(v | h1) − F₂(h1), that is log p(v, h1) + log Z₂."""
         return log_bernoulli(v, self.logits_v(h1)) - self.top.free_energy(h1)
 
-
 # %% upside_down
 def upside_down(rbm, H2=None):
     """The RBM with its layers exchanged, W₂ = W₁ᵀ, as far as H2 (by default D) top units go."""
@@ -284,25 +169,16 @@ def upside_down(rbm, H2=None):
     top.c[:n].assign(rbm.b[:n])
     return top
 
-
 # %% [markdown] enumerate_text
-# **A toy that can be enumerated.** Bars and stripes on a 3×3 grid: 14 images, so no model can have a mean
-# log-likelihood above $-\log 14 = -2.64$ nats. An RBM with 6 hidden units has 512 visible and 64 hidden states; it
-# is trained by the *exact* gradient. The next cell puts it upside down on its own head and compares the two models on
-# all 512 images.
-
+# **A toy that can be enumerated.** Bars and stripes on a 3×3 grid: 14 images, so no model has a mean log-likelihood above
+# $-\log 14 = -2.64$ nats. An RBM with 6 hidden units is trained by the *exact* gradient, put upside down on its own
+# head, and both models are compared on all 512 images.
 
 # %% enumerate
-def all_states(n):
-    """All 0/1 vectors of length n: (2^n, n)."""
-    return tf.constant((np.arange(2**n)[:, None] >> np.arange(n)) & 1, tf.float32)
-
-
 def log_prob(logits, states):
     """log_bernoulli of all S states (S, H) under each row of log-odds (B, H): (B, S)."""
     log_z = tf.reduce_sum(tf.nn.softplus(logits), axis=1, keepdims=True)
     return tf.matmul(logits, states, transpose_b=True) - log_z
-
 
 # %% exact_steps
 @tf.function
@@ -336,7 +212,6 @@ def exact_dbn(dbn, v, h1):
     log_p = logp_v_h1 + logp_h1
     return tf.reduce_logsumexp(log_p, axis=1), tf.reduce_sum(tf.exp(log_q) * (log_p - log_q), axis=1)
 
-
 # %% tied
 V, H = all_states(9), all_states(6)
 bars = tf.constant(datasets.bars_and_stripes(3))  # (14, 9)
@@ -355,10 +230,9 @@ print(f"tied: DBN and RBM agree on all 512 images; log-likelihood of the data {s
 print(f"a second layer can raise the bound by at most KL(q̂ ‖ p₁(h1)) = {room:.4f} nats")
 
 # %% [markdown] greedy_text
-# **Condition 2, kept and broken.** From the tied start the top RBM is now trained in two ways, without any sampling
-# noise: by the exact gradient, and by the *expected* CD-1 update, in which the model phase is the exact distribution
-# after one Gibbs step. A third run starts from small random weights with the exact gradient, as if condition 1 did
-# not matter.
+# **Condition 2, kept and broken.** From the tied start the top RBM is trained in two ways, both without sampling noise: by
+# the exact gradient, and by the *expected* CD-1 update, in which the model phase is the exact distribution after one Gibbs
+# step. A third run starts from small random weights with the exact gradient.
 #
 # **Predict:** which of the three bounds ever lies below the RBM's own log-likelihood?
 
@@ -386,98 +260,54 @@ plotting.learning_curves(
 )
 
 # %% [markdown] sampling_text
+# **The bound of condition 2 never falls; CD-1 loses, without any noise; the random start begins far below.** CD is no
+# gradient of anything, so its own objective may fall.
+#
 # ## 2 · Sampling, and a DBN of the digits
 #
-# A DBN is sampled from top to bottom: Gibbs sampling in the top RBM, whose "visible" layer is $h_1$, until the chain
-# has forgotten its start, then *one* directed step down to the pixels. (No Gibbs steps between $h_1$ and $v$: that
-# would be another model.) On the toy we can compare with exact probabilities.
-
+# A DBN is sampled from top to bottom: Gibbs sampling in the top RBM, whose "visible" layer is $h_1$, until the chain has
+# forgotten its start, then *one* directed step down to the pixels. (No Gibbs steps between $h_1$ and $v$: that would be
+# another model.) On a toy, samples can be compared with exact probabilities.
 
 # %% sampling
-def gibbs(rbm, v, rng):
-    """One block Gibbs step, v: (B, D) → (B, D)."""
-    return bernoulli(rbm.p_v_h(bernoulli(rbm.p_h_v(v), rng)), rng)
-
-
 toy = DBN(RBM(9, 6, scale=1.0, seed=2), RBM(6, 9, scale=1.0, seed=1))  # random weights: the chain mixes
 h1 = tf.zeros([20_000, 6])
 for _ in range(50):
-    h1 = gibbs(toy.top, h1, rng)
+    h1 = toy.top.gibbs(h1, rng)
 v = bernoulli(toy.p_v_h1(h1), rng)
 state = tf.linalg.matvec(v, 2.0 ** tf.range(9.0)).numpy().astype(int)
 visited, p_v = np.bincount(state, minlength=512) / 20_000, tf.exp(exact_dbn(toy, V, H)[0]).numpy()
 z_scores = (visited - p_v) / np.sqrt(p_v * (1 - p_v) / 20_000)
-print(
-    f"sum of p(v) {p_v.sum():.5f}; mean square of the 512 z-scores {np.mean(z_scores**2):.2f} (expected: 1)"
-)
+print(f"sum of p(v) {p_v.sum():.5f}; mean square of 512 z-scores {np.mean(z_scores**2):.2f} (expected: 1)")
 
 # %% [markdown] digits_text
-# **On the digits.** The first RBM is that of week 3. Its hidden layer, drawn afresh from $q(h_1 \mid v)$ in each
-# epoch, is the data of the second. With 64 pixels and 64 units in $h_2$ the top RBM can start tied, and the DBN starts
-# as the RBM. (Rates of 0.3 and 0.05 for the top RBM, and of 0.1 and 0.03 for the fine-tuning in section 3, were tried
-# on the validation images. The bounds differed by less than 0.15 nats, and nothing was tuned further.)
+# **On the digits** the first RBM is that of week 3. Its hidden layer, drawn afresh from $q(h_1 \mid v)$ in each epoch, is
+# the data of the second, which starts tied: 64 pixels, 64 units in $h_2$.
 #
 # **The estimated lower bound.** The bound needs an expectation over $q$, which sampling gives without bias, and $\log
-# Z_2$, which week 3's AIS estimates, here for the top RBM with $h_1$ as its visible layer. With
+# Z_2$, by week 3's AIS for the top RBM. With
 #
 # $$w(v, h_1) = \frac{p(v \mid h_1)\, e^{-F_2(h_1)}}{q(h_1 \mid v)}, \qquad h_1 \sim q(h_1 \mid v),$$
 #
-# the bound is $\mathbb{E}[\log w] - \log Z_2$. AIS tends to underestimate $\log Z_2$, hence to raise this number:
-# that is why it is called an *estimated* lower bound. The same draws give a second, higher one. Averaging n of the
-# weights *before* the logarithm, $\mathbb{E}\big[\log \frac1n \sum_{i=1}^n w_i\big] - \log Z_2$, is still at most
-# $\log p(v)$ by Jensen's inequality, and approaches it as n grows (week 6 trains with this, as IWAE). The distance of
-# the two says how much of a loss, at least, is the fault of $q$, not of the model.
+# the bound is $\mathbb{E}[\log w] - \log Z_2$. The same draws give a second, higher one: average n of the weights *before*
+# the logarithm, $\mathbb{E}\big[\log \frac1n \sum_{i=1}^n w_i\big] - \log Z_2$. It is still at most $\log p(v)$ by
+# Jensen's inequality, and approaches it as n grows (week 6 trains with this, as IWAE). The distance of the two says how
+# much of a loss, at least, is the fault of $q$ and not of the model.
 #
-# Beside the error bar of AIS stands its **effective sample size**, $(\sum_r w_r)^2 / \sum_r w_r^2$ with AIS's
-# weights: R if all runs weigh the same, near 1 if a single run decides. An error bar with an effective sample size of
-# 3 is not worth printing. Section 5 compares AIS with an exact value on a small DBM, and adds week 3's reverse walk
-# for the two models that go to the scoreboard.
-
-
-# %% ais
-@tf.function
-def anneal(rbm, b0, betas, v, rng):
-    """Walk v (R, D) along betas (K + 1,) → log weights (R,) in float64, and the last v (R, D) (week 3)."""
-    x, log_w = rbm.logits_h(v), tf.zeros([len(v)], tf.float64)
-    for t in tf.range(1, len(betas)):
-        ratio = (betas[t] - betas[t - 1]) * tf.linalg.matvec(v, rbm.b - b0)  # log p*_t(v) − log p*_{t−1}(v)
-        ratio += tf.reduce_sum(tf.nn.softplus(betas[t] * x) - tf.nn.softplus(betas[t - 1] * x), axis=1)
-        log_w += tf.cast(ratio, tf.float64)
-        h = bernoulli(tf.sigmoid(betas[t] * x), rng)
-        v = bernoulli(tf.sigmoid((1 - betas[t]) * b0 + betas[t] * rbm.logits_v(h)), rng)
-        x = rbm.logits_h(v)
-    return log_w, v
-
-
-def log_mean_exp(log_w):
-    """log weights (R,) → the log of their mean, an Estimate in nats, and their effective sample size."""
-    top = log_w.numpy().max()
-    w = np.exp(log_w.numpy() - top)
-    error = w.std(ddof=1) / w.mean() / np.sqrt(len(w))
-    return evaluation.Estimate(top + np.log(w.mean()), error), w.sum() ** 2 / (w**2).sum()
-
-
-def ais(rbm, means, K, R, rng, v=None):
-    """log Z by R runs of K steps from independent units with these means → Estimate, effective size, last v (R, D).
-
-    With v (R, D), samples of the model, by the reverse walk.
-    """
-    b0, betas = log_odds(means), tf.linspace(0.0, 1.0, K + 1)
-    log_z0 = rbm.W.shape[1] * np.log(2) + float(tf.reduce_sum(tf.nn.softplus(b0)))
-    start = bernoulli(tf.tile(tf.sigmoid(b0)[None], [R, 1]), rng) if v is None else v
-    log_w, last = anneal(rbm, b0, betas if v is None else betas[::-1], start, rng)
-    mean, size = log_mean_exp(log_w)
-    sign = 1 if v is None else -1
-    return evaluation.Estimate(log_z0 + sign * mean.value, mean.error), size, last
-
-
-def log_odds(means):
-    """Log-odds of means kept between 1 % and 99 %."""
-    means = np.clip(means, 0.01, 0.99)
-    return tf.constant(np.log(means / (1 - means)), tf.float32)
-
+# Beside AIS's error bar stands its **effective sample size**, $(\sum_r w_r)^2 / \sum_r w_r^2$ with AIS's weights: R if
+# all runs weigh the same, near 1 if a single run decides, and then the error bar is worth nothing.
 
 # %% bounds
+def ais(rbm, means, K, R, rng, x=None):
+    """log Z by R runs of K steps from independent units with these means → Estimate, effective size, last states.
+
+    With x (R, D), samples of the model, by the reverse walk (week 3).
+    """
+    b0 = log_odds(means)
+    start = boltzmann.base(b0, R, rng) if x is None else x
+    return boltzmann.rbm_ais(rbm, b0).estimate(K, start, rng, reverse=x is not None)
+
+
 @tf.function
 def log_weights(model, v, n, rng):
     """n draws of log w(v, h1), h1 ~ q(h1 | v), for v: (B, D) → (n, B) nats, without log Z."""
@@ -492,7 +322,6 @@ def estimated_bounds(model, v, log_z, n, rng):
     """v: (B, D) → the variational bound and the one from n importance weights, nats (B,) each."""
     log_w = log_weights(model, tf.constant(v), n, rng).numpy().astype(float) - log_z
     return log_w.mean(axis=0), np.logaddexp.reduce(log_w, axis=0) - np.log(n)
-
 
 # %% parts
 D = digits.train.shape[1]
@@ -522,19 +351,16 @@ def evaluate(name, model, rbm, means):
     print(f"{name:>18}: {', '.join(said)}; log Z {log_z}, effective size {size:.0f} of {ais_chains}")
     return log_z, bounds
 
-
 # %% stack
-began = time.perf_counter()
 rbm = RBM(D, hidden1, log_odds(means), seed=seed)
+began = time.perf_counter()
 rbm = train(rbm, RBM(D, hidden1), draw_images, epochs, learning_rate, **common)
 rbm_seconds = time.perf_counter() - began
 rbm_log_z, _, _ = ais(rbm, means, ais_temperatures, ais_chains, rng)
 rbm_values = {name: -rbm.free_energy(part).numpy() - rbm_log_z.value for name, part in parts.items()}
-print("nats per image: the RBM's estimate, the DBNs' bounds, in parentheses those from importance weights")
-print(
-    f"RBM: train {rbm_values['train'].mean():.2f}, validation {rbm_values['validation'].mean():.2f}, ", end=""
-)
-print(f"log Z {rbm_log_z}")
+print("nats per image: the RBM's estimate; the DBNs' bounds, in parentheses those from importance weights")
+said = [f"{name} {rbm_values[name].mean():.2f}" for name in ["train", "validation"]]
+print(f"{'RBM':>18}: {', '.join(said)}; log Z {rbm_log_z}")
 
 
 def draw_hidden():
@@ -548,70 +374,41 @@ train(copy(start, RBM(hidden1, hidden2)), top, draw_hidden, top_epochs, fine_rat
 dbn_seconds = rbm_seconds + time.perf_counter() - began
 dbn, hidden_means = DBN(rbm, top), rbm.p_h_v(parts["train"]).numpy().mean(axis=0)
 start_log_z, _ = evaluate("DBN, tied start", DBN(rbm, start), start, hidden_means)
-evaluate("DBN, greedy by PCD", dbn, top, hidden_means)
-
-# With q = p₁(h1 | v) the weight w of section 2 under the prior q̂ is p₁(v) q̂(h1) / p₁(h1).
-known = rbm.logits_h(parts["train"])  # of q(h1 | v) for all training images
-for name in ["train", "validation"]:
-    logits, gains = rbm.logits_h(parts[name][:300]), []
-    for _ in range(importance_samples):
-        h1 = bernoulli(tf.sigmoid(logits), rng)
-        log_q_hat = tf.reduce_logsumexp(log_prob(known, h1), axis=0) - np.log(len(known))
-        gains.append(log_q_hat + start.free_energy(h1) + start_log_z.value)  # (300,)
-    weighted = np.logaddexp.reduce(gains, axis=0) - np.log(len(gains))
-    for kind, values in [("bound", np.mean(gains, axis=0)), ("importance weights", weighted)]:
-        gain = evaluation.mean_estimate(values)
-        gain = evaluation.Estimate(gain.value, np.hypot(gain.error, start_log_z.error))
-        print(f"q̂ itself as the prior of h1, {kind}: {gain} nats against the RBM on {name} images")
+dbn_log_z, dbn_bounds = evaluate("DBN, greedy by PCD", dbn, top, hidden_means)
 
 # %% [markdown] stack_says
-# The tied start repeats the RBM's value, as it must. Then PCD, which gives no guarantee, does not raise the bound even
-# on the images it is trained on. What it loses there is small, no more than a few error bars of $\log Z_2$. It is no
-# noise all the same: in repeated trainings with more AIS runs the loss is there each time.
-#
-# **How much was there to gain?** For the bound the best conceivable top model is $\hat q$ itself, with the gain
-# $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$. Since $\hat q$ is a mixture with one component for each training image, the
-# last lines can compute it: about a nat on the training images, all that any second layer could add to the bound there
-# while $W_1$, $b$ and $q$ stay as they are. The same prior *lowers the bound* of the validation images. It does not
-# make them less likely: by importance weights, a tighter bound, they gain almost half a nat. Under the new prior $q$
-# is a poor posterior for them, and the bound pays for that. A bound that falls says nothing about the likelihood. (One
-# that rises from a tight start does.)
+# **The tied start repeats the RBM's value, as it must; then PCD, which gives no guarantee, lowers the bound a little even
+# on the images it is trained on.** The loss is no more than a few error bars of $\log Z_2$, but in repeated trainings with
+# more AIS runs it is there each time. Was there something to gain? *Deeper* computes it: the best conceivable prior,
+# $\hat q$ itself, would raise the bound of the training images by about a nat. The *bound* of new images falls under that
+# prior, yet they become *more* likely, by almost half a nat: $q$ is then a poor posterior for them, and the bound pays
+# for it. **A bound that falls says nothing about the likelihood.** (One that rises from a tight start does.)
 #
 # ## 3 · Wake and sleep
 #
-# So far the layers below were frozen. To fine-tune all of them, let the recognition model
-# $q(h_1 = 1 \mid v) = \sigma(r + v^\top R)$ have weights of its own and improve both (Hinton, Dayan, Frey and Neal,
-# 1995).
+# So far the layers below were frozen. To fine-tune all of them, give the recognition model
+# $q(h_1 = 1 \mid v) = \sigma(r + v^\top R)$ weights of its own and improve both (Hinton, Dayan, Frey and Neal, 1995).
 #
-# **Wake: the bound's gradient.** Draw $h_1 \sim q(h_1 \mid v)$ for an image $v$. In
-#
-# $$\mathcal{L}(v) = \mathbb{E}_q[\log p(v \mid h_1)] + \mathbb{E}_q[\log p(h_1)] + \mathrm{H}(q)$$
-#
-# the generative weights $W_1, b$ occur in the first term only, and $\log p(v \mid h_1) = \sum_i \big(v_i x_i -
-# \log(1 + e^{x_i})\big)$ with $x = b + W_1 h_1$. The derivative of softplus is $\sigma$, so
+# **Wake: the bound's gradient.** Draw $h_1 \sim q(h_1 \mid v)$ for an image $v$. Of $\mathcal{L}$ only
+# $\mathbb{E}_q[\log p(v \mid h_1)]$ depends on $W_1, b$, and $\log p(v \mid h_1) = \sum_i \big(v_i x_i - \log(1 +
+# e^{x_i})\big)$ with $x = b + W_1 h_1$. The derivative of softplus is $\sigma$, so
 #
 # $$\frac{\partial \mathcal{L}}{\partial W_1} = \mathbb{E}_q\big[(v - p(v \mid h_1))\, h_1^\top\big], \qquad
-# \frac{\partial \mathcal{L}}{\partial b} = \mathbb{E}_q\big[v - p(v \mid h_1)\big],$$
+# \frac{\partial \mathcal{L}}{\partial b} = \mathbb{E}_q\big[v - p(v \mid h_1)\big]:$$
 #
-# logistic regression of the pixels on the hidden units: no negative phase. The second term belongs to the top RBM,
-# which learns from $h_1 \sim \hat q$ by PCD as before. The wake phase is (up to PCD's bias) gradient ascent on the
-# bound.
+# logistic regression of the pixels on the hidden units, without a negative phase. The prior is the top RBM's business,
+# which learns from $h_1 \sim \hat q$ by PCD as before. The wake phase is (up to PCD's bias) gradient ascent on the bound.
 #
-# **Sleep: another objective.** The bound's gradient with respect to $R$ goes through the distribution one samples
-# from. Wake-sleep avoids it. It draws $(v, h_1)$ from the *model*, a dream, whose hidden cause is known, and maximises
-# $\log q(h_1 \mid v)$ there:
+# **Sleep: another objective.** The bound's gradient with respect to $R$ goes through the distribution one samples from.
+# Wake-sleep avoids it. It draws $(v, h_1)$ from the *model*, a dream whose hidden cause is known, and maximises there
 #
 # $$\mathbb{E}_{p(v, h_1)}[\log q(h_1 \mid v)]
 # = -\mathbb{E}_{p(v)}\big[\mathrm{KL}(p(h_1 \mid v) \,\|\, q(h_1 \mid v))\big] + \text{const}, \qquad
 # \frac{\partial}{\partial R} = \mathbb{E}_p\big[v\, (h_1 - q(h_1 \mid v))^\top\big].$$
 #
-# Compare with the bound, whose gap is $\mathrm{KL}(q \,\|\, p)$ at the *data*: sleep turns the KL divergence round,
-# and takes it where the model dreams. Both are 0 for $q = p(h_1 \mid v)$. Where $q$ cannot match, the two phases pull
-# at different things, and no single objective is guaranteed to rise.
-#
-# With a top RBM this is the *up-down algorithm* (Hinton, Osindero and Teh, 2006): up to get $h_1$, Gibbs steps at the
-# top, down to get a dream. They start these steps at the image's $h_1$, as CD does; our chains persist, as in PCD.
-
+# The bound's gap is $\mathrm{KL}(q \,\|\, p)$ at the *data*: sleep turns the KL divergence round, and takes it where the
+# model dreams. Both are 0 for $q = p(h_1 \mid v)$. Where $q$ cannot match, the two phases pull at different things, and no
+# single objective is guaranteed to rise.
 
 # %% wake_sleep
 def wake(dbn, v, h1):
@@ -639,49 +436,9 @@ for ours, objective, variables in [
         np.testing.assert_allclose(gradient, exact, atol=1e-5)
 print("both gradients agree with automatic differentiation")
 
-
-# %% up_down
-@tf.function
-def up_down_epoch(dbn, average, data, chain, rates, decay, rng, B):
-    """One pass of wake-sleep with PCD-1 in the top RBM, all gradients centred; returns the chains h2 (M, H2)."""
-    order = tf.argsort(rng.uniform([len(data)]))
-    keys = rng.uniform([len(rates)], maxval=2**31 - 1, dtype=tf.int32)
-    for i in tf.range(len(rates)):
-        draws = Draws(keys[i])
-        v = tf.gather(data, tf.reshape(order[i * B : (i + 1) * B], [B]))
-        h1 = bernoulli(dbn.q_h1_v(v), draws)  # up
-        dream_h1 = bernoulli(dbn.top.p_v_h(chain), draws)  # one Gibbs step at the top
-        dream_h2 = dbn.top.p_h_v(dream_h1)
-        chain = bernoulli(dream_h2, draws)
-        dream_v = bernoulli(dbn.p_v_h1(dream_h1), draws)  # down
-        (dW1, db), (dR, dr) = wake(dbn, v, h1), sleep(dbn, dream_v, dream_h1)
-        h2 = dbn.top.p_h_v(h1)
-        top = [data - model for data, model in zip(moments(h1, h2), moments(dream_h1, dream_h2))]
-        top = centre(*top, tf.reduce_mean(h1, axis=0), tf.reduce_mean(h2, axis=0))
-        dW1, db, _ = centre(dW1, db, tf.zeros_like(dr), tf.zeros_like(db), tf.reduce_mean(h1, axis=0))
-        dR, _, dr = centre(dR, tf.zeros_like(db), dr, tf.reduce_mean(dream_v, axis=0), tf.zeros_like(dr))
-        variables = [dbn.W1, dbn.b, dbn.R, dbn.r, dbn.top.W, dbn.top.b, dbn.top.c]
-        for parameter, delta in zip(variables, [dW1, db, dR, dr, *top]):
-            parameter.assign_add(rates[i] * delta)
-        for mean, parameter in zip(average.variables, dbn.variables):
-            mean.assign_add((1 - decay) * (parameter - mean))
-    return chain
-
-
-# %% fine_tune
-began = time.perf_counter()
-tuned, moving = (copy(dbn, DBN(rbm, RBM(hidden1, hidden2))) for _ in range(2))
-chain = bernoulli(tf.fill([chains, hidden2], 0.5), rng)
-schedule = falling(fine_rate / 3, tune_epochs, len(images) // batch_size)
-for rates in tqdm(schedule, desc="up-down", unit="epoch"):
-    chain = up_down_epoch(moving, tuned, draw_images(), chain, rates, averaging, rng, batch_size)
-dbn_seconds += time.perf_counter() - began
-tuned_means = tuned.q_h1_v(parts["train"]).numpy().mean(axis=0)
-dbn_log_z, dbn_bounds = evaluate("DBN after up-down", tuned, tuned.top, tuned_means)
-
-# %% [markdown] tune_says
-# Fine-tuning does not lift the bound above the RBM's either: on training and validation images the two differ by less
-# than a tenth of a nat.
+# %% [markdown] wake_says
+# With a top RBM, both phases in turn are the *up-down algorithm* (Hinton, Osindero and Teh, 2006). *Deeper* runs it on the
+# digits: it does not lift the bound above the RBM's either.
 
 # %% [markdown] dbm_text
 # ## 4 · The deep Boltzmann machine: inference as optimisation
@@ -691,41 +448,39 @@ dbn_log_z, dbn_bounds = evaluate("DBN after up-down", tuned, tuned.top, tuned_me
 # $$p(v, h_1, h_2) = \frac1Z e^{-E}, \qquad
 # E(v, h_1, h_2) = -v^\top W_1 h_1 - h_1^\top W_2 h_2 - b^\top v - c_1^\top h_1 - c_2^\top h_2.$$
 #
-# The energy is linear in each layer, so each layer's conditional given its neighbours factorises, as in week 3:
+# The energy is linear in each layer, so each layer's conditional given its neighbours factorises:
 #
 # $$p(h_1 = 1 \mid v, h_2) = \sigma(c_1 + W_1^\top v + W_2 h_2), \quad
 # p(v = 1 \mid h_1) = \sigma(b + W_1 h_1), \quad p(h_2 = 1 \mid h_1) = \sigma(c_2 + W_2^\top h_1).$$
 #
-# The middle layer listens to both sides. And given $h_1$, the layers $v$ and $h_2$ are independent: a block Gibbs
-# step draws $h_1$, then both of them at once. In other words, **a DBM with two hidden layers is an RBM** with the
-# "visible" layer $x = (v, h_2)$, the weights $W_1$ and $W_2^\top$ stacked, and the hidden layer $h_1$. Only that half
-# of its visible layer is never observed. What week 3 says about samples and about $Z$ can be taken over as it is; the
-# class below inherits it. What is new is $p(h_1, h_2 \mid v)$, which does not factorise: with $v$ clamped, an RBM
-# between $h_1$ and $h_2$ is left.
+# Given $h_1$, the layers $v$ and $h_2$ are independent. In other words, **a DBM with two hidden layers is an RBM** with the
+# "visible" layer $x = (v, h_2)$, the weights $W_1$ and $W_2^\top$ stacked, and the hidden layer $h_1$. Only that half of
+# its visible layer is never observed. Gibbs sampling and AIS can be taken over as they are; the class below inherits
+# them. What is new is $p(h_1, h_2 \mid v)$, which does not factorise.
 #
 # **Mean field.** Take $q(h_1, h_2) = \prod_j q(h_{1,j}) \prod_k q(h_{2,k})$ with means $\mu_1$, $\mu_2$. Under $q$ the
-# units are independent, so the mean of a product is the product of the means, and Jensen's inequality gives
+# mean of a product is the product of the means, and Jensen's inequality gives
 #
 # $$\log p(v) \;\ge\; \mathcal{L}(\mu; v) = v^\top W_1 \mu_1 + \mu_1^\top W_2\, \mu_2 + b^\top v + c_1^\top \mu_1 + c_2^\top
 # \mu_2 + \mathrm{H}(\mu_1) + \mathrm{H}(\mu_2) - \log Z,$$
 #
-# with the entropy $\mathrm{H}(\mu) = -\sum_j \left[ \mu_j \log \mu_j + (1 - \mu_j) \log (1 - \mu_j) \right]$. The gap
-# is $\mathrm{KL}(q \,\|\, p(h_1, h_2 \mid v))$. Differentiate with respect to one mean:
+# with the entropy $\mathrm{H}(\mu) = -\sum_j \left[ \mu_j \log \mu_j + (1 - \mu_j) \log (1 - \mu_j) \right]$. The gap is
+# $\mathrm{KL}(q \,\|\, p(h_1, h_2 \mid v))$. Differentiate with respect to one mean:
 #
 # $$\frac{\partial \mathcal{L}}{\partial \mu_{1,j}} = c_{1,j} + (v^\top W_1)_j + (W_2\, \mu_2)_j - \log \frac{\mu_{1,j}}{1 - \mu_{1,j}} = 0
 # \quad\Longrightarrow\quad \mu_1 = \sigma(c_1 + W_1^\top v + W_2\, \mu_2), \qquad \mu_2 = \sigma(c_2 + W_2^\top \mu_1).$$
 #
 # These are the Gibbs conditionals with means in place of states. The second derivative, $-1 / (\mu (1 - \mu))$, is
-# negative, and no link joins two units of one layer: for fixed $\mu_2$ the formula for $\mu_1$ is *the* maximum.
-# Updating the layers in turn is coordinate ascent, so $\mathcal{L}$ never falls. It may stop in a local maximum.
-
+# negative, and no link joins two units of one layer: for fixed $\mu_2$ the formula for $\mu_1$ is *the* maximum. So to
+# update the layers in turn is coordinate ascent, and $\mathcal{L}$ never falls. It may stop in a local maximum.
+#
+# {{picture: messages}}
 
 # %% entropy
 def entropy(mu):
     """Entropy of independent 0/1 units with means mu (B, H): (B,) nats."""
     mu = tf.clip_by_value(mu, 1e-6, 1 - 1e-6)
     return -tf.reduce_sum(mu * tf.math.log(mu) + (1 - mu) * tf.math.log(1 - mu), axis=1)
-
 
 # %% dbm
 class DBM(RBM):
@@ -773,15 +528,12 @@ class DBM(RBM):
         off = tf.zeros([len(v), len(c2)])
         return -self.energy(v, h1, off) + tf.reduce_sum(tf.nn.softplus(c2 + h1 @ W2), axis=1)
 
-
 # %% [markdown] dbm_check_text
-# **All of it enumerated.** Six pixels, four and three hidden units: 8,192 joint states. The next cell checks the
-# energy of the RBM in disguise against the definition, $\log p(v)$ against the sum over all states, and, for all 64
-# images, that the bound is at most $\log p(v)$ and that no iteration lowers it. After that, a model with one unit in
-# each hidden layer shows the worst that can happen.
+# **All of it enumerated.** Six pixels, four and three hidden units: 8,192 joint states. We check the energy of the RBM in
+# disguise against the definition, $\log p(v)$ against the sum over all states, and for all 64 images that the bound is at
+# most $\log p(v)$ and that no iteration lowers it. Then two units that want to agree show the worst that can happen.
 #
 # **Predict:** how does the gap depend on the size of $W_2$? Where is it 0?
-
 
 # %% dbm_check
 def exact_dbm(dbm, v):
@@ -793,7 +545,6 @@ def exact_dbm(dbm, v):
     log_z = tf.reduce_logsumexp(of_h1 + of_v)
     joint = tf.matmul(v @ W1, h1, transpose_b=True) + of_h1
     return tf.linalg.matvec(v, b) + tf.reduce_logsumexp(joint, axis=1) - log_z, float(log_z)
-
 
 # %% dbm_enumerated
 small, V6 = DBM(6, 4, 3, scale=1.0, seed=seed), all_states(6)
@@ -833,28 +584,21 @@ plotting.learning_curves(
 )
 
 # %% [markdown] dbm_train_text
-# ## 5 · Training a DBM
+# ## 5 · Training a DBM, and a second layer that dies
 #
-# At the fixed point $\partial \mathcal{L} / \partial \mu = 0$, so only the explicit dependence on the parameters
-# counts. Differentiating the bound gives, for example,
+# At the fixed point $\partial \mathcal{L} / \partial \mu = 0$, so only the explicit dependence on the parameters counts:
 #
 # $$\frac{\partial \mathcal{L}}{\partial W_1} = v\, \mu_1^\top - \mathbb{E}_p[v\, h_1^\top], \qquad
 # \frac{\partial \mathcal{L}}{\partial W_2} = \mu_1\, \mu_2^\top - \mathbb{E}_p[h_1 h_2^\top].$$
 #
-# The *data-dependent* phase takes mean-field means, the *model-dependent* one persistent Gibbs chains of the joint
-# model. Why not mean field for both? In $-\log Z$ the sign is reversed: a bound on $\log Z$ from below gives no bound
-# on $\log p$, and following it pushes the parameters to where mean field is *worst*. Besides, one factorised
-# distribution cannot stand for all digits at once; chains can.
+# The *data-dependent* phase takes mean-field means, the *model-dependent* one persistent Gibbs chains. Why not mean field
+# for both? In $-\log Z$ the sign is reversed: a lower bound of $\log Z$ gives no bound on $\log p$, and following it pushes
+# the parameters to where mean field is *worst*. Besides, one factorised distribution cannot stand for all digits at once.
+# With $x = (v, \mu_2)$ this is the RBM's gradient, so `train` can be used as it is: `DBM.posterior` is all that differs.
 #
-# With $x = (v, \mu_2)$ this is the RBM's gradient, and centring is the RBM's too, with offsets for all three layers.
-# So `train` can be used as it is: `DBM.posterior` is all that differs.
-#
-# **First a small one, with an exact answer.** With 12 units in each hidden layer, $\log p(v)$ and $\log Z$ are sums
-# over 4,096 states of $h_1$. For AIS we sum out $h_1$ by hand: $p^*(v, h_2) = e^{b^\top v + c_2^\top h_2} \prod_j (1 +
-# e^{c_{1,j} + v^\top W_{1,:j} + W_{2,j:} h_2})$ is the free-energy form of the RBM in disguise, and week 3's walk goes
-# through states of $(v, h_2)$. The base has independent units: $v$ with the means of the pixels, $h_2$ with those of
-# $\mu_2$. (The other way is to sum out $v$ and $h_2$ and to walk through $h_1$.)
-
+# **First a small one, with an exact answer.** With 12 units in each hidden layer, $\log p(v)$ and $\log Z$ are sums over
+# 4,096 states of $h_1$. AIS sums out $h_1$ by hand and walks through states of $x = (v, h_2)$, from independent units with
+# the means of the pixels and of $\mu_2$.
 
 # %% small_dbm
 def start_means(dbm):
@@ -877,41 +621,81 @@ print(f"test images, nats: exact {np.mean(exact):.3f}, mean-field bound {np.mean
 assert np.min(exact - bound) > -1e-3
 
 # %% [markdown] collapse_text
-# The bound of the small model all but equals the exact value. That is too good: a posterior over two layers that is a
-# product hints that one of them does nothing.
+# **Now 128 and 64 hidden units, in three ways:**
 #
-# **What goes wrong: the second layer dies.** Now 128 and 64 hidden units, in three ways:
-#
-# - *joint*: all weights small and random, then all of them trained at once, with the centred gradient (Montavon and
-#   Müller, 2012; Melchior et al., 2016), for as many epochs as the third in all.
-# - *layer-wise*: no joint training, only a start from a trained layer.
+# - *joint*: all weights small and random, then all of them trained at once, for as many epochs as the third in all;
+# - *layer-wise*: no joint training, only a start from a trained layer;
 # - *pretrained*: from there, joint training.
 #
-# **Which trained layer?** In a DBM the middle layer hears two sides. A layer trained as an ordinary RBM has learned
-# to explain the image from one side alone; with a second layer above, everything would be counted twice.
-# Salakhutdinov and Hinton (2009) therefore train the first layer as an RBM with *two copies of the image* and tied
-# weights: each copy supplies half of the evidence. In the language of section 4 this is a DBM with H2 = D and $W_2 =
-# W_1^\top$, whose $h_2$ is clamped to a copy of the image. So we train the RBM between $(v, v)$ and $h_1$ on doubled
-# images (both halves of its weights get the same data and stay nearly equal), and then let go of the copy: its half
-# of the weights becomes $W_2^\top$, with $h_2$ where the copy was. (Units of $h_2$ beyond D start small and random.
-# Their paper trains $W_2$ as a second RBM, with two copies of $h_2$, in between.)
+# **Which trained layer?** In a DBM the middle layer hears two sides. A layer trained as an ordinary RBM explains the image
+# from one side alone; with a second layer above, everything would be counted twice. Salakhutdinov and Hinton (2009)
+# therefore train the first layer as an RBM with *two copies of the image*: each copy supplies half of the evidence. That
+# is a DBM with H2 = D and $W_2 = W_1^\top$, whose $h_2$ is clamped to a copy of the image. So we train an RBM on doubled
+# images, and then let go of the copy: its half of the weights becomes $W_2^\top$.
 #
-# *Settings.* The rates 0.3 and 1.0 were tried on the validation images. The joint run has 1.0, the better one in a
-# shorter training; its second layer was dead at both. For the pretrained run the validation bounds of three trainings
-# are −16.51, −16.68 and −16.58 nats at 0.3, and −16.67 each time at 1.0, where its second layer falls silent too. We
-# take 0.3 there, because this notebook is about two layers.
+# **The bound on the digits.** Given $h_1$, the units of $h_2$ *are* independent. With mean field's $q(h_1)$ and the exact
+# $p(h_2 \mid h_1)$ the bound rises by $\mathbb{E}_q[\mathrm{KL}(q(h_2) \,\|\, p(h_2 \mid h_1))]$, and has the form of
+# section 2: draw $h_1 \sim q$, sum out $h_2$, subtract $\log Z$. `evaluate` does this; the mean-field bound stands below.
 #
-# **The bound on the digits.** Given $h_1$, the units of $h_2$ *are* independent. So the evaluation needs an
-# approximation of $p(h_1 \mid v)$ only. With mean field's $q(h_1)$ and the exact $p(h_2 \mid h_1)$ the bound rises by
-# $\mathbb{E}_q[\mathrm{KL}(q(h_2) \,\|\, p(h_2 \mid h_1))]$, and it has the form of section 2: draw $h_1 \sim q$, sum
-# out $h_2$, subtract $\log Z$. `evaluate` does this, with importance weights in parentheses as before; the mean-field
-# bound stands below.
-#
-# How to see whether a unit of $h_2$ is alive: it must *vary from image to image*. We take the standard deviation of
-# each $\mu_{2,k}$ over the validation images, and count a unit as alive above 0.1.
+# A unit of $h_2$ is **alive** if it *varies from image to image*: the standard deviation of $\mu_{2,k}$ over the validation
+# images is above 0.1. `look` counts them during the training, and takes the mean bound of training minus that of
+# validation images, in which $\log Z$ cancels: the learning curve of a model whose likelihood nobody knows.
 #
 # **Predict:** in which runs is the second layer alive, and what does its being alive do to the mean-field bound?
+#
+# <details><summary>Settings</summary>
+#
+# The rates 0.3 and 1.0 were tried on the validation images. The joint run has 1.0, the better one in a shorter training;
+# its second layer was dead at both. For the pretrained run the validation bounds of three trainings are −16.51, −16.68 and
+# −16.58 nats at 0.3, and −16.67 each time at 1.0, where its second layer falls silent too. We take 0.3 there, because
+# this notebook is about two layers. Units of $h_2$ beyond D would start small and random. The paper trains $W_2$ as a
+# second RBM, with two copies of $h_2$, in between. For the DBN's top RBM rates of 0.3 and 0.05 were tried, and 0.1 and 0.03
+# for its fine-tuning; the bounds differed by less than 0.15 nats, and nothing was tuned further.
+#
+# </details>
 
+# %% watch
+other = tf.random.Generator.from_seed(seed + 1)  # for watching, which must not change the training
+
+
+def look(dbm):
+    """→ how many units of h2 are alive, and the mean bound of training minus validation images, nats."""
+    mus = {part: dbm.mean_field(parts[part], 3 * mean_field_steps) for part in ["train", "validation"]}
+    bounds = [tf.reduce_mean(dbm.bound(parts[part], *mu)) for part, mu in mus.items()]
+    return np.sum(mus["validation"][1].numpy().std(axis=0) > 0.1), float(bounds[0] - bounds[1])
+
+
+@tf.function
+def settle(model, x, steps, rng):
+    for _ in tf.range(steps):
+        x = model.gibbs(x, rng)
+    return x
+
+
+def covariance(x, y):
+    """x: (N, A), y: (N, B) → (A, B)."""
+    return tf.matmul(x - tf.reduce_mean(x, axis=0), (y - tf.reduce_mean(y, axis=0)) / len(x), transpose_a=True)
+
+
+def growth(dbm):
+    """⟨W2, ΔW2⟩ / |W2|², how fast W2 grows along itself: by the gradient, and by (Ĉ − C) W2 diag(s)."""
+    W2, c2 = dbm.parts()[1], dbm.parts()[4]
+    mu1, mu2 = dbm.mean_field(parts["train"], 3 * mean_field_steps)
+    x = settle(dbm, tf.concat([parts["train"], bernoulli(mu2, other)], axis=1), 200, other)  # the model's states
+    h1 = bernoulli(dbm.p_h_v(x), other)
+    gradient = covariance(mu1, mu2) - covariance(h1, tf.sigmoid(c2 + h1 @ W2))
+    formula = (covariance(mu1, mu1) - covariance(h1, h1)) @ W2 * tf.reduce_mean(mu2 * (1 - mu2), axis=0)
+    return [float(tf.reduce_sum(W2 * delta) / tf.reduce_sum(W2**2)) for delta in [gradient, formula]]
+
+
+def watcher(log, first=0):
+    """A function for `train` that fills {epoch: (alive, training − validation, growth, formula)}."""
+
+    def watch(epoch, dbm):
+        if (epoch + 1) % max(1, (joint_epochs // 14)) == 0:
+            log[first + epoch + 1] = *look(dbm), *growth(dbm)
+
+    return watch
 
 # %% collapse
 def double():
@@ -921,7 +705,8 @@ def double():
 
 
 new = lambda: DBM(D, hidden1, hidden2, log_odds(means), mean_field_steps, seed=seed)  # noqa: E731
-joint = train(new(), new(), draw_images, joint_epochs, learning_rate, **common)
+logs = {"joint": {}, "pretrained": {}}
+joint = train(new(), new(), draw_images, joint_epochs, learning_rate, **common, watch=watcher(logs["joint"]))
 began = time.perf_counter()
 copies = RBM(2 * D, hidden1, log_odds(np.tile(means, 2)), seed=seed)
 copies = train(copies, RBM(2 * D, hidden1), double, copy_epochs, learning_rate, **common)
@@ -929,130 +714,105 @@ layerwise = new()
 layerwise.W[: 2 * D].assign(copies.W)
 layerwise.b[: 2 * D].assign(copies.b)
 layerwise.c.assign(copies.c)
-dbm = train(copy(layerwise, new()), new(), draw_images, dbm_epochs, fine_rate, **common)
+watch = watcher(logs["pretrained"], copy_epochs)
+dbm = train(copy(layerwise, new()), new(), draw_images, dbm_epochs, fine_rate, **common, watch=watch)
 dbm_seconds = time.perf_counter() - began
 
-spread = {}
 for name, model in [("joint", joint), ("layer-wise", layerwise), ("pretrained", dbm)]:
     dbm_log_z, dbm_bounds = evaluate(name, model, model, start_means(model))
     mu1, mu2 = model.mean_field(parts["validation"], 3 * mean_field_steps)
-    spread[name] = np.sort(mu2.numpy().std(axis=0))[::-1]
     mean_field = float(tf.reduce_mean(model.bound(parts["validation"], mu1, mu2))) - dbm_log_z.value
-    print(f"{'':20}mean-field bound, validation {mean_field:.2f}; ", end="")
-    print(f"{np.sum(spread[name] > 0.1)} of {hidden2} units of h2 alive")
-plotting.learning_curves(
-    {name: (np.arange(1, hidden2 + 1), values) for name, values in spread.items()},
-    "unit of h2, the most active first",
-    "standard deviation over images",
-    "How much each unit of the second layer varies from image to image. A curve near 0: every unit does almost the "
-    "same for every image, it is a bias and no more. Such a DBM is an RBM that pays for a second layer.",
-    "Three falling curves: joint is near zero throughout, the other two start well above it.",
+    print(f"{'':20}mean-field bound, validation {mean_field:.2f}; {look(model)[0]} of {hidden2} units of h2 alive")
+
+# %% collapse_figure
+fig, axes = plt.subplots(1, 2, figsize=(11, 3.4))
+for name, style in [("joint", "--"), ("pretrained", "-")]:
+    epoch, (alive, gap) = list(logs[name]), np.array(list(logs[name].values())).T[:2]
+    axes[0].plot(epoch, alive, style, label=name)
+    axes[1].plot(epoch, gap, style, label=name)
+axes[0].set(xlabel="time (epochs)", ylabel=f"living units of h2 (of {hidden2})", ylim=(-2, None))
+axes[1].set(xlabel="time (epochs)", ylabel="bound, training − validation (nats)")
+axes[0].legend()
+plotting.show(
+    fig,
+    "Left, what the second layer does; right, how much better the model knows its training images. Are they done?",
+    "@@ALT",
 )
 
 # %% [markdown] collapse_says
-# **Why dead?** Look at the centred gradient of $W_2$ near $W_2 = 0$. There $h_2$ follows $h_1$ to first order, with a
-# slope $s_k = \sigma'(c_{2,k})$: in the data phase the means $\mu_2$ follow $\mu_1$, in the model phase the states
-# follow the states. Hence
+# @@COLLAPSE
+
+# %% [markdown] bounds_table
+# **Which number errs which way?** The week has nine of them.
 #
-# $$\Delta W_2 \;\approx\; (\hat C - C)\, W_2\, \mathrm{diag}(s),$$
+# | number | against $\log p(v)$ | because | exact when |
+# |---|---|---|---|
+# | $\mathcal{L}$ of a DBN, $\log Z_2$ known | ≤ | Jensen; the gap is $\mathrm{KL}(q \Vert p(h_1 \mid v))$ | $q$ is the posterior: tied start |
+# | mean-field $\mathcal{L}$ of a DBM, $\log Z$ known | ≤ | the same, for a product over both layers | $W_2 = 0$ |
+# | the same with $h_2$ summed out | ≤, above mean field | only $h_1$ is approximated | $W_2 = 0$ |
+# | n importance weights | ≤ in expectation, rises with n | Jensen for a mean of n weights | n → ∞, if $q$ draws all modes |
+# | $\log Z$ by AIS | itself too *low* in expectation, so $\log p$ too *high* | $\mathbb{E}\,\hat Z = Z$ and Jensen | many temperatures |
+# | $\log Z$ by the reverse walk | itself too *high*, so $\log p$ too *low* | $\mathbb{E}\,\widehat{1/Z} = 1/Z$, from exact samples only | many temperatures |
+# | an RBM's $-F(v) - \log \hat Z$ (≈) | tends to be too high | AIS alone | AIS is |
+# | a bound minus $\log \hat Z$ (≳) | either | the bound pulls down, AIS up | both are |
+# | mean field in place of $\log Z$, too | bound of nothing | two bounds with opposite signs | never rely on it |
 #
-# with $\hat C$ the covariance of the *means* $\mu_1$ over the images, and $C$ that of the *states* $h_1$ in the
-# model. With $W_2 = 0$ the DBM is an RBM, and where that fits the data, the law of total variance says $C = \hat C +
-# \mathrm{diag}\big(\mathbb{E}[\mu_{1,j} (1 - \mu_{1,j})]\big)$. The gradient is then $W_2$ times something negative:
-# it drives $W_2$ to 0. It does so at the random start, too, where $\hat C \approx 0$ and $C \approx \frac14 I$. A
-# dead second layer is no accident but an attractor. The means of mean field know nothing of the variance of $h_1$
-# given the image; the chains do. (With states from the exact posterior in the data phase, the two covariances would
-# cancel.)
-#
-# **The cure** is to start far from $W_2 = 0$: pretraining gives $h_2$ something to say from the first step. The
-# layer-wise start has a second layer that is alive, and by far the worst mean-field bound: letting go of the copy
-# changed the model, and a product is a poor posterior for two layers that depend on each other. The better bounds
-# above it say how much is the fault of the product. Joint training then repairs the model, and lets part of the units
-# fall silent.
-#
-# **The lead does not need a living second layer.** Below, the pretrained DBM is ahead of the RBM of section 2. But it
-# made more passes over the images, and a DBM with the same start, trained as long, whose second layer *died* is about
-# as far ahead. More passes and a second stage alone do not explain it: an RBM trained so gains nothing. Whether it is
-# the start from doubled images, or a second layer that helps before it dies, these runs do not say.
-#
-# <details><summary>Measured how?</summary>
-#
-# Three trainings each, 140 passes over the images, bounds of the test images in nats (for the RBM the estimate). RBM:
-# −16.90, −16.82, −16.86. Pretrained DBM as here, 14 to 16 units alive: −16.55, −16.81, −16.69; minus the RBM: 0.34 ±
-# 0.07, 0.01 ± 0.16, 0.18 ± 0.09. The same with the rate 1.0 instead of 0.3 in the joint stage, no unit alive: −16.67,
-# −16.70, −16.71. Joint from random weights, two trainings, no unit alive: −16.81, −16.90. RBM in two stages of 40 and
-# 100 passes, both with the rate 1.0: −16.85, −16.95, −16.86; the second with 0.3: −17.06, −17.14, −17.09.
-#
-# </details>
-#
-# **Others found the opposite.** Montavon and Müller (2012) train centred DBMs jointly and see a hierarchy of features;
-# Melchior et al. (2016) report that centring makes layer-wise pretraining needless, and that pretraining often makes
-# the results worse. Here joint training ends with a dead layer, and pretraining does not harm. Data, sizes, rates and
-# training time differ from theirs; which of them matters we have not tested.
-#
-# We take the pretrained DBM and the tuned DBN. Below each, on the test images. (The errors combine the paired error
-# over images with those of both $\log Z$.) The reverse walk starts from the last states of new AIS walks, which are
-# nearly samples of the model: where it gives a larger $\log Z$ than AIS by more than the errors, the bound flatters.
+# So the AIS row is checked with the reverse walk below, from the last states of AIS walks, which are nearly samples of the
+# model: where it gives a larger $\log Z$ by more than the errors, the row flatters.
 
 # %% two_models
-undirected = {"DBN": (tuned.top, tuned_means), "DBM": (dbm, start_means(dbm))}
+undirected = {"DBN": (dbn.top, hidden_means), "DBM": (dbm, start_means(dbm))}
 
 
-def walk(name, K, n):
-    """The last states (n, H1) of h1 in the DBN, or (n, D + H2) of (v, h2) in the DBM, of AIS walks with K steps."""
-    return ais(*undirected[name], K, n, rng)[2]
-
-
-back = {}
-print(f"RBM: {rbm_values['test'].mean():.2f} nats per test image (estimate)")
-for name, bounds, log_z in [("DBN", dbn_bounds, dbn_log_z), ("DBM", dbm_bounds, dbm_log_z)]:
-    states = walk(name, ais_temperatures, ais_chains)
-    back[name] = ais(*undirected[name], ais_temperatures, ais_chains, rng, states)[0]
-    print(f"{name}: log Z {log_z} by AIS, {back[name]} by the reverse walk")
+def compare(name, bounds, log_z):
+    """Prints both bounds of the test images against the RBM → log Z by the reverse walk minus log Z by AIS."""
+    states = ais(*undirected[name], ais_temperatures, ais_chains, rng)[2]
+    back = ais(*undirected[name], ais_temperatures, ais_chains, rng, states)[0]
+    print(f"{name}: log Z {log_z} by AIS, {back} by the reverse walk")
     for kind, values in zip(["bound", "importance weights"], bounds["test"]):
         gain = evaluation.paired_difference(values, rbm_values["test"])
         error = np.linalg.norm([gain.error, log_z.error, rbm_log_z.error])
         print(f"{name}, {kind}: {values.mean():.2f}, minus RBM: {evaluation.Estimate(gain.value, error)}")
+    return back.value - log_z.value
 
+
+print(f"RBM: {rbm_values['test'].mean():.2f} nats per test image (estimate)")
+dbn_back, dbm_back = compare("DBN", dbn_bounds, dbn_log_z), compare("DBM", dbm_bounds, dbm_log_z)
+
+# %% [markdown] lead_says
+# @@LEAD
 
 # %% samples
-def sample(name, n):
-    """n samples (n, D) from the last states of AIS walks with 1,000 steps."""
-    x = walk(name, 1000, n)
-    return x[:, :D].numpy() if name == "DBM" else bernoulli(tuned.p_v_h1(x), rng).numpy()
+def sample_dbn(n, dbn=dbn, means=hidden_means):
+    """n samples (n, D): h1 from the last states of AIS walks with 1,000 steps, then one step down."""
+    return bernoulli(dbn.p_v_h1(ais(dbn.top, means, 1000, n, rng)[2]), rng).numpy()
+
+
+def sample_dbm(n):
+    """n samples (n, D): the pixels of the last states of AIS walks with 1,000 steps."""
+    return ais(dbm, start_means(dbm), 1000, n, rng)[2][:, :D].numpy()
 
 
 plotting.image_grid(
-    np.concatenate([few[:20], sample("DBN", 20), sample("DBM", 20)]),
+    np.concatenate([few[:10], sample_dbn(10), sample_dbm(10)]),
     digits.shape,
-    "Two rows of test images, two of samples of the DBN, two of samples of the DBM. Is there a digit that is missing, "
-    "or strokes that belong to none?",
-    "Six rows of ten binary digits: originals, samples of the DBN, samples of the DBM.",
-    row_titles=["test", "images", "DBN", "samples", "DBM", "samples"],
+    "Test images, samples of the DBN, samples of the DBM. Is there a digit that is missing, or strokes that belong to "
+    "none?",
+    "Three rows of ten binary digits: originals, samples of the DBN, samples of the DBM.",
+    row_titles=["test", "DBN", "DBM"],
 )
 
 # %% [markdown] use_text
-# ## 6 · Put to work: imputing, repairing, anomalies, few labels
+# ## 6 · Put to work: the lower half is missing
 #
-# The protocol is week 1's: the lower half missing; a tenth of the pixels flipped; test images mirrored as anomalies.
-# As in week 3, the evidence on each pixel enters as one more term $e_i$ in its log-odds.
-#
-# *The DBM* is an RBM in disguise, so week 3's clamped Gibbs sampling applies: $h_2$ is a part of $x$ without evidence.
-#
-# *The DBN* needs more care. Its $p(h_1 \mid v)$ does not factorise, and $q$ is only an approximation. We make it
-# exact by a Metropolis step: propose $h_1' \sim q(h_1 \mid v)$ and accept with probability $\min(1, w(v, h_1') / w(v,
-# h_1))$, with the weights of section 2 (and without $Z_2$, which cancels): the Metropolis-Hastings rule, with target
-# $p(h_1 \mid v) \propto p(v, h_1)$ and proposal $q$. Then draw the pixels from $p(v \mid h_1)$ with the evidence. The
-# chain's stationary distribution is the DBN's own posterior; how often it accepts is one more measure of how good $q$
-# is.
-#
-# An anomaly's score is minus its bound.
+# The protocol is week 1's. As in week 3, the evidence on each pixel enters as one more term $e_i$ in its log-odds: $\pm
+# \infty$ for a known pixel, 0 for a missing one. A DBM is an RBM in disguise, so week 3's clamped Gibbs sampling applies:
+# $h_2$ is a part of $x$ without evidence.
 
-
-# %% restore
+# %% use
 @tf.function
 def restore_dbm(dbm, evidence, rng, steps, burn_in):
-    """evidence e: (B, D) → posterior means of the pixels (B, D), and 1, as Gibbs steps are always accepted."""
+    """evidence e: (B, D) → posterior means of the pixels (B, D)."""
     e = tf.pad(evidence, [[0, 0], [0, len(dbm.b) - dbm.D]])  # none for h2
     x, total = bernoulli(tf.sigmoid(dbm.b + e), rng), tf.zeros_like(e)
     for step in tf.range(steps):
@@ -1060,12 +820,179 @@ def restore_dbm(dbm, evidence, rng, steps, burn_in):
         x = bernoulli(p, rng)
         if step >= burn_in:
             total += p
-    return total[:, : dbm.D] / tf.cast(steps - burn_in, tf.float32), 1.0
+    return total[:, : dbm.D] / tf.cast(steps - burn_in, tf.float32)
 
 
+known, missing = few.numpy(), evaluation.lower_half(digits.shape)  # (B, D), (D,)
+clamped = np.where(missing, 0.0, np.where(known > 0.5, np.inf, -np.inf)).astype(np.float32)
+imputed_dbm = restore_dbm(dbm, tf.constant(clamped), rng, 400, 100).numpy()
+uses = {"imputing": evaluation.pixel_errors(known, imputed_dbm > 0.5, missing)}
+print(f"imputing: {uses['imputing']} of the missing pixels are wrong")
+plotting.image_grid(
+    np.concatenate([known[:10], np.where(missing, np.nan, known)[:10], imputed_dbm[:10]]),
+    digits.shape,
+    "Posterior means of the missing pixels, grey where the model is unsure. Does the upper half allow another answer?",
+    "Three rows of ten digits: original, upper half, completed by the DBM.",
+    row_titles=["test image", "upper half", "DBM"],
+)
+
+# %% [markdown] scoreboard_text
+# ## 7 · The scoreboard
+#
+# The row is an *estimated lower bound*: the variational bound with AIS's estimate of $\log Z$.
+
+# %% board
+count = D * hidden1 + hidden1 * hidden2 + D + hidden1 + hidden2
+week_row = {"week": 4, "family": "Boltzmann machine", "data": dataset, "kind": "estimated lower bound"}
+week_row["compare_with"] = "RBM, 128 hidden units, PCD-1" if dataset == "digits" else None
+
+
+def note(bounds, back):
+    """What a row says beside its value."""
+    weighted = f"with {importance_samples} importance weights ≳ {bounds['test'][1].mean():.2f}"
+    return f"{weighted}; reverse minus forward log Z: {back:+.2f} nats"
+
+
+dbm_row = week_row | {
+    "model": f"DBM, {hidden1}-{hidden2}, pretrained",
+    "per_image": dbm_bounds["test"][0],
+    "error": dbm_log_z.error,
+    "train_seconds": dbm_seconds,
+    "parameters": count,
+    "note": note(dbm_bounds, dbm_back),
+}
+scoreboard.enter(sample_dbm, seed=seed, **dbm_row, **uses)
+
+# %% [markdown] board_says
+# @@BOARD
+
+# %% [markdown] check_text
+# ## Self-check
+#
+# Five questions; every answer explains itself.
+
+# %% self_check
+quiz.show("week04_dbn_dbm")
+
+# %% [markdown] class
+# **Bring to class** (no easy answers):
+#
+# 1. The tied start guarantees that the *bound* does not fall. A colleague says: "so each layer improves the model".
+#    In how many ways is that wrong, and is any of it harmless?
+# 2. A dead second layer is an attractor of joint training. Is it a failure? What would you report of such a model?
+# 3. Sleep minimises the KL divergence the wrong way round. Describe an image for which the resulting $q$ misleads the
+#    wake phase.
+# 4. A DBM is an RBM whose visible layer is half unseen. Why, then, can we not sum out $h_1$ and compute $p(v)$ as in
+#    week 3?
+
+# %% [markdown] summary
+# ## Summary
+#
+# - A DBN keeps $p(v \mid h_1)$ and replaces the prior of $h_1$. From a tied start, with updates that do not lower their
+#   own objective, its bound on the training data does not fall. CD and PCD give no such guarantee.
+# - Wake is gradient ascent on the bound; sleep fits $q$ to dreams, by the reversed KL divergence.
+# - A DBM with two hidden layers is an RBM between $h_1$ and $(v, h_2)$: Gibbs sampling, AIS and centring carry over.
+#   Inference does not: mean field is coordinate ascent on a bound.
+# - Mean field for the data, chains for the model.
+# - @@DEADSUMMARY
+# - A bound that falls says nothing about the likelihood. AIS errs the other way than a bound. Compare models only after
+#   equally long training.
+
+# %% [markdown] deeper_room
+# ## Deeper · How much a second layer could gain
+#
+# For the bound the best conceivable top model is $\hat q$ itself, with the gain $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$.
+# Since $\hat q$ is a mixture with one component for each training image, it can be computed: under the prior $\hat q$, and
+# with $q = p_1(h_1 \mid v)$, section 2's weight is $w = p_1(v)\, \hat q(h_1) / p_1(h_1)$.
+
+# %% room
+known_logits = rbm.logits_h(parts["train"])  # of q(h1 | v) for all training images
+for name in ["train", "validation"]:
+    logits, gains = rbm.logits_h(parts[name][:300]), []
+    for _ in range(importance_samples):
+        h1 = bernoulli(tf.sigmoid(logits), rng)
+        log_q_hat = tf.reduce_logsumexp(log_prob(known_logits, h1), axis=0) - np.log(len(known_logits))
+        gains.append(log_q_hat + start.free_energy(h1) + start_log_z.value)  # (300,)
+    weighted = np.logaddexp.reduce(gains, axis=0) - np.log(len(gains))
+    for kind, values in [("bound", np.mean(gains, axis=0)), ("importance weights", weighted)]:
+        gain = evaluation.mean_estimate(values)
+        gain = evaluation.Estimate(gain.value, np.hypot(gain.error, start_log_z.error))
+        print(f"q̂ itself as the prior of h1, {kind}: {gain} nats against the RBM on {name} images")
+
+# %% [markdown] room_says
+# **About a nat on the training images is all that any second layer could add to the bound there, while $W_1$, $b$ and $q$
+# stay as they are. The same prior lowers the bound of the validation images, and makes them more likely.** By importance
+# weights, a tighter bound, they gain almost half a nat. So there is something to gain for a second layer, and PCD has not
+# found it.
+
+# %% [markdown] deeper_up_down
+# ## Deeper · Wake and sleep on the digits
+#
+# The up-down algorithm of Hinton, Osindero and Teh (2006): up to get $h_1$, Gibbs steps at the top, down to get a dream.
+# They start these steps at the image's $h_1$, as CD does; our chains persist, as in PCD. All gradients are centred
+# (week 3).
+
+# %% up_down
+@tf.function
+def up_down_epoch(dbn, average, data, chain, rates, decay, rng, B):
+    """One pass of wake-sleep with PCD-1 in the top RBM, all gradients centred; returns the chains h2 (M, H2)."""
+    order = tf.argsort(rng.uniform([len(data)]))
+    keys = rng.uniform([len(rates)], maxval=2**31 - 1, dtype=tf.int32)
+    for i in tf.range(len(rates)):
+        draws = boltzmann.Draws(keys[i])
+        v = tf.gather(data, tf.reshape(order[i * B : (i + 1) * B], [B]))
+        h1 = bernoulli(dbn.q_h1_v(v), draws)  # up
+        dream_h1 = bernoulli(dbn.top.p_v_h(chain), draws)  # one Gibbs step at the top
+        dream_h2 = dbn.top.p_h_v(dream_h1)
+        chain = bernoulli(dream_h2, draws)
+        dream_v = bernoulli(dbn.p_v_h1(dream_h1), draws)  # down
+        (dW1, db), (dR, dr) = wake(dbn, v, h1), sleep(dbn, dream_v, dream_h1)
+        h2 = dbn.top.p_h_v(h1)
+        top = [data - model for data, model in zip(moments(h1, h2), moments(dream_h1, dream_h2))]
+        top = boltzmann.centre(*top, tf.reduce_mean(h1, axis=0), tf.reduce_mean(h2, axis=0))
+        dW1, db, _ = boltzmann.centre(dW1, db, tf.zeros_like(dr), tf.zeros_like(db), tf.reduce_mean(h1, axis=0))
+        dR, _, dr = boltzmann.centre(dR, tf.zeros_like(db), dr, tf.reduce_mean(dream_v, axis=0), tf.zeros_like(dr))
+        variables = [dbn.W1, dbn.b, dbn.R, dbn.r, dbn.top.W, dbn.top.b, dbn.top.c]
+        for parameter, delta in zip(variables, [dW1, db, dR, dr, *top]):
+            parameter.assign_add(rates[i] * delta)
+        for mean, parameter in zip(average.variables, dbn.variables):
+            mean.assign_add((1 - decay) * (parameter - mean))
+    return chain
+
+# %% fine_tune
+began = time.perf_counter()
+tuned, moving = (copy(dbn, DBN(rbm, RBM(hidden1, hidden2))) for _ in range(2))
+chain = bernoulli(tf.fill([chains, hidden2], 0.5), rng)
+steps = len(images) // batch_size
+schedule = fine_rate / 3 * (1 - np.arange(tune_epochs * steps) / (tune_epochs * steps))  # falls to 0
+for rates in tf.constant(schedule.reshape(tune_epochs, steps), tf.float32):
+    chain = up_down_epoch(moving, tuned, draw_images(), chain, rates, averaging, rng, batch_size)
+tuned_seconds = dbn_seconds + time.perf_counter() - began
+tuned_means = tuned.q_h1_v(parts["train"]).numpy().mean(axis=0)
+tuned_log_z, tuned_bounds = evaluate("DBN after up-down", tuned, tuned.top, tuned_means)
+undirected["DBN"] = tuned.top, tuned_means
+tuned_back = compare("DBN", tuned_bounds, tuned_log_z)
+
+# %% [markdown] tune_says
+# **Fine-tuning does not lift the bound above the RBM's either**: on training and validation images the two differ by less
+# than a tenth of a nat.
+
+# %% [markdown] deeper_use
+# ## Deeper · Imputing, repairing and anomalies with both models
+#
+# The protocol is week 1's: the lower half missing; a tenth of the pixels flipped; test images mirrored as anomalies, with
+# minus the bound as the score. For the DBM section 6's sampler does it.
+#
+# *The DBN* (after up-down) needs more care. Its $p(h_1 \mid v)$ does not factorise, and $q$ is only an approximation. A
+# Metropolis step makes it exact: propose $h_1' \sim q(h_1 \mid v)$ and accept with probability $\min(1, w(v, h_1') / w(v,
+# h_1))$, with the weights of section 2 (and without $Z_2$, which cancels): the Metropolis-Hastings rule, with target
+# $p(h_1 \mid v) \propto p(v, h_1)$ and proposal $q$. Then draw the pixels from $p(v \mid h_1)$ with the evidence. The
+# chain's stationary distribution is the DBN's own posterior; how often it accepts is one more measure of how good $q$ is.
+
+# %% restore
 @tf.function
 def restore_dbn(dbn, evidence, rng, steps, burn_in):
-    """The same for a DBN, by Metropolis steps for h1; also the share of proposals accepted."""
+    """As restore_dbm, by Metropolis steps for h1; also the share of proposals accepted."""
     v, total, accepted = bernoulli(tf.sigmoid(dbn.b + evidence), rng), tf.zeros_like(evidence), 0.0
     h1 = bernoulli(dbn.q_h1_v(v), rng)
     for step in tf.range(steps):
@@ -1082,52 +1009,58 @@ def restore_dbn(dbn, evidence, rng, steps, burn_in):
             total += p
     return total / tf.cast(steps - burn_in, tf.float32), accepted / tf.cast(steps, tf.float32)
 
-
-# %% use
-known = few.numpy()
-missing = evaluation.lower_half(digits.shape)  # (D,)
-clamped = np.where(missing, 0.0, np.where(known > 0.5, np.inf, -np.inf)).astype(np.float32)
+# %% uses
 noise = 0.1
 noisy = evaluation.flip_pixels(known, noise, seed)
 evidence = ((2 * noisy - 1) * np.log((1 - noise) / noise)).astype(np.float32)
 mirrored = evaluation.mirror(known, digits.shape)
-
-results, restored = {}, {}
-for name, model, restore, log_z, bounds in [
-    ("DBN", tuned, restore_dbn, dbn_log_z, dbn_bounds),
-    ("DBM", dbm, restore_dbm, dbm_log_z, dbm_bounds),
+imputed_dbn, accepted = restore_dbn(tuned, tf.constant(clamped), rng, 400, 100)
+repaired_dbn, _ = restore_dbn(tuned, tf.constant(evidence), rng, 400, 100)
+repaired_dbm = restore_dbm(dbm, tf.constant(evidence), rng, 400, 100)
+results = {}
+for name, model, log_z, bounds, imputed, repaired in [
+    ("DBN", tuned, tuned_log_z, tuned_bounds, imputed_dbn.numpy(), repaired_dbn.numpy()),
+    ("DBM", dbm, dbm_log_z, dbm_bounds, imputed_dbm, repaired_dbm.numpy()),
 ]:
-    imputed, accepted = restore(model, tf.constant(clamped), rng, 400, 100)
-    repaired, _ = restore(model, tf.constant(evidence), rng, 400, 100)
     odd, _ = estimated_bounds(model, mirrored, log_z.value, importance_samples, rng)
-    restored[name] = [imputed[:10], repaired[:10]]
     results[name] = {
-        "imputing": evaluation.pixel_errors(known, imputed.numpy() > 0.5, missing),
-        "repairing": evaluation.pixel_errors(known, repaired.numpy() > 0.5),
+        "imputing": evaluation.pixel_errors(known, imputed > 0.5, missing),
+        "repairing": evaluation.pixel_errors(known, repaired > 0.5),
         "anomaly": evaluation.auroc(-bounds["test"][0][: len(known)], -odd),
     }
-    print(f"{name} (accepts {accepted:.0%}): " + ", ".join(f"{use} {x}" for use, x in results[name].items()))
-(imputed_dbn, repaired_dbn), (imputed_dbm, repaired_dbm) = restored["DBN"], restored["DBM"]
-halves = np.where(missing, np.nan, known)[:10]
+    print(f"{name}: " + ", ".join(f"{use} {x}" for use, x in results[name].items()))
+print(f"the DBN's chain accepts {accepted:.0%} of its proposals")
 plotting.image_grid(
-    np.concatenate([known[:10], halves, imputed_dbn, imputed_dbm, noisy[:10], repaired_dbn, repaired_dbm]),
+    np.concatenate([x[:10] for x in [known, imputed_dbn, imputed_dbm, noisy, repaired_dbn, repaired_dbm]]),
     digits.shape,
     "Posterior means of the pixels, grey where the model is unsure. Where do the two models disagree, and does the "
     "upper half allow both answers?",
-    "Seven rows of ten digits: original, upper half, completed by DBN and DBM, noisy, repaired by DBN and DBM.",
-    columns=10,
-    row_titles=["test image", "upper half", "DBN", "DBM", "noisy", "DBN", "DBM"],
+    "Six rows of ten digits: original, lower half completed by DBN and DBM, noisy, repaired by DBN and DBM.",
+    row_titles=["test image", "DBN", "DBM", "noisy", "DBN", "DBM"],
 )
 
+# %% all_rows
+tuned_row = week_row | {
+    "model": f"DBN, {hidden1}-{hidden2}, up-down",
+    "per_image": tuned_bounds["test"][0],
+    "error": tuned_log_z.error,
+    "train_seconds": tuned_seconds,
+    "parameters": count + D * hidden1 + hidden1,  # q has weights of its own
+    "note": note(tuned_bounds, tuned_back),
+}
+scoreboard.enter(sample_dbm, seed=seed, **dbm_row, **results["DBM"])
+scoreboard.enter(lambda n: sample_dbn(n, tuned, tuned_means), seed=seed, **tuned_row, **results["DBN"])
+
 # %% [markdown] labels_text
-# **Fine-tuning as a classifier, with few labels.** The other way to fine-tune: take the recognition weights $R$, $r$
-# and the top RBM's $W_2$, $c_2$ as the first two layers of a feed-forward network, put ten outputs above, and train
-# all of it by backpropagation. The unsupervised training has seen all images, the classifier sees the labels of a
-# few. The comparison: the same network, optimiser and number of steps from random weights, on the same labels. Each
-# number of labels is drawn ten times; the error of the gain is over these draws.
+# ## Deeper · A classifier from few labels
+#
+# The other way to fine-tune a DBN: take the recognition weights $R$, $r$ (after up-down) and the top RBM's $W_2$, $c_2$ as
+# the first two layers of a feed-forward network, put ten outputs above, and train all of it by backpropagation. The
+# unsupervised training has seen all images, the classifier sees the labels of a few. The comparison: the same network,
+# optimiser and number of steps from random weights, on the same labels. Each number of labels is drawn ten times; the
+# error of the gain is over these draws.
 #
 # **Predict:** does pretraining help more with 50 labels or with 200?
-
 
 # %% labels
 def classify(start, x, y, x_test, steps=80):
@@ -1154,7 +1087,6 @@ def classify(start, x, y, x_test, steps=80):
         step()
     return tf.argmax(logits(x_test[None]), axis=2).numpy()
 
-
 # %% few_labels
 pretrained = [p.numpy() for p in [tuned.R, tuned.r[None, :], tuned.top.W, tuned.top.c[None, :]]]
 for n in [50, 200]:
@@ -1170,81 +1102,6 @@ for n in [50, 200]:
     gain = evaluation.paired_difference(right[10:], right[:10])
     print(f"{n:4d} labels: accuracy {right[:10].mean():.3f} from random weights, ", end="")
     print(f"{right[10:].mean():.3f} pretrained, gain {gain}")
-
-# %% [markdown] scoreboard_text
-# ## 7 · The scoreboard
-#
-# Two rows, both *estimated lower bounds*: the variational bound with AIS's estimate of $\log Z$. The higher value from
-# importance weights stands in the note. Samples are the last states of AIS runs, as in week 3.
-
-
-# %% board
-count = D * hidden1 + hidden1 * hidden2 + D + hidden1 + hidden2
-for name, note, (bound, weighted), log_z, seconds, parameters in [
-    ("DBN", "up-down", dbn_bounds["test"], dbn_log_z, dbn_seconds, count + D * hidden1 + hidden1),
-    ("DBM", "pretrained", dbm_bounds["test"], dbm_log_z, dbm_seconds, count),
-]:
-    began = time.perf_counter()
-    samples = sample(name, 400)
-    ms_per_sample = 1000 * (time.perf_counter() - began) / 400
-    scoreboard.record(
-        scoreboard.Row(
-            week=4,
-            model=f"{name}, {hidden1}-{hidden2}, {note}",
-            family="Boltzmann machine",
-            data=dataset,
-            value=bound.mean(),
-            kind="estimated lower bound",
-            error=log_z.error,
-            per_image=bound,
-            train_seconds=seconds,
-            ms_per_sample=ms_per_sample,
-            parameters=parameters,
-            note=f"with {importance_samples} importance weights ≳ {weighted.mean():.2f}; "
-            f"reverse minus forward log Z: {back[name].value - log_z.value:+.2f} nats",
-            **results[name],
-            **scoreboard.quality(samples, dataset, seed=seed),
-        )
-    )
-scoreboard.table(compare_with="RBM, 128 hidden units, PCD-1" if dataset == "digits" else None)
-
-# %% [markdown] board_says
-# **The DBN gains nothing over its RBM. The DBM does, and about as much with a dead second layer.** Compare the two
-# rows with week 3's large RBM, and mind the kinds: a bound against an estimate. Mind the errors, too: they do not
-# contain the noise of training, and between three trainings the DBM's bound varied by a quarter of a nat.
-#
-# - The DBM made 140 passes over the images, the RBMs 100. Against an RBM with as many it was ahead in two of three
-#   trainings, and about as far with a dead second layer (section 5).
-# - Section 2 computed all that a layer on top could add to the *bound* of the 1,197 training images with the first
-#   layer frozen: about a nat. The prior that collects it lowers the bound of new images and makes them more likely.
-#   So there is something to gain for a second layer; our DBN's training has not found it.
-# - The rows hold *bounds*. Importance weights (the note) raise them by little, which suggests that these bounds are
-#   nearly tight. (A mode that $q$ never draws would not show.) That is not so for the DBM's mean-field bound, the one
-#   usually reported: section 5 printed both. And the DBM's $\log Z$ by the reverse walk is larger by 0.14 ± 0.07 nats:
-#   by so much its row may flatter.
-#
-# On MNIST, with forty times the images, DBMs have been
-# reported ahead of RBMs: see "Going bigger".
-
-# %% [markdown] check_text
-# ## Self-check
-#
-# Five questions; every answer explains itself.
-
-
-# %% self_check
-quiz.show("week04_dbn_dbm")
-
-# %% [markdown] class
-# **Bring to class** (no easy answers):
-#
-# 1. The tied start guarantees that the *bound* does not fall. A colleague says: "so each layer improves the model".
-#    In how many ways is that wrong, and is any of it harmless?
-# 2. A dead second layer is an attractor of joint training. Is it a failure? What would you report of such a model?
-# 3. Sleep minimises the KL divergence the wrong way round. Describe an image for which the resulting $q$ misleads the
-#    wake phase.
-# 4. A DBM is an RBM whose visible layer is half unseen. Why, then, can we not sum out $h_1$ and compute $p(v)$ as in
-#    week 3?
 
 # %% [markdown] bigger
 # ## Going bigger
@@ -1292,19 +1149,7 @@ quiz.show("week04_dbn_dbm")
 # random. The reverse walk gives a $\log Z$ that is smaller by 0.37 for the DBM and by 0.34 for the DBN, within two
 # standard errors. On a GPU it has not been measured.
 
-# %% [markdown] summary
-# ## Summary
-#
-# - A DBN keeps $p(v \mid h_1)$ and replaces the prior of $h_1$. From a tied start, with updates that do not lower
-#   their own objective, its bound on the training data does not fall. CD and PCD give no such guarantee.
-# - Wake is gradient ascent on the bound; sleep fits $q$ to dreams, by the reversed KL divergence.
-# - A DBM with two hidden layers is an RBM between $h_1$ and $(v, h_2)$: Gibbs sampling, AIS and centring carry over.
-#   Inference does not: mean field is coordinate ascent on a bound.
-# - Mean field for the data, chains for the model.
-# - $W_2 = 0$ attracts: a DBM can train and leave its second layer dead. Measure whether its units vary from image to
-#   image.
-# - A bound that falls says nothing about the likelihood. Compare models only after equally long training.
-#
+# %% [markdown] references
 # ## References
 #
 # - I. Goodfellow, Y. Bengio, A. Courville (2016). Deep Learning. MIT Press.

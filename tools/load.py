@@ -35,6 +35,7 @@ from tools.notebooks import ROOT, Source, SourceError, find_sources
 
 MINUTES = {"words": 1 / 100, "lines": 1 / 5, "equations": 1.5, "predict": 2, "figures": 1, "questions": 2}
 LIMITS = {"lines": 350, "words": 3000, "minutes": 150}  # of the core of a week in the new form
+LINES = {"week02_boltzmann": 400, "week04_dbn_dbm": 400}  # weeks with more models than one
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
 NO_CODE = {
     tokenize.COMMENT,
@@ -83,7 +84,8 @@ class Load:
         elif self.announced < least:
             yield f"{self.stem}: announces {self.announced} minutes, the estimate is {least}"
         if self.deeper is not None:
-            for name, most in LIMITS.items():
+            limits = LIMITS | {"lines": LINES.get(self.stem, LIMITS["lines"])}
+            for name, most in limits.items():
                 if (value := getattr(self.core, name)) > most:
                     yield f"{self.stem}: its core has {math.ceil(value)} {name}, more than {most}: use Deeper"
 
