@@ -127,6 +127,7 @@ print(digits)
 # so for a *third* layer the argument protects the bound, not the log-likelihood. And the bound gains at most
 # $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$. (The log-likelihood may gain more.)
 
+
 # %% dbn
 def log_bernoulli(x, logits):
     """The log-probability of 0/1 units x: (..., D) with these log-odds: (..., D) → (...) nats."""
@@ -160,6 +161,7 @@ class DBN(tf.Module):
         """v: (B, D), h1: (B, H1) → (B,) nats, log p(v | h1) − F₂(h1), that is log p(v, h1) + log Z₂."""
         return log_bernoulli(v, self.logits_v(h1)) - self.top.free_energy(h1)
 
+
 # %% upside_down
 def upside_down(rbm, H2=None):
     """The RBM with its layers exchanged, W₂ = W₁ᵀ, as far as H2 (by default D) top units go."""
@@ -169,16 +171,19 @@ def upside_down(rbm, H2=None):
     top.c[:n].assign(rbm.b[:n])
     return top
 
+
 # %% [markdown] enumerate_text
 # **A toy that can be enumerated.** Bars and stripes on a 3×3 grid: 14 images, so no model has a mean log-likelihood above
 # $-\log 14 = -2.64$ nats. An RBM with 6 hidden units is trained by the *exact* gradient, put upside down on its own
 # head, and both models are compared on all 512 images.
+
 
 # %% enumerate
 def log_prob(logits, states):
     """log_bernoulli of all S states (S, H) under each row of log-odds (B, H): (B, S)."""
     log_z = tf.reduce_sum(tf.nn.softplus(logits), axis=1, keepdims=True)
     return tf.matmul(logits, states, transpose_b=True) - log_z
+
 
 # %% exact_steps
 @tf.function
@@ -211,6 +216,7 @@ def exact_dbn(dbn, v, h1):
     logp_v_h1 = tf.transpose(log_prob(dbn.logits_v(h1), v))  # (B, S)
     log_p = logp_v_h1 + logp_h1
     return tf.reduce_logsumexp(log_p, axis=1), tf.reduce_sum(tf.exp(log_q) * (log_p - log_q), axis=1)
+
 
 # %% tied
 V, H = all_states(9), all_states(6)
@@ -297,6 +303,7 @@ print(f"sum of p(v) {p_v.sum():.5f}; mean square of 512 z-scores {np.mean(z_scor
 # Beside AIS's error bar stands its **effective sample size**, $(\sum_r w_r)^2 / \sum_r w_r^2$ with AIS's weights: R if
 # all runs weigh the same, near 1 if a single run decides, and then the error bar is worth nothing.
 
+
 # %% bounds
 def ais(rbm, means, K, R, rng, x=None):
     """log Z by R runs of K steps from independent units with these means → Estimate, effective size, last states.
@@ -322,6 +329,7 @@ def estimated_bounds(model, v, log_z, n, rng):
     """v: (B, D) → the variational bound and the one from n importance weights, nats (B,) each."""
     log_w = log_weights(model, tf.constant(v), n, rng).numpy().astype(float) - log_z
     return log_w.mean(axis=0), np.logaddexp.reduce(log_w, axis=0) - np.log(n)
+
 
 # %% parts
 D = digits.train.shape[1]
@@ -350,6 +358,7 @@ def evaluate(name, model, rbm, means):
     said = [f"{part} {x.mean():.2f} ({y.mean():.2f})" for part, (x, y) in bounds.items() if part != "test"]
     print(f"{name:>18}: {', '.join(said)}; log Z {log_z}, effective size {size:.0f} of {ais_chains}")
     return log_z, bounds
+
 
 # %% stack
 rbm = RBM(D, hidden1, log_odds(means), seed=seed)
@@ -409,6 +418,7 @@ dbn_log_z, dbn_bounds = evaluate("DBN, greedy by PCD", dbn, top, hidden_means)
 # The bound's gap is $\mathrm{KL}(q \,\|\, p)$ at the *data*: sleep turns the KL divergence round, and takes it where the
 # model dreams. Both are 0 for $q = p(h_1 \mid v)$. Where $q$ cannot match, the two phases pull at different things, and no
 # single objective is guaranteed to rise.
+
 
 # %% wake_sleep
 def wake(dbn, v, h1):
@@ -476,11 +486,13 @@ print("both gradients agree with automatic differentiation")
 #
 # {{picture: messages}}
 
+
 # %% entropy
 def entropy(mu):
     """Entropy of independent 0/1 units with means mu (B, H): (B,) nats."""
     mu = tf.clip_by_value(mu, 1e-6, 1 - 1e-6)
     return -tf.reduce_sum(mu * tf.math.log(mu) + (1 - mu) * tf.math.log(1 - mu), axis=1)
+
 
 # %% dbm
 class DBM(RBM):
@@ -528,12 +540,14 @@ class DBM(RBM):
         off = tf.zeros([len(v), len(c2)])
         return -self.energy(v, h1, off) + tf.reduce_sum(tf.nn.softplus(c2 + h1 @ W2), axis=1)
 
+
 # %% [markdown] dbm_check_text
 # **All of it enumerated.** Six pixels, four and three hidden units: 8,192 joint states. We check the energy of the RBM in
 # disguise against the definition, $\log p(v)$ against the sum over all states, and for all 64 images that the bound is at
 # most $\log p(v)$ and that no iteration lowers it. Then two units that want to agree show the worst that can happen.
 #
 # **Predict:** how does the gap depend on the size of $W_2$? Where is it 0?
+
 
 # %% dbm_check
 def exact_dbm(dbm, v):
@@ -545,6 +559,7 @@ def exact_dbm(dbm, v):
     log_z = tf.reduce_logsumexp(of_h1 + of_v)
     joint = tf.matmul(v @ W1, h1, transpose_b=True) + of_h1
     return tf.linalg.matvec(v, b) + tf.reduce_logsumexp(joint, axis=1) - log_z, float(log_z)
+
 
 # %% dbm_enumerated
 small, V6 = DBM(6, 4, 3, scale=1.0, seed=seed), all_states(6)
@@ -600,6 +615,7 @@ plotting.learning_curves(
 # 4,096 states of $h_1$. AIS sums out $h_1$ by hand and walks through states of $x = (v, h_2)$, from independent units with
 # the means of the pixels and of $\mu_2$.
 
+
 # %% small_dbm
 def start_means(dbm):
     """The means of v and of mu2 over training images, for AIS to start from: (D + H2,)."""
@@ -638,7 +654,7 @@ assert np.min(exact - bound) > -1e-3
 # section 2: draw $h_1 \sim q$, sum out $h_2$, subtract $\log Z$. `evaluate` does this; the mean-field bound stands below.
 #
 # A unit of $h_2$ is **alive** if it *varies from image to image*: the standard deviation of $\mu_{2,k}$ over the validation
-# images is above 0.1. `look` counts them during the training, and takes the mean bound of training minus that of
+# images is above 0.1. `watcher` counts them during the training, and takes the mean bound of training minus that of
 # validation images, in which $\log Z$ cancels: the learning curve of a model whose likelihood nobody knows.
 #
 # **Predict:** in which runs is the second layer alive, and what does its being alive do to the mean-field bound?
@@ -654,15 +670,11 @@ assert np.min(exact - bound) > -1e-3
 #
 # </details>
 
+
 # %% watch
-other = tf.random.Generator.from_seed(seed + 1)  # for watching, which must not change the training
-
-
-def look(dbm):
-    """→ how many units of h2 are alive, and the mean bound of training minus validation images, nats."""
-    mus = {part: dbm.mean_field(parts[part], 3 * mean_field_steps) for part in ["train", "validation"]}
-    bounds = [tf.reduce_mean(dbm.bound(parts[part], *mu)) for part, mu in mus.items()]
-    return np.sum(mus["validation"][1].numpy().std(axis=0) > 0.1), float(bounds[0] - bounds[1])
+def alive(dbm, v):
+    """How many units of h2 vary over the images v: (B, D)."""
+    return int(np.sum(dbm.mean_field(v, 3 * dbm.iterations)[1].numpy().std(axis=0) > 0.1))
 
 
 @tf.function
@@ -672,30 +684,40 @@ def settle(model, x, steps, rng):
     return x
 
 
-def covariance(x, y):
-    """x: (N, A), y: (N, B) → (A, B)."""
-    return tf.matmul(x - tf.reduce_mean(x, axis=0), (y - tf.reduce_mean(y, axis=0)) / len(x), transpose_a=True)
+def moment(x, y):
+    """x: (B, H), y: (B, L) → the mean over the batch of x yᵀ, (H, L)."""
+    return tf.matmul(x, y / len(x), transpose_a=True)
 
 
-def growth(dbm):
-    """⟨W2, ΔW2⟩ / |W2|², how fast W2 grows along itself: by the gradient, and by (Ĉ − C) W2 diag(s)."""
+def growth(dbm, v, rng):
+    """⟨W2, ΔW2⟩ / |W2|², how fast W2 grows along itself: by the centred gradient, and by (Ĉ − C) W2 diag(s)."""
     W2, c2 = dbm.parts()[1], dbm.parts()[4]
-    mu1, mu2 = dbm.mean_field(parts["train"], 3 * mean_field_steps)
-    x = settle(dbm, tf.concat([parts["train"], bernoulli(mu2, other)], axis=1), 200, other)  # the model's states
-    h1 = bernoulli(dbm.p_h_v(x), other)
-    gradient = covariance(mu1, mu2) - covariance(h1, tf.sigmoid(c2 + h1 @ W2))
-    formula = (covariance(mu1, mu1) - covariance(h1, h1)) @ W2 * tf.reduce_mean(mu2 * (1 - mu2), axis=0)
-    return [float(tf.reduce_sum(W2 * delta) / tf.reduce_sum(W2**2)) for delta in [gradient, formula]]
+    mu1, mu2 = dbm.mean_field(v, 3 * dbm.iterations)
+    x = settle(dbm, tf.concat([v, bernoulli(mu2, rng)], axis=1), 200, rng)  # states of the model
+    h1, offset1, offset2 = (
+        bernoulli(dbm.p_h_v(x), rng),
+        tf.reduce_mean(mu1, axis=0),
+        tf.reduce_mean(mu2, axis=0),
+    )
+    h2 = tf.sigmoid(c2 + h1 @ W2)
+    mu1, h1, mu2, h2 = mu1 - offset1, h1 - offset1, mu2 - offset2, h2 - offset2
+    gradient = moment(mu1, mu2) - moment(h1, h2)
+    formula = (moment(mu1, mu1) - moment(h1, h1)) @ W2 * offset2 * (1 - offset2)
+    return [float(tf.reduce_sum(W2 * step) / tf.reduce_sum(W2**2)) for step in [gradient, formula]]
 
 
 def watcher(log, first=0):
     """A function for `train` that fills {epoch: (alive, training − validation, growth, formula)}."""
+    other = tf.random.Generator.from_seed(seed)  # to watch must not change the training
 
     def watch(epoch, dbm):
-        if (epoch + 1) % max(1, (joint_epochs // 14)) == 0:
-            log[first + epoch + 1] = *look(dbm), *growth(dbm)
+        if (epoch + 1) % max(1, joint_epochs // 14) == 0:
+            bounds = [dbm.bound(parts[x], *dbm.mean_field(parts[x], 3 * dbm.iterations)) for x in parts]
+            gap = float(tf.reduce_mean(bounds[0]) - tf.reduce_mean(bounds[1]))
+            log[first + epoch + 1] = alive(dbm, parts["validation"]), gap, *growth(dbm, parts["train"], other)
 
     return watch
+
 
 # %% collapse
 def double():
@@ -722,20 +744,28 @@ for name, model in [("joint", joint), ("layer-wise", layerwise), ("pretrained", 
     dbm_log_z, dbm_bounds = evaluate(name, model, model, start_means(model))
     mu1, mu2 = model.mean_field(parts["validation"], 3 * mean_field_steps)
     mean_field = float(tf.reduce_mean(model.bound(parts["validation"], mu1, mu2))) - dbm_log_z.value
-    print(f"{'':20}mean-field bound, validation {mean_field:.2f}; {look(model)[0]} of {hidden2} units of h2 alive")
+    print(
+        f"{'':20}mean-field bound, validation {mean_field:.2f}; {alive(model, parts['validation'])} of {hidden2} units of h2 alive"
+    )
 
 # %% collapse_figure
-fig, axes = plt.subplots(1, 2, figsize=(11, 3.4))
+fig, axes = plt.subplots(1, 3, figsize=(12, 3.3))
 for name, style in [("joint", "--"), ("pretrained", "-")]:
-    epoch, (alive, gap) = list(logs[name]), np.array(list(logs[name].values())).T[:2]
-    axes[0].plot(epoch, alive, style, label=name)
-    axes[1].plot(epoch, gap, style, label=name)
-axes[0].set(xlabel="time (epochs)", ylabel=f"living units of h2 (of {hidden2})", ylim=(-2, None))
-axes[1].set(xlabel="time (epochs)", ylabel="bound, training − validation (nats)")
-axes[0].legend()
+    time_axis, values = list(logs[name]), np.array(list(logs[name].values())).T
+    for ax, curve in zip(axes, values):
+        ax.plot(time_axis, curve, style, label=name)
+    if name == "joint":
+        axes[2].plot(time_axis, values[3], ":", color="black", label="joint, by the formula")
+for ax, label in zip(
+    axes, [f"living units of h2 (of {hidden2})", "training − validation (nats)", "growth of W2 (1/step)"]
+):
+    ax.set(xlabel="time (epochs)", ylabel=label)
+axes[2].axhline(0, color="black", linewidth=0.8)
+axes[2].legend()
 plotting.show(
     fig,
-    "Left, what the second layer does; right, how much better the model knows its training images. Are they done?",
+    "Left, how many units of h2 vary from image to image; middle, by how much the bound of training images is higher; "
+    "right, the growth of W2 along itself for a step of length 1. When is the second layer lost?",
     "@@ALT",
 )
 
@@ -782,6 +812,7 @@ dbn_back, dbm_back = compare("DBN", dbn_bounds, dbn_log_z), compare("DBM", dbm_b
 # %% [markdown] lead_says
 # @@LEAD
 
+
 # %% samples
 def sample_dbn(n, dbn=dbn, means=hidden_means):
     """n samples (n, D): h1 from the last states of AIS walks with 1,000 steps, then one step down."""
@@ -808,6 +839,7 @@ plotting.image_grid(
 # The protocol is week 1's. As in week 3, the evidence on each pixel enters as one more term $e_i$ in its log-odds: $\pm
 # \infty$ for a known pixel, 0 for a missing one. A DBM is an RBM in disguise, so week 3's clamped Gibbs sampling applies:
 # $h_2$ is a part of $x$ without evidence.
+
 
 # %% use
 @tf.function
@@ -932,6 +964,7 @@ for name in ["train", "validation"]:
 # They start these steps at the image's $h_1$, as CD does; our chains persist, as in PCD. All gradients are centred
 # (week 3).
 
+
 # %% up_down
 @tf.function
 def up_down_epoch(dbn, average, data, chain, rates, decay, rng, B):
@@ -950,14 +983,19 @@ def up_down_epoch(dbn, average, data, chain, rates, decay, rng, B):
         h2 = dbn.top.p_h_v(h1)
         top = [data - model for data, model in zip(moments(h1, h2), moments(dream_h1, dream_h2))]
         top = boltzmann.centre(*top, tf.reduce_mean(h1, axis=0), tf.reduce_mean(h2, axis=0))
-        dW1, db, _ = boltzmann.centre(dW1, db, tf.zeros_like(dr), tf.zeros_like(db), tf.reduce_mean(h1, axis=0))
-        dR, _, dr = boltzmann.centre(dR, tf.zeros_like(db), dr, tf.reduce_mean(dream_v, axis=0), tf.zeros_like(dr))
+        dW1, db, _ = boltzmann.centre(
+            dW1, db, tf.zeros_like(dr), tf.zeros_like(db), tf.reduce_mean(h1, axis=0)
+        )
+        dR, _, dr = boltzmann.centre(
+            dR, tf.zeros_like(db), dr, tf.reduce_mean(dream_v, axis=0), tf.zeros_like(dr)
+        )
         variables = [dbn.W1, dbn.b, dbn.R, dbn.r, dbn.top.W, dbn.top.b, dbn.top.c]
         for parameter, delta in zip(variables, [dW1, db, dR, dr, *top]):
             parameter.assign_add(rates[i] * delta)
         for mean, parameter in zip(average.variables, dbn.variables):
             mean.assign_add((1 - decay) * (parameter - mean))
     return chain
+
 
 # %% fine_tune
 began = time.perf_counter()
@@ -989,6 +1027,7 @@ tuned_back = compare("DBN", tuned_bounds, tuned_log_z)
 # $p(h_1 \mid v) \propto p(v, h_1)$ and proposal $q$. Then draw the pixels from $p(v \mid h_1)$ with the evidence. The
 # chain's stationary distribution is the DBN's own posterior; how often it accepts is one more measure of how good $q$ is.
 
+
 # %% restore
 @tf.function
 def restore_dbn(dbn, evidence, rng, steps, burn_in):
@@ -1008,6 +1047,7 @@ def restore_dbn(dbn, evidence, rng, steps, burn_in):
         if step >= burn_in:
             total += p
     return total / tf.cast(steps - burn_in, tf.float32), accepted / tf.cast(steps, tf.float32)
+
 
 # %% uses
 noise = 0.1
@@ -1062,6 +1102,7 @@ scoreboard.enter(lambda n: sample_dbn(n, tuned, tuned_means), seed=seed, **tuned
 #
 # **Predict:** does pretraining help more with 50 labels or with 200?
 
+
 # %% labels
 def classify(start, x, y, x_test, steps=80):
     """S networks from `start`, [W (S, in, out), bias (S, 1, out)] × 3, all of x (S, n, D), y (S, n) in each step.
@@ -1086,6 +1127,7 @@ def classify(start, x, y, x_test, steps=80):
     for _ in range(steps):
         step()
     return tf.argmax(logits(x_test[None]), axis=2).numpy()
+
 
 # %% few_labels
 pretrained = [p.numpy() for p in [tuned.R, tuned.r[None, :], tuned.top.W, tuned.top.c[None, :]]]
