@@ -199,17 +199,19 @@ def test_log_z_by_ais_and_by_the_reverse_walk(week, dbm):
 
 
 def test_growth_of_the_second_layer(week, dbm):
-    """Near W2 = 0 formula and gradient agree, and with v drawn from the model W2 shrinks as means vary less than states."""
+    """Near W2 = 0 formula and gradient agree; of data from the model means vary less: W2 shrinks."""
     dbm.W[D:].assign(1e-3 * dbm.W[D:])
     log_p, rng = logsumexp(dbm_table(dbm), axis=(1, 2)), tf.random.Generator.from_seed(8)
     p = np.exp(log_p - logsumexp(log_p))
-    v = states(D)[np.random.default_rng(9).choice(16, 20_000, p=p)].astype(np.float32)
-    gradient, formula = week["growth"](dbm, tf.constant(v), rng)
+    v = tf.constant(states(D)[np.random.default_rng(9).choice(16, 40_000, p=p)], tf.float32)
+    x = tf.concat([v, week["bernoulli"](dbm.mean_field(v, 5)[1], rng)], axis=1)  # W2 = 0: h2 is independent
+    gradient, formula, mean_slope = week["growth"](dbm, v, x, rng)
     assert gradient == pytest.approx(formula, rel=0.05)
     W1, W2, _, c1, c2 = (np.asarray(x, float) for x in dbm.parts())
     mu1 = expit(c1 + states(D) @ W1)
     lost = np.diag(p @ (mu1 * (1 - mu1)))  # law of total variance: C minus the covariance of the means
     slope = expit(c2) * (1 - expit(c2))
+    assert mean_slope == pytest.approx(slope.mean(), abs=1e-3)
     exact = -np.sum(W2 * (lost @ W2) * slope) / np.sum(W2**2)
     assert formula == pytest.approx(exact, rel=0.1)
 
