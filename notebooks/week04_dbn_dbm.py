@@ -783,11 +783,11 @@ plotting.show(
 # $W_2$ times something negative: $W_2 = 0$ attracts.
 #
 # **Tested in mid-training** by the lines that `watcher` printed, with samples from AIS. Along $W_2$ the formula *is*
-# the gradient. In the first ten passes $W_2$ shrinks by 6 % in a step. From pass 20 on the pull is gone, since the
-# model does not fit its data as the argument assumes: $W_2$ grows or shrinks by less than 1 %. But by then the mean
-# slope $s$ has fallen, in the end from 0.25 to 0.04: the units have become constants, and whatever would make $W_2$
-# grow is multiplied by $s$. And the mechanism removed: with states drawn from the posterior in place of the means, 2,
-# 14 and 17 of 64 units are alive after three such trainings from random weights, with the means none.
+# the gradient. At first $W_2$ shrinks by 6 % in a step, after ten passes by 4 %. From pass 20 on the pull is gone: the
+# model does not fit its data as the argument assumes, and $W_2$ grows or shrinks by less than half a percent. But the
+# mean slope $s$ falls from 0.25 to 0.04: the units have become constants, and whatever would make $W_2$ grow is
+# multiplied by $s$. And the mechanism removed: with states drawn from the posterior in place of the means, 2, 14 and
+# 17 of 64 units are alive after three such trainings from random weights, with the means none.
 #
 # **The cure** is to start far from $W_2 = 0$: pretraining gives $h_2$ something to say from the first step.
 
