@@ -497,15 +497,8 @@ print("both gradients agree with automatic differentiation")
 # {{picture: messages}}
 
 
-# %% entropy
-def entropy(mu):
-    """Entropy of independent 0/1 units with means mu (B, H): (B,) nats."""
-    mu = tf.clip_by_value(mu, 1e-6, 1 - 1e-6)
-    return -tf.reduce_sum(mu * tf.math.log(mu) + (1 - mu) * tf.math.log(1 - mu), axis=1)
-
-
-# %% dbm
-class DBM(RBM):
+# %% joint
+class Joint(RBM):
     """p(v, h1, h2) ∝ exp(−E), held as an RBM between x = (v, h2) and h1."""
 
     def __init__(self, D, H1, H2, b=None, iterations=10, scale=0.01, seed=0):
@@ -521,6 +514,24 @@ class DBM(RBM):
         """v: (B, D), h1: (B, H1), h2: (B, H2) → (B,) nats."""
         x = tf.concat([v, h2], axis=1)
         return -tf.linalg.matvec(x, self.b) - tf.reduce_sum(self.logits_h(x) * h1, axis=1)
+
+    def log_joint(self, v, h1):
+        """log p(v, h1) + log Z with h2 summed out: (B,) nats."""
+        _, W2, _, _, c2 = self.parts()
+        off = tf.zeros([len(v), len(c2)])
+        return -self.energy(v, h1, off) + tf.reduce_sum(tf.nn.softplus(c2 + h1 @ W2), axis=1)
+
+
+# %% entropy
+def entropy(mu):
+    """Entropy of independent 0/1 units with means mu (B, H): (B,) nats."""
+    mu = tf.clip_by_value(mu, 1e-6, 1 - 1e-6)
+    return -tf.reduce_sum(mu * tf.math.log(mu) + (1 - mu) * tf.math.log(1 - mu), axis=1)
+
+
+# %% dbm
+class DBM(Joint):
+    """With mean field for p(h1, h2 | v)."""
 
     def mean_field(self, v, iterations, mu2=0.5):
         """v: (B, D) → the means mu1 (B, H1) and mu2 (B, H2) after some iterations of the fixed-point equations."""
@@ -543,12 +554,6 @@ class DBM(RBM):
     def logits_h1(self, v):
         """Log-odds of the mean-field q(h1 | v), (B, H1)."""
         return self.logits_h(tf.concat([v, self.mean_field(v, 3 * self.iterations)[1]], axis=1))
-
-    def log_joint(self, v, h1):
-        """log p(v, h1) + log Z with h2 summed out: (B,) nats."""
-        _, W2, _, _, c2 = self.parts()
-        off = tf.zeros([len(v), len(c2)])
-        return -self.energy(v, h1, off) + tf.reduce_sum(tf.nn.softplus(c2 + h1 @ W2), axis=1)
 
 
 # %% [markdown] dbm_check_text
@@ -691,23 +696,24 @@ def growth(dbm, v, x, rng):
     moment = lambda x, y: tf.matmul(x, y / len(x), transpose_a=True)  # noqa: E731
     slope = offset2 * (1 - offset2)
     steps = moment(mu1, mu2) - moment(h1, h2), (moment(mu1, mu1) - moment(h1, h1)) @ W2 * slope
-    return [float(tf.reduce_sum(W2 * step) / tf.reduce_sum(W2**2)) for step in steps] + [
-        float(tf.reduce_mean(slope))
-    ]
+    along = [float(tf.reduce_sum(W2 * step) / tf.reduce_sum(W2**2)) for step in steps]
+    return *along, float(tf.reduce_mean(slope))
 
 
+# %% watcher
 def watcher(log, first=0, moments=(), states=None):
     """A function for `train` that fills {epoch: (alive, training − validation)}, and prints growth at some moments."""
 
     def watch(epoch, dbm):
         if (epoch + 1) % max(1, joint_epochs // 14) == 0:
-            bounds = [dbm.bound(parts[x], *dbm.mean_field(parts[x], 3 * dbm.iterations)) for x in parts]
-            gap = float(tf.reduce_mean(bounds[0]) - tf.reduce_mean(bounds[1]))
+            two = [parts["train"], parts["validation"]]
+            bounds = [tf.reduce_mean(dbm.bound(v, *dbm.mean_field(v, 3 * dbm.iterations))) for v in two]
+            gap = float(bounds[0] - bounds[1])
             log[first + epoch + 1] = alive(dbm, parts["validation"]), gap
         if epoch + 1 in moments:
             gradient, formula, slope = growth(dbm, parts["train"], states(500), other)
             print(
-                f"epoch {epoch + 1:3d}: W2 grows by {gradient:+.4f} a step, formula {formula:+.4f}; s {slope:.3f}"
+                f"epoch {epoch + 1}: W2 grows by {gradient:+.4f} a step, formula {formula:+.4f}; s {slope:.3f}"
             )
 
     return watch

@@ -218,8 +218,11 @@ def test_growth_of_the_second_layer(week, dbm):
 
 def test_alive_counts_units_that_vary(week, dbm):
     v = tf.constant(states(D), tf.float32)
-    dbm.W[D:].assign([[0.0] * H1, [20.0] * H1])
-    dbm.b[D:].assign([5.0, -30.0])
+    W = np.zeros((D + H2, H1), np.float32)
+    W[0, 0], W[D + 1, 0] = 10.0, 4.0  # the first pixel moves one unit of h1, which moves the second of h2
+    dbm.W.assign(W)
+    dbm.c.assign([-7.0, 0.0, 0.0])
+    dbm.b[D:].assign([5.0, -2.0])
     assert week["alive"](dbm, v) == 1
 
 
