@@ -11,8 +11,8 @@ What counts, from the notebook's source:
 
 The minutes are an estimate, by `MINUTES`. The core ends at the first heading `## Deeper · …`; a week that has
 one is in the new form, and its core has `LIMITS` (two weeks may have more `LINES`). Going bigger and the
-references count nowhere. The title cell announces the minutes, `this notebook 150 minutes` or `the core of this
-notebook 150 minutes`: never fewer than estimated, rounded up to 10.
+references count nowhere. The title cell announces the minutes, `this notebook 150 minutes` or
+`the core of this notebook 150 minutes`: never fewer than estimated, rounded up to 10.
 """
 
 from __future__ import annotations
