@@ -758,7 +758,7 @@ fig, axes = plt.subplots(1, 2, figsize=(11, 3.3))
 for name, style in [("joint", "--"), ("pretrained", "-")]:
     for ax, curve in zip(axes, np.array(list(logs[name].values())).T):
         ax.plot(list(logs[name]), curve, style, label=name)
-for ax, label in zip(axes, [f"living units of h2 (of {hidden2})", "bound, training − validation (nats)"]):
+for ax, label in zip(axes, [f"living units of h2 (of {hidden2})", "training − validation (nats)"]):
     ax.set(xlabel="time (epochs)", ylabel=label)
 axes[0].legend()
 plotting.show(
