@@ -48,7 +48,7 @@ def messages() -> Picture:
     μ₁. Above, the means μ₂ of the second layer, at the left with the start one half. Each μ₁ in the middle row
     hears v from below and the last μ₂ from above; the next μ₂ hears this μ₁ only; and so on in a zigzag. An axis below
     says that the bound rises with each message."""
-    p = Picture(8.6, 3.6)
+    p = Picture(8.5, 3.6)
     low, middle, high = 0.95, 2.0, 3.05
     above = p.node(0.7, high, "$\\frac{1}{2}$", r=0.36, colour=BM)
     p.text(0.7, 2.4, "$\\mu_2$, start")
