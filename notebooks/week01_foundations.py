@@ -483,7 +483,8 @@ if many:
 
 # %% [markdown] unsmoothed_say
 # **The failure: with hardly any smoothing 40 components make the validation images less probable, step by step, and the
-# less smoothing the further they fall. The cure: half an imaginary image a component.** The training curve shows nothing.
+# less smoothing the further: to −19.6 nats for $a = 10^{-8}$. The cure: half an imaginary image a component, −17.6.** The
+# training curve shows nothing of it.
 #
 # A small $\mu_{kd}$ makes the $r_{nk}$ of images with ink at pixel $d$ small, and that makes $\mu_{kd}$ smaller still in the
 # next step, down to what the imaginary images leave, $a\, \bar m_d / (N_k + a)$. With $a = 0$ there is no floor, and the fall
@@ -750,7 +751,7 @@ plotting.image_grid(
 # %% [markdown] ppca_says
 # **Every cause helps, on new images too, up to about 52 of 64. There $\sigma$ is 0.018, the noise that we added ourselves:
 # nothing else is left.** So as a *density* of digits PPCA wants nearly all directions. As a *summary* it does with few: with 8
-# numbers most of these digits can be read, with 32 the copy is nearly perfect. The samples show what is missing: causes
+# numbers many of these digits can be guessed, with 32 the copy is nearly perfect. The samples show what is missing: causes
 # add up, in a straight line and without bounds, so ink becomes negative and strokes mix that never meet. Week 6 replaces
 # the linear map by a network. Then the integral over $z$ is no longer known.
 
