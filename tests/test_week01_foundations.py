@@ -84,9 +84,7 @@ def test_an_em_step_in_logs_is_an_em_step(week, parameters):
     pi, mu = parameters
     x = (np.random.default_rng(5).random((13, 5)) < 0.5).astype(float)
     x[:, 4] = 0  # a pixel that never has ink
-    new_pi, new_mu, *_ = week["em_step"](
-        *(tf.constant(v) for v in (x, pi, mu, 0.0 * pi[0], x.mean(axis=0)))
-    )
+    new_pi, new_mu, *_ = week["em_step"](*(tf.constant(v) for v in (x, pi, mu, 0.0 * pi[0], x.mean(axis=0))))
     logs = week["em_step_in_logs"](*(tf.constant(v) for v in (x, np.log(pi), np.log(mu), np.log1p(-mu))))
     np.testing.assert_allclose(np.exp(logs[0]), new_pi, rtol=1e-12)
     np.testing.assert_allclose(np.exp(logs[1]), new_mu, rtol=1e-12)
