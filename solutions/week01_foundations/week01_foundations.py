@@ -328,7 +328,6 @@ def m_step(x, r, a, G):
     """x: (N, D) levels, NaN where missing; r: (N, K), a > 0 → pi (K,), mu (K, D)."""
     ### BEGIN SOLUTION
     known = ~np.isnan(x)
-    r = r.astype(float)
     black = r.T @ np.where(known, x, 0)  # (K, D) small pixels
     total = G * (r.T @ known)
     return r.mean(axis=0), (black + a) / (total + 2 * a)
