@@ -568,7 +568,8 @@ def show_codes(ax, model, x, title):
     ax.scatter(*z.T, c=c % 20, cmap="tab20", s=3)
     ax.plot(*e[used].T, "o", color="black")
     ax.plot(*e[~used].T, "x", color=plotting.VERMILLION, markersize=9)
-    ax.set(title=f"{title}: {used.sum()} of {len(e)}", xlabel="z₁ (no unit)", ylabel="z₂ (no unit)")
+    ax.set(title=f"{title}: {used.sum()} of {len(e)}")
+    ax.set(xlabel="first number (no unit)", ylabel="second number (no unit)")
     return e
 
 
@@ -593,7 +594,7 @@ voronoi_plot_2d(Voronoi(e), ax, show_points=False, show_vertices=False, line_col
 for (a, b), image in zip(e, flat.p_x_c(np.arange(codes)[:, None]).mean().numpy()):
     place = {"extent": [a - 0.5, a + 0.5, b - 0.5, b + 0.5], "zorder": 2}
     ax.imshow(image.reshape(digits.shape), cmap="gray", vmin=0, vmax=1, **place)
-ax.set(xlabel="z₁ (no unit)", ylabel="z₂ (no unit)")
+ax.set(xlabel="first number (no unit)", ylabel="second number (no unit)")
 plotting.show(
     fig,
     "The last panel as a map: each code with its image, in the region of the vectors that choose it. What is near what?",
@@ -751,15 +752,9 @@ plotting.image_grid(
 # %% board
 def enter(sample, model, per_image, kind, **more):
     """One row of this week; gives the whole table."""
-    more |= {
-        "week": 7,
-        "family": "VAE",
-        "data": dataset,
-        "model": model,
-        "per_image": per_image,
-        "kind": kind,
-    }
-    return scoreboard.enter(sample, "Mixture of 160 Bernoullis" if dataset == "digits" else None, **more)
+    other = "Mixture of 160 Bernoullis" if dataset == "digits" else None
+    row = {"week": 7, "family": "VAE", "data": dataset, "kind": kind} | more
+    return scoreboard.enter(sample, other, model=model, per_image=per_image, **row)
 
 
 for n in [2, 3]:
@@ -767,9 +762,7 @@ for n in [2, 3]:
     values, elbo = importance_bound(ladder, test, importance_samples)
     more = {"train_seconds": seconds[f"ladder {n}"], "parameters": ladder.count_params() - 1}  # without β
     more["note"] = f"{importance_samples:,} importance samples; ELBO −{-elbo.mean():.2f}"
-    enter(
-        lambda k, ladder=ladder: ladder.sample(k)[1], f"Ladder VAE, {n} layers", values, "lower bound", **more
-    )
+    enter(lambda k, m=ladder: m.sample(k)[1], f"Ladder VAE, {n} layers", values, "lower bound", **more)
 n = vq.count_params() + prior.count_params() - codes * (code_size + 1)  # with the codebook, without N and m
 more = {"train_seconds": vq_seconds + prior_seconds, "parameters": n}
 name = f"VQ-VAE with prior, {positions} codes of {codes}"
