@@ -1281,13 +1281,13 @@ def restore(logits, log_pi, x, seen, flip, B=100):
     return np.concatenate(results), np.concatenate(effective)
 
 
-# %% applications
 def mixture_log_prob(logits, log_pi, x, B=50):
     """log Σ π p(x | component): (N,) nats, in chunks of B images."""
     chunks = [mixture_terms(logits, log_pi, x[i : i + B]) for i in range(0, len(x), B)]
     return np.concatenate([tf.reduce_logsumexp(chunk, axis=1) for chunk in chunks]).astype(float)
 
 
+# %% applications
 missing, draws, chosen = evaluation.lower_half(digits.shape), 2**14, models["ladder 2"]
 components = {
     "ladder 2": (chosen.decoder(chosen.sample(draws)[0]), tf.fill([draws], np.float32(-np.log(draws)))),
@@ -1309,18 +1309,17 @@ for name, mixture in components.items():
         "repairing": evaluation.pixel_errors(images, repaired > 0.5),
         "anomaly": evaluation.auroc(scores[name](images), scores[name](mirrored)),
     }
-    line = "; ".join(f"{use} {value}" for use, value in uses[name].items())
-    print(f"{name:>9}: {line}")
+    print(f"{name:>9}: " + "; ".join(f"{use} {value}" for use, value in uses[name].items()))
     numbers = f"{np.median(some):.0f} imputing, {np.median(effective):.0f} repairing"
     print(f"{'':>11}effective number of components, median: {numbers}")
     pictures.append(repaired[:10])
+rows = {
+    "Ladder VAE, 2 layers": "ladder 2",
+    f"VQ-VAE with prior, {positions} codes of {codes}, all codes": "VQ-VAE",
+}
 for row in scoreboard.mine():  # this week's rows of both models get these numbers, too
-    for name, model in [
-        ("ladder 2", "Ladder VAE, 2 layers"),
-        ("VQ-VAE", f"VQ-VAE with prior, {positions} codes of {codes}, all codes"),
-    ]:
-        if (row.week, row.model, row.data) == (7, model, dataset):
-            scoreboard.record(dataclasses.replace(row, **uses[name]))
+    if (row.week, row.data) == (7, dataset) and row.model in rows:
+        scoreboard.record(dataclasses.replace(row, **uses[rows[row.model]]))
 plotting.image_grid(
     np.concatenate(pictures),
     digits.shape,
@@ -1349,7 +1348,7 @@ plotting.image_grid(
 # **Predict:** which is better for a probe with 100 labels, pixels or latent means? And for k-means?
 
 
-# %% representations
+# %% probe
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
@@ -1384,6 +1383,7 @@ def probe(a, labels, held_out, held_out_labels):
     return max(fits, key=lambda fit: fit.score(held_out, held_out_labels))
 
 
+# %% representations
 inputs = {
     "pixels": lambda x: x,
     "one layer, z": lambda x: posterior_means(models["one layer, wide"], x, 0),
@@ -1438,7 +1438,7 @@ for name, represent in inputs.items():
 # ```
 #
 # Here the codes are too many to be summed ($64^{16} = 2^{96}$), so the VQ-VAE has its bound only, and for imputing
-# codes are drawn from its prior. The grey digits of section 4 stay as they are. Measured on two CPU cores:
+# and repairing codes are drawn from its prior. The grey digits under Deeper stay as they are. Measured on two CPU cores:
 #
 # | model | measured | training |
 # |---|---|---|
