@@ -1,4 +1,4 @@
-"""Right and wrong answers to the gaps of Week 7, Layers, groups and codes in other forms."""
+"""Right and wrong answers to the gaps of Week 7, Layers and codes in other forms."""
 
 
 # %% right="ladder_kl"
@@ -587,7 +587,7 @@ def train_codes(x_train, seed):
 
 
 # %% wrong="train_codes"
-# Its own loop, in which NumPy draws the rows inside the tf.function, that is once: every step sees the same batch.
+# Its own loop; NumPy draws the rows inside the tf.function, that is once: every step sees the same batch.
 # - minimise(loss, weights, x_train, seed)
 # + rng = np.random.default_rng(seed)
 # + optimizer = tf.keras.optimizers.Adam(0.01)

@@ -1,5 +1,5 @@
 # %% [markdown] given="title"
-# # Week 7 · Exercise: Layers, groups and codes in other forms
+# # Week 7 · Exercise: Layers and codes in other forms
 #
 # {{colab}}
 #
@@ -584,7 +584,8 @@ compare_soft(rng, B=8, K=2, C=4, tau=float(rng.uniform(0.8, 1.2)), gamma=0.5, fa
 # makes it one of $4^4 = 256$ codes; the decoder maps $z_q$ to the logits of 64 independent pixels. Yours are
 #
 # - the **loss** of a batch, the mean over its images of $\; -\log p(x \mid c(x)) + 0.2\, \lVert z_e \rVert^2$. (The second
-#   term keeps tanh away from its flat ends, where a unit gets stuck.)
+#   term keeps tanh away from its flat ends, where a unit gets stuck.) A function of the batch alone goes to
+#   `minimise(loss, weights, x_train, seed)`;
 # - the **prior** over the codes after the training: a table of shape (4, 4, 4, 4) that sums to 1, with `prior[k1, k2, k3, k4]`
 #   for the code $k_l = \operatorname{round}(u_l)$ of gap 3.
 #
