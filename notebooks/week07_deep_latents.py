@@ -499,8 +499,8 @@ np.testing.assert_array_equal(to_z, to_passed)
 assert to_book is None, "the codebook must get no gradient"
 
 
-# %% vq_vae
-class VQVAE(keras.Model):
+# %% codes
+class Codes(keras.Model):
     """p(x | c) with c(x) the nearest codes of T vectors (C,); x: (B, D), c: (B, T) in 0 … K − 1."""
 
     def __init__(self, D, H, T, C, K, decay=0.95, commitment=0.25, revive=True):
@@ -527,6 +527,11 @@ class VQVAE(keras.Model):
 
     def p_x_c(self, c):
         return self.p_x_z(tf.gather(self.codebook, c))
+
+
+# %% vq_vae
+class VQVAE(Codes):
+    """Codes and how they are trained: γ = decay, β_c = commitment, with restarts if `revive`."""
 
     def call(self, x):
         """x: (B, D) → the objective of each image (B,), nats: log p(x | c(x)) less the commitment loss."""
@@ -608,8 +613,8 @@ plotting.show(
 
 # %% [markdown] dead_says
 # **Three codes are used at the start and eleven after 20 epochs, without any restart: the encoder's outputs have
-# spread and reached eight more. The other five are dead, until restarts bring all of them into use.** The map shows
-# what the codes stand for: with one code an image this is k-means in a learned plane, and neighbours look alike.
+# spread and found others. The other five are dead, until restarts bring all of them into use.** The map shows what the
+# codes stand for: with one code an image this is k-means in a learned plane, and neighbours look alike.
 #
 # **The best cure is a start that needs none: at the encoder's outputs for some training images.** The model for the
 # rest of the week starts so, restarts or not. It has $T = 4$ codes an image: 16 bits, one of $16^4 = 65{,}536$ codes.
@@ -790,9 +795,9 @@ board
 # its bound, and 0.4 by the exact value.** A comparison by ELBO, in the notes, would have put the ladders below the
 # mixture, and wrongly so. Week 6's VAE, one layer trained for longer, is about as good, its IWAE a quarter of a nat
 # ahead: on 64 pixels nothing shows that a hierarchy is needed. Nor does the VQ-VAE complete images better than the
-# mixture (0.132). Four codes of 16 carry 11 nats at most, and the prior is learned from 1,197 sequences. The VQ-VAE's
-# strength is elsewhere: a long sequence of codes is much easier to model than the pixels of a large image (weeks 10
-# and 14).
+# mixture (0.132). Possible causes, not separated here: four codes of 16 carry 11 nats at most, and the prior is
+# learned from 1,197 sequences. The VQ-VAE's strength is elsewhere: a long sequence of codes is much easier to model
+# than the pixels of a large image (weeks 10 and 14).
 #
 # <details><summary>What the errors leave out</summary>
 #

@@ -572,8 +572,6 @@ def train_codes(x_train, seed):
 
 # %% wrong="train_codes"
 # The mean over the pixels, not the sum: the penalty on z_e is 64 times too heavy beside it.
-# - minimise(loss, weights, x_train, seed)
-# + minimise(loss, weights, x_train, seed, steps=500)
 # - return tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
 # + return tf.reduce_mean(tf.reduce_mean(minus_logpx_c, axis=1) + penalty)
 
