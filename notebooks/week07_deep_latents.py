@@ -602,7 +602,7 @@ plotting.show(
 fig, ax = plt.subplots(figsize=(7.5, 6))
 voronoi_plot_2d(Voronoi(e), ax, show_points=False, show_vertices=False, line_colors="gray")
 for (a, b), image in zip(e, flat.p_x_c(np.arange(codes)[:, None]).mean().numpy()):
-    place = {"extent": [a - 0.5, a + 0.5, b - 0.5, b + 0.5], "zorder": 2}
+    place = {"extent": [a - 0.8, a + 0.8, b - 0.8, b + 0.8], "zorder": 2}
     ax.imshow(image.reshape(digits.shape), cmap="gray_r", vmin=0, vmax=1, **place)
 ax.set(xlabel="first number (no unit)", ylabel="second number (no unit)")
 plotting.show(
