@@ -506,6 +506,7 @@ def anneal(rbm, b0, betas, v, rng):
     return log_w, v
 
 
+# %% estimate
 def ais(rbm, b0, K, rng, v, reverse=False):
     """K steps, R runs from v (R, D) → log Z₀ + log w (R,), and the last v (R, D).
 
@@ -852,7 +853,9 @@ dW, db, dc = tape.gradient(log_p_7, [W, b1, c1])
 by_hand = dW, db - tf.linalg.matvec(dW, lam), dc - tf.linalg.matvec(dW, mu, transpose_a=True)
 for ours, theirs in zip(centre(*exact, mu, lam), by_hand):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+print("the mapped step agrees with automatic differentiation")
 
+# %% coding
 flip = tf.constant(
     [1.0, 0, 0, 0, 0]
 )  # pixel 0 coded the other way: v₀ → 1 − v₀, W₀ → −W₀, b₀ → −b₀, c → c + W₀
