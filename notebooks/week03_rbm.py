@@ -583,8 +583,8 @@ print(f"exact test log-likelihood {scatter} nats per image (± from {len(test):,
 # %% [markdown] small_says
 # **With 3 temperatures the means of single runs enclose the exact value by three and a half nats, with 1,000 they hit it
 # to 0.02; the estimates from the mean of $w$ are within 0.3 nats from the start.** As long as $\log w$ is nearly Gaussian,
-# the gap between the means is about the variance of $\log w$, and falls as $1/K$ once the steps are small. Two values on the wrong side of each other by less
-# than their errors refute nothing: the theorem is about expectations.
+# the gap between the means is about the variance of $\log w$, and falls as $1/K$ once the steps are small. Two values on
+# the wrong side of each other by less than their errors refute nothing: the theorem is about expectations.
 
 # %% [markdown] main_text
 # ## 5 · The digits
@@ -734,7 +734,7 @@ mirrored = evaluation.mirror(images, digits.shape)
 anomaly = evaluation.auroc(rbm.free_energy(images).numpy(), rbm.free_energy(mirrored).numpy())
 print(f"area under the ROC curve, test images against mirrored ones: {anomaly}")
 
-# %% [markdown] anomaly_text
+# %% [markdown] use_says
 # **Given the upper half, 13.5 % of the missing pixels are wrong, where the pixel means get 22 % wrong; of the flipped
 # pixels half are repaired; and the free energy, which was trained for none of this, tells mirrored digits from real ones
 # with an area of 0.87.**
@@ -854,8 +854,6 @@ dW, db, dc = tape.gradient(log_p_7, [W, b1, c1])
 by_hand = dW, db - tf.linalg.matvec(dW, lam), dc - tf.linalg.matvec(dW, mu, transpose_a=True)
 for ours, theirs in zip(centre(*exact, mu, lam), by_hand):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
-
-flip = tf.constant([1.0, 0, 0, 0, 0])
 print("the mapped step agrees with automatic differentiation")
 
 # %% coding
