@@ -3,8 +3,8 @@
 #
 # {{colab}}
 #
-# A Boltzmann machine without links inside a layer: sampling a whole layer becomes one matrix product, the
-# hidden units can be summed out by hand, and training becomes practical.
+# A Boltzmann machine without links inside a layer: sampling a whole layer becomes one matrix product, the hidden units
+# can be summed out by hand, and training becomes practical.
 #
 # **After this notebook you can**
 #
@@ -77,15 +77,15 @@ print(digits)
 # %% [markdown] energy_text
 # ## 1 · Energy and free energy
 #
-# An RBM has visible units $v \in \{0,1\}^D$, hidden units $h \in \{0,1\}^H$, biases $b$ and $c$, and weights
-# $W$ of shape (D, H) between the layers. There are no links within a layer; that is the *restriction*.
+# An RBM has visible units $v \in \{0,1\}^D$, hidden units $h \in \{0,1\}^H$, biases $b$ and $c$, and weights $W$ of
+# shape (D, H) between the layers. There are no links within a layer; that is the *restriction*.
 #
 # $$p(v, h) = \frac{1}{Z} e^{-E(v, h)}, \qquad
 # E(v, h) = -b^\top v - c^\top h - v^\top W h, \qquad
 # Z = \sum_{v, h} e^{-E(v, h)}.$$
 #
-# **Summing out the hidden units.** For a fixed $v$ the exponent is linear in $h$, so the sum over all $2^H$
-# hidden states is a product of H sums with two terms each:
+# **Summing out the hidden units.** For a fixed $v$ the exponent is linear in $h$, so the sum over all $2^H$ hidden
+# states is a product of H sums with two terms each:
 #
 # $$\sum_h e^{-E(v, h)} = e^{b^\top v} \sum_h \prod_{j} e^{h_j (c_j + v^\top W_{:j})}
 # = e^{b^\top v} \prod_{j} \left(1 + e^{c_j + v^\top W_{:j}}\right).$$
@@ -95,15 +95,15 @@ print(digits)
 # $$F(v) = -b^\top v - \sum_j \log\left(1 + e^{c_j + v^\top W_{:j}}\right).$$
 #
 # The function $x \mapsto \log(1 + e^x)$ is called *softplus*. Its derivative is the logistic function
-# $\sigma(x) = 1 / (1 + e^{-x})$, and that is where the conditionals come from. For a fixed $v$ the joint is a
-# product with one factor $e^{h_j (c_j + v^\top W_{:j})}$ for each hidden unit, so the hidden units are
-# independent *given* $v$; normalising one factor over $h_j \in \{0, 1\}$ gives
+# $\sigma(x) = 1 / (1 + e^{-x})$, and that is where the conditionals come from. For a fixed $v$ the joint is a product
+# with one factor $e^{h_j (c_j + v^\top W_{:j})}$ for each hidden unit, so the hidden units are independent *given*
+# $v$; normalising one factor over $h_j \in \{0, 1\}$ gives
 #
 # $$p(h_j = 1 \mid v) = \sigma(c_j + v^\top W_{:j}), \qquad
 # p(v_i = 1 \mid h) = \sigma(b_i + W_{i:}\, h),$$
 #
-# the second by symmetry. The class below has one method for each equation. From week 1 come `all_states(n)`, all
-# $2^n$ vectors of 0 and 1, and `bernoulli(p, rng)`, draws with the probabilities p.
+# the second by symmetry. The class below has one method for each equation. From week 1 come `all_states(n)`, all $2^n$
+# vectors of 0 and 1, and `bernoulli(p, rng)`, draws with the probabilities p.
 
 
 # %% rbm
@@ -145,12 +145,12 @@ class RBM(tf.Module):
 
 
 # %% [markdown] enumerate_text
-# **A toy that can be enumerated.** With 5 visible and 3 hidden units there are 256 joint states. The next
-# cell compares with sums over all of them: the free energy with $-\log \sum_h e^{-E(v, h)}$, both
-# conditionals with ratios of sums, and with $p(v)$ where 20,000 Gibbs chains end.
+# **A toy that can be enumerated.** With 5 visible and 3 hidden units there are 256 joint states. The next cell
+# compares with sums over all of them: the free energy with $-\log \sum_h e^{-E(v, h)}$, both conditionals with ratios
+# of sums, and with $p(v)$ where 20,000 Gibbs chains end.
 #
-# **Predict:** of 20,000 chains after 50 steps each, how far should the fraction that sits in one state be
-# from that state's probability? (Think of the standard error of a proportion.)
+# **Predict:** of 20,000 chains after 50 steps each, how far should the fraction that sits in one state be from that
+# state's probability? (Think of the standard error of a proportion.)
 
 # %% enumerate
 toy = RBM(5, 3, b=tf.constant([0.5, -0.5, 0.2, 0.0, -0.3]), scale=1.0, seed=1)
@@ -183,17 +183,16 @@ print(
 # = -\frac{\partial F(v)}{\partial \theta}
 # + \mathbb{E}_{v' \sim p}\left[\frac{\partial F(v')}{\partial \theta}\right].$$
 #
-# The first term, the *positive phase*, lowers the free energy of the data; the second, the *negative phase*,
-# raises it where the model itself puts its mass. Differentiating $F$ is one line, since the derivative of
-# softplus is $\sigma$:
+# The first term, the *positive phase*, lowers the free energy of the data; the second, the *negative phase*, raises it
+# where the model itself puts its mass. Differentiating $F$ is one line, since the derivative of softplus is $\sigma$:
 #
 # $$-\frac{\partial F}{\partial W_{ij}} = v_i\, p(h_j = 1 \mid v), \qquad
 # -\frac{\partial F}{\partial b_i} = v_i, \qquad
 # -\frac{\partial F}{\partial c_j} = p(h_j = 1 \mid v).$$
 #
-# So the gradient is *moments under the data minus moments under the model*, as in week 2, for example $\langle
-# v_i\, p(h_j{=}1 \mid v) \rangle_\text{data} - \langle v_i\, p(h_j{=}1 \mid v) \rangle_\text{model}$. The function
-# below is just that; it takes the hidden probabilities with the vectors.
+# So the gradient is *moments under the data minus moments under the model*, as in week 2, for example
+# $\langle v_i\, p(h_j{=}1 \mid v) \rangle_\text{data} - \langle v_i\, p(h_j{=}1 \mid v) \rangle_\text{model}$. The
+# function below is just that; it takes the hidden probabilities with the vectors.
 
 # %% [markdown] picture_phases
 # {{picture: phases}}
@@ -219,8 +218,7 @@ for name, ours, theirs in zip("Wbc", gradient(V[7:8], toy.p_h_v(V[7:8]), many, t
     print(f"d{name}: largest difference {np.abs(ours - theirs).max():.4f} (200,000 samples)")
 
 # %% [markdown] cd_text
-# **Where do the model's samples come from?** Independent ones are out of reach, so a Markov chain supplies
-# them.
+# **Where do the model's samples come from?** Independent ones are out of reach, so a Markov chain supplies them.
 #
 # - **CD-k** (Hinton, 2002) starts the chain at the training images of the batch and runs k Gibbs steps.
 #   Cheap, low variance, but biased: after k steps the chain is still near the data and sees nothing of the
@@ -231,11 +229,11 @@ for name, ours, theirs in zip("Wbc", gradient(V[7:8], toy.p_h_v(V[7:8]), many, t
 #   state: each step draws $v$ given $h$, and the $p(h \mid v)$ that the gradient needs also gives the next
 #   $h$.
 #
-# **Two refinements.** *Centring*: the plain gradient depends on the coding of a pixel, on which value is called 1. With
-# $v - \mu$ and $h - \lambda$ in the energy, where $\mu$ and $\lambda$ are mean activities, it no longer does
-# (Melchior, Fischer and Wiskott, 2016). The family of models stays the same; `centre` turns the plain gradient into the
-# centred one (derived under Deeper). *Averaging*: the chains make the weights jitter, and an exponential moving average
-# removes most of that. We evaluate the average.
+# **Two refinements.** *Centring*: the plain gradient depends on the coding of a pixel, on which value is called 1.
+# With $v - \mu$ and $h - \lambda$ in the energy, where $\mu$ and $\lambda$ are mean activities, it no longer does
+# (Melchior, Fischer and Wiskott, 2016). The family of models stays the same; `centre` turns the plain gradient into
+# the centred one (derived under Deeper). *Averaging*: the chains make the weights jitter, and an exponential moving
+# average removes most of that. We evaluate the average.
 #
 # One epoch is one graph. Inside it the random numbers come from `Draws`, which has one key a step and is cheaper than
 # `tf.random.Generator`.
@@ -295,8 +293,8 @@ def train(rbm, data, epochs, B, M, k, rate, decay, rng, persistent=True, centred
 #
 # *Bars and stripes* on a 4×4 grid are 30 images, equally likely, so no model can have a mean log-likelihood above
 # $-\log 30 = -3.40$ nats. With 16 hidden units $\log Z$ is a sum over $2^{16}$ hidden states (the visible units are
-# summed out this time), so the likelihood is exact after every epoch. Beside it we watch two quantities that cost nothing
-# and are often plotted instead:
+# summed out this time), so the likelihood is exact after every epoch. Beside it we watch two quantities that cost
+# nothing and are often plotted instead:
 #
 # - the **reconstruction error**, the mean squared distance between an image and $p(v \mid h)$, where $h$ holds the
 #   probabilities given the image;
@@ -405,10 +403,10 @@ for name, log in runs.items():
 # Pseudo-likelihood looks at single flips of training images, reconstruction at one step from them. Neither sees where
 # else the model has put its mass. A perfect reconstruction is also what a chain that never leaves its pattern gives.
 #
-# Why PCD-1 fails: once the weights are large, $p(v)$ is a set of narrow peaks, and a Gibbs step hardly ever crosses from
-# one to the next. The fantasy particles sit in a few patterns, the negative phase raises the free energy there and
-# nowhere else, until they tumble into others: the model moves faster than its chains. A falling rate lets them catch up.
-# Centring keeps the swings on the way small.
+# Why PCD-1 fails: once the weights are large, $p(v)$ is a set of narrow peaks, and a Gibbs step hardly ever crosses
+# from one to the next. The fantasy particles sit in a few patterns, the negative phase raises the free energy there
+# and nowhere else, until they tumble into others: the model moves faster than its chains. A falling rate lets them
+# catch up. Centring keeps the swings on the way small.
 #
 # <details><summary>Three seeds, and one change at a time</summary>
 #
@@ -422,10 +420,11 @@ for name, log in runs.items():
 # | PCD-1, centred | −4.91, −4.78, −4.83 | −3.92, −3.89, −3.92 |
 # | PCD-1, tempered chains (Deeper) | −3.67, −3.87, −3.96 | −3.64, −3.64, −3.67 |
 #
-# The last row is the test of the explanation: the same gradient, the same rate, only the chains mix. In all three seeds
-# PCD-1 at the constant rate loses 6 to 8 nats from its best value to its worst. Lowest value in the last 1,000 steps of PCD-1 with a falling rate (looked at every 200 steps): −5.8, −6.0, −4.5, centred −4.3, −4.1, −4.0.
-# Centred, CD-1 ends where PCD-1 does: these 30 images do not say that PCD is the better of the two. CD's fixed point is
-# another one than that of the likelihood (Fischer and Igel, 2014), but here it is not far away.
+# The last row is the test of the explanation: the same gradient, the same rate, only the chains mix. In all three
+# seeds PCD-1 at the constant rate loses 6 to 8 nats from its best value to its worst. Lowest value in the last 1,000
+# steps of PCD-1 with a falling rate (looked at every 200 steps): −5.8, −6.0, −4.5, centred −4.3, −4.1, −4.0. Centred,
+# CD-1 ends where PCD-1 does: these 30 images do not say that PCD is the better of the two. CD's fixed point is another
+# one than that of the likelihood (Fischer and Igel, 2014), but here it is not far away.
 # </details>
 
 # %% [markdown] ais_text
@@ -437,44 +436,44 @@ for name, log in runs.items():
 # $$p^*_\beta(v) = e^{(1-\beta)\, b_0^\top v + \beta\, b^\top v} \prod_j \left(1 + e^{\beta (c_j + v^\top W_{:j})}\right),
 # \qquad 0 = \beta_0 < \beta_1 < \dots < \beta_K = 1.$$
 #
-# At $\beta = 1$ this is $e^{-F(v)}$. At $\beta = 0$ the pixels are independent with biases $b_0$ (we take the
-# log-odds of their means in the training data, kept between 1 % and 99 %) and the hidden units are free, so
-# $Z_0 = 2^H \prod_i (1 + e^{b_{0,i}})$ and exact samples cost nothing. In between, $p^*_\beta$ is the
-# free-energy form of an RBM with weights $\beta W$, hidden biases $\beta c$ and visible biases
-# $(1-\beta)b_0+\beta b$: block Gibbs works as before.
+# At $\beta = 1$ this is $e^{-F(v)}$. At $\beta = 0$ the pixels are independent with biases $b_0$ (we take the log-odds
+# of their means in the training data, kept between 1 % and 99 %) and the hidden units are free, so
+# $Z_0 = 2^H \prod_i (1 + e^{b_{0,i}})$ and exact samples cost nothing. In between, $p^*_\beta$ is the free-energy form
+# of an RBM with weights $\beta W$, hidden biases $\beta c$ and visible biases $(1-\beta)b_0+\beta b$: block Gibbs
+# works as before.
 #
 # One run draws $v_0 \sim p_{\beta_0}$, then for $t = 1, \dots, K$ multiplies its weight and moves:
 #
 # $$w \leftarrow w \cdot \frac{p^*_{\beta_t}(v_{t-1})}{p^*_{\beta_{t-1}}(v_{t-1})}, \qquad
 # v_t \sim T_{\beta_t}(\cdot \mid v_{t-1}), \qquad T_\beta \text{ a Gibbs step that leaves } p_\beta \text{ unchanged.}$$
 #
-# **Why $\mathbb{E}[w] = Z_K / Z_0$, although the chain is never in equilibrium.** Write $t$ for $\beta_t$ in
-# an index and $Z_t = \sum_v p^*_t(v)$. Claim: for every function $g$, $\mathbb{E}[w_t\, g(v_t)] =
-# \frac{Z_t}{Z_0}\, \mathbb{E}_{p_t}[g]$. It holds at $t = 0$, where $w_0 = 1$ and $v_0 \sim p_0$. If it holds
-# at $t - 1$, use it with the function $v \mapsto \frac{p^*_t(v)}{p^*_{t-1}(v)} \sum_{v'} T_t(v' \mid v)\,
-# g(v')$:
+# **Why $\mathbb{E}[w] = Z_K / Z_0$, although the chain is never in equilibrium.** Write $t$ for $\beta_t$ in an index
+# and $Z_t = \sum_v p^*_t(v)$. Claim: for every function $g$,
+# $\mathbb{E}[w_t\, g(v_t)] = \frac{Z_t}{Z_0}\, \mathbb{E}_{p_t}[g]$. It holds at $t = 0$, where $w_0 = 1$ and
+# $v_0 \sim p_0$. If it holds at $t - 1$, use it with the function
+# $v \mapsto \frac{p^*_t(v)}{p^*_{t-1}(v)} \sum_{v'} T_t(v' \mid v)\, g(v')$:
 #
 # $$\mathbb{E}[w_t\, g(v_t)]
 # = \frac{Z_{t-1}}{Z_0} \sum_v \frac{p^*_{t-1}(v)}{Z_{t-1}} \frac{p^*_t(v)}{p^*_{t-1}(v)} \sum_{v'} T_t(v' \mid v)\,
 # g(v') = \frac{Z_t}{Z_0} \sum_{v'} g(v') \sum_v p_t(v)\, T_t(v' \mid v)
 # = \frac{Z_t}{Z_0}\, \mathbb{E}_{p_t}[g],$$
 #
-# the last step because $T_t$ leaves $p_t$ unchanged. With $t = K$ and $g = 1$ the claim is $\mathbb{E}[w] =
-# Z_K / Z_0$. ∎
+# the last step because $T_t$ leaves $p_t$ unchanged. With $t = K$ and $g = 1$ the claim is
+# $\mathbb{E}[w] = Z_K / Z_0$. ∎
 #
-# So $\hat Z = Z_0 \cdot \frac1R \sum_r w_r$ over R independent runs is unbiased. Its logarithm is not: by
-# Jensen's inequality $\mathbb{E}[\log \hat Z] \le \log Z$. AIS tends to *underestimate* $\log Z$, and so to
-# *flatter* the model.
+# So $\hat Z = Z_0 \cdot \frac1R \sum_r w_r$ over R independent runs is unbiased. Its logarithm is not: by Jensen's
+# inequality $\mathbb{E}[\log \hat Z] \le \log Z$. AIS tends to *underestimate* $\log Z$, and so to *flatter* the
+# model.
 #
-# **From the other side.** Start at samples of the *model* and run the same walk backwards: now the weights
-# average to $Z_0 / Z_K$, and minus the logarithm of their mean, plus $\log Z_0$, tends to *over*estimate
-# $\log Z$. The mean of $\log w$ over runs (Jensen with $R = 1$) lies further below, that of the reverse walk
-# further above; averaging the weights *before* the logarithm removes most of that. If both estimates agree,
-# trust them. A caveat: this needs exact samples of the model, and we only have long chains.
+# **From the other side.** Start at samples of the *model* and run the same walk backwards: now the weights average to
+# $Z_0 / Z_K$, and minus the logarithm of their mean, plus $\log Z_0$, tends to *over*estimate $\log Z$. The mean of
+# $\log w$ over runs (Jensen with $R = 1$) lies further below, that of the reverse walk further above; averaging the
+# weights *before* the logarithm removes most of that. If both estimates agree, trust them. A caveat: this needs exact
+# samples of the model, and we only have long chains.
 #
-# **The error bar** is the standard error of the mean weight divided by the mean weight (the first-order error
-# of a logarithm). It is honest only if the weights are of similar size: if one run in a million carries most
-# of $Z$, neither the estimate nor its error bar has heard of it.
+# **The error bar** is the standard error of the mean weight divided by the mean weight (the first-order error of a
+# logarithm). It is honest only if the weights are of similar size: if one run in a million carries most of $Z$,
+# neither the estimate nor its error bar has heard of it.
 
 # %% [markdown] picture_ais
 # {{picture: ais}}
@@ -540,8 +539,8 @@ def log_z_both_ways(rbm, b0, K, rng, v_model):
 # %% [markdown] small_text
 # **Sixteen hidden units on the digits: exact against estimated.** The scans are 8×8 pixels, black where the ink is at
 # least half. With 16 hidden units $\log Z$ is a sum over 65,536 states, and AIS has nowhere to hide. Means of $\log w$
-# over 100 runs are printed beside the estimates proper, from the mean of $w$, all with standard errors: where these are
-# larger than a gap, two numbers may come out in the wrong order.
+# over 100 runs are printed beside the estimates proper, from the mean of $w$, all with standard errors: where these
+# are larger than a gap, two numbers may come out in the wrong order.
 #
 # **Predict:** how wide is the gap between the two means with 3, 30 and 1,000 temperatures?
 
@@ -581,16 +580,17 @@ scatter = evaluation.mean_estimate(small_test)  # its error comes from the finit
 print(f"exact test log-likelihood {scatter} nats per image (± from {len(test):,} test images)")
 
 # %% [markdown] small_says
-# **With 3 temperatures the means of single runs enclose the exact value by three and a half nats, with 1,000 they hit it
-# to 0.02; the estimates from the mean of $w$ are within 0.3 nats from the start.** As long as $\log w$ is nearly Gaussian,
-# the gap between the means is about the variance of $\log w$, and falls as $1/K$ once the steps are small. Two values on
-# the wrong side of each other by less than their errors refute nothing: the theorem is about expectations.
+# **With 3 temperatures the means of single runs enclose the exact value by three and a half nats, with 1,000 they hit
+# it to 0.02; the estimates from the mean of $w$ are within 0.3 nats from the start.** As long as $\log w$ is nearly
+# Gaussian, the gap between the means is about the variance of $\log w$, and falls as $1/K$ once the steps are small.
+# Two values on the wrong side of each other by less than their errors refute nothing: the theorem is about
+# expectations.
 
 # %% [markdown] main_text
 # ## 5 · The digits
 #
-# Now 128 hidden units, trained by centred PCD-1. The settings in the `parameters` cell were chosen by the likelihood of
-# the 200 validation images; nothing was chosen on the test images.
+# Now 128 hidden units, trained by centred PCD-1. The settings in the `parameters` cell were chosen by the likelihood
+# of the 200 validation images; nothing was chosen on the test images.
 #
 # **A learning curve without enumeration.** Every fifth epoch AIS with only 100 temperatures estimates $\log Z$ of the
 # averaged model, from its own random numbers. The estimate shifts the training and the validation curve alike: the
@@ -664,24 +664,24 @@ plotting.animate(
 # %% [markdown] main_says
 # **The validation curve levels off while the gap to the training images grows to 1.2 nats: the model fits its training
 # images better than new ones, and there is no sign that stopping earlier would have helped.** Both curves jitter
-# together, by the error of the common $\log Z$. At the end the two estimates of $\log Z$ agree to 0.05 ± 0.03 nats, so the
-# test value of −16.96 nats is to be trusted to that accuracy.
+# together, by the error of the common $\log Z$. At the end the two estimates of $\log Z$ agree to 0.05 ± 0.03 nats, so
+# the test value of −16.96 nats is to be trusted to that accuracy.
 
 # %% [markdown] use_text
 # ## 6 · Put to work: imputing, repairing, anomalies
 #
-# **Imputing and repairing are the same computation**, by *evidence* $e_i$. Let $\tilde v$ be what we
-# observe of $v$, each pixel on its own: $p(\tilde v \mid v) = \prod_i p(\tilde v_i \mid v_i)$. Then $p(h \mid v,
-# \tilde v) = p(h \mid v)$, and in $p(v \mid h, \tilde v) \propto p(v \mid h)\, p(\tilde v \mid v)$ each pixel's
-# log-odds gain one term:
+# **Imputing and repairing are the same computation**, by *evidence* $e_i$. Let $\tilde v$ be what we observe of $v$,
+# each pixel on its own: $p(\tilde v \mid v) = \prod_i p(\tilde v_i \mid v_i)$. Then
+# $p(h \mid v, \tilde v) = p(h \mid v)$, and in $p(v \mid h, \tilde v) \propto p(v \mid h)\, p(\tilde v \mid v)$ each
+# pixel's log-odds gain one term:
 #
 # $$p(v_i = 1 \mid h, \tilde v) = \sigma\left(b_i + W_{i:}\, h + e_i\right), \qquad
 # e_i = \log \frac{p(\tilde v_i \mid v_i = 1)}{p(\tilde v_i \mid v_i = 0)}.$$
 #
-# A *missing* pixel has $e_i = 0$, a *known* one $e_i = \pm\infty$ (it is clamped), and one that was flipped
-# with probability $\varepsilon$ has $e_i = \pm\log\frac{1-\varepsilon}{\varepsilon}$. Averaging the
-# probabilities along the chain (not its 0/1 states: that is Rao-Blackwellisation, and it lowers the variance)
-# gives the posterior mean of each pixel.
+# A *missing* pixel has $e_i = 0$, a *known* one $e_i = \pm\infty$ (it is clamped), and one that was flipped with
+# probability $\varepsilon$ has $e_i = \pm\log\frac{1-\varepsilon}{\varepsilon}$. Averaging the probabilities along the
+# chain (not its 0/1 states: that is Rao-Blackwellisation, and it lowers the variance) gives the posterior mean of each
+# pixel.
 #
 # **Anomalies.** An image that the model finds improbable has a high free energy ($\log Z$ is the same for all). As
 # anomalies we take the test images mirrored left to right: the same ink, but a mirrored 7 is no digit. A mirrored 0 or
@@ -736,16 +736,16 @@ print(f"area under the ROC curve, test images against mirrored ones: {anomaly}")
 
 # %% [markdown] use_says
 # **Given the upper half, 13.5 % of the missing pixels are wrong, where the pixel means get 22 % wrong; of the flipped
-# pixels half are repaired; and the free energy, which was trained for none of this, tells mirrored digits from real ones
-# with an area of 0.87.**
+# pixels half are repaired; and the free energy, which was trained for none of this, tells mirrored digits from real
+# ones with an area of 0.87.**
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
 #
-# Two rows from this week. For 16 hidden units the likelihood is *exact*; for the large model it contains the
-# AIS estimate of $\log Z$ and so is an *estimate*, with AIS's own standard error. Sample quality is measured
-# on the last states of AIS runs: their weights are nearly equal, so they are close to samples of the model. Rows of
-# other weeks appear here as the course goes on.
+# Two rows from this week. For 16 hidden units the likelihood is *exact*; for the large model it contains the AIS
+# estimate of $\log Z$ and so is an *estimate*, with AIS's own standard error. Sample quality is measured on the last
+# states of AIS runs: their weights are nearly equal, so they are close to samples of the model. Rows of other weeks
+# appear here as the course goes on.
 
 
 # %% board
@@ -788,10 +788,11 @@ scoreboard.enter(
 
 # %% [markdown] board_says
 # **The large model beats the small one by 1.5 nats, and week 1's mixture by 0.4; in everything else the mixture is as
-# good or better.** Its samples cover 0.92 of the test images, the RBM's 0.82 and 0.84 (drawn twice). In imputing (0.132 of the pixels wrong against 0.135), in anomalies (0.88 against 0.87) and in the two-sample
-# test (0.61 against 0.64 to 0.67, by the training) it is even ahead, by less than twice the errors. A likelihood ranks
-# models, not uses. And the two-sample test still tells the RBM's samples from real digits more often than by chance: a
-# better likelihood is not yet a sample that nobody can tell apart.
+# good or better.** Its samples cover 0.92 of the test images, the RBM's 0.82 and 0.84 (drawn twice). In imputing
+# (0.132 of the pixels wrong against 0.135), in anomalies (0.88 against 0.87) and in the two-sample test (0.61 against
+# 0.64 to 0.67, by the training) it is even ahead, by less than twice the errors. A likelihood ranks models, not uses.
+# And the two-sample test still tells the RBM's samples from real digits more often than by chance: a better likelihood
+# is not yet a sample that nobody can tell apart.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -829,18 +830,18 @@ quiz.show("week03_rbm")
 # ## Deeper · Centring the gradient
 #
 # Expanding $(v - \mu)^\top W (h - \lambda)$ only shifts the biases, to $b = b' - W\lambda$ and $c = c' - W^\top\mu$:
-# the centred RBM with parameters $(W, b', c')$ is the RBM with $(W, b, c)$. What changes is the direction of a gradient
-# step. By the chain rule, with the plain gradient $(\Delta W, \Delta b, \Delta c)$, the step in $(W, b', c')$ is
-# $(\Delta W - \Delta b\, \lambda^\top - \mu\, \Delta c^\top,\; \Delta b,\; \Delta c)$. Mapped back to $(W, b, c)$
+# the centred RBM with parameters $(W, b', c')$ is the RBM with $(W, b, c)$. What changes is the direction of a
+# gradient step. By the chain rule, with the plain gradient $(\Delta W, \Delta b, \Delta c)$, the step in $(W, b', c')$
+# is $(\Delta W - \Delta b\, \lambda^\top - \mu\, \Delta c^\top,\; \Delta b,\; \Delta c)$. Mapped back to $(W, b, c)$
 # it is
 #
 # $$\Delta W^\star = \Delta W - \Delta b\, \lambda^\top - \mu\, \Delta c^\top, \qquad
 # \Delta b^\star = \Delta b - \Delta W^\star \lambda, \qquad
 # \Delta c^\star = \Delta c - \Delta W^{\star\top} \mu.$$
 #
-# In words: $\Delta W^\star$ is made of *covariances* where $\Delta W$ had products of raw activities. Swap the meaning of
-# 0 and 1 for a pixel, and with $\mu$ the mean of that pixel the centred step describes the same change of the model. The
-# cell checks both.
+# In words: $\Delta W^\star$ is made of *covariances* where $\Delta W$ had products of raw activities. Swap the meaning
+# of 0 and 1 for a pixel, and with $\mu$ the mean of that pixel the centred step describes the same change of the
+# model. The cell checks both.
 
 # %% centring
 mu, lam = tf.constant([0.1, 0.5, 0.7, 0.9, 0.3]), tf.constant([0.2, 0.6, 0.4])
@@ -883,19 +884,20 @@ assert differs[1] < 1e-4
 # ## Deeper · Chains that mix: parallel tempering in the training
 #
 # Section 3 made the model move more slowly. One can also make the chains faster. Once the weights are large, $p(v)$ is
-# 30 narrow peaks with hardly any mass between them, and a Gibbs step hardly ever crosses. The fantasy particles sit in a
-# few patterns, the negative phase raises the free energy there and nowhere else, until they tumble into other patterns.
+# 30 narrow peaks with hardly any mass between them, and a Gibbs step hardly ever crosses. The fantasy particles sit in
+# a few patterns, the negative phase raises the free energy there and nowhere else, until they tumble into other
+# patterns.
 #
-# **Parallel tempering** runs one chain at each of several inverse temperatures along the path of section 4. The chain at
-# $\beta = 0$ forgets everything in one step, the one at $\beta = 1$ is the model. After each Gibbs step, propose to swap
-# the states of neighbours at $\beta$ and $\beta'$ and accept with probability
+# **Parallel tempering** runs one chain at each of several inverse temperatures along the path of section 4. The chain
+# at $\beta = 0$ forgets everything in one step, the one at $\beta = 1$ is the model. After each Gibbs step, propose to
+# swap the states of neighbours at $\beta$ and $\beta'$ and accept with probability
 #
 # $$\min\left(1, \frac{p^*_{\beta}(v')\, p^*_{\beta'}(v)}{p^*_{\beta}(v)\, p^*_{\beta'}(v')}\right).$$
 #
-# That is the Metropolis rule for the joint distribution $\prod_k p_{\beta_k}(v_k)$, so the chain at $\beta = 1$ still has
-# the model as its stationary distribution; but now new patterns come down from the hot chains (Desjardins et al., 2010,
-# used it to train RBMs). The plain gradient, the constant rate and the number of steps are those of the run that failed;
-# only the chains differ. (Ten temperatures cost ten times as much for each step.)
+# That is the Metropolis rule for the joint distribution $\prod_k p_{\beta_k}(v_k)$, so the chain at $\beta = 1$ still
+# has the model as its stationary distribution; but now new patterns come down from the hot chains (Desjardins et al.,
+# 2010, used it to train RBMs). The plain gradient, the constant rate and the number of steps are those of the run that
+# failed; only the chains differ. (Ten temperatures cost ten times as much for each step.)
 
 
 # %% tempering
@@ -956,9 +958,9 @@ plotting.learning_curves(
 )
 
 # %% [markdown] deeper_tempering_says
-# **The chains were at fault: with chains that mix, the constant rate and the plain gradient that failed in section 3 end
-# within 0.6 nats of the best possible value in three seeds, and with a falling rate within 0.3.** (The values stand in
-# section 3. Centring and a falling rate end at 0.5, at a tenth of the cost.)
+# **The chains were at fault: with chains that mix, the constant rate and the plain gradient that failed in section 3
+# end within 0.6 nats of the best possible value in three seeds, and with a falling rate within 0.3.** (The values
+# stand in section 3. Centring and a falling rate end at 0.5, at a tenth of the cost.)
 
 # %% [markdown] mixing_text
 # The chains matter also when we only want samples: the tempered model has most of its mass on the 30 images, so a good
@@ -1004,8 +1006,8 @@ plotting.image_grid(
 # %% [markdown] deeper_features
 # ## Deeper · Features for a classifier
 #
-# The probabilities $p(h \mid v)$ serve as features for a classifier. **Predict:** with 50 labelled images, which inputs
-# are better, pixels or features, and does it matter at 1,197?
+# The probabilities $p(h \mid v)$ serve as features for a classifier. **Predict:** with 50 labelled images, which
+# inputs are better, pixels or features, and does it matter at 1,197?
 
 # %% features
 labels, test_labels = digits.train_labels, digits.test_labels[: len(images)]
@@ -1022,9 +1024,9 @@ for n in [50, 200, len(labels)]:
     )
 
 # %% [markdown] features_says
-# **Features gain with 50 labels, 5 ± 1.4 points of accuracy; with 200 the gain is 2.2 ± 1.3 and with all 1,197 it is 1.3
-# ± 1.1, which is noise.** (Errors: paired, of the test images; one training of the RBM, one choice of labels, and the
-# classifier's regularisation as it comes.)
+# **Features gain with 50 labels, 5 ± 1.4 points of accuracy; with 200 the gain is 2.2 ± 1.3 and with all 1,197 it is
+# 1.3 ± 1.1, which is noise.** (Errors: paired, of the test images; one training of the RBM, one choice of labels, and
+# the classifier's regularisation as it comes.)
 
 # %% [markdown] bigger
 # ## Going bigger
@@ -1051,11 +1053,10 @@ for n in [50, 200, len(labels)]:
 # |---|---|---|
 # | RBM, 500 hidden units, PCD-3 | −85.88 ± 0.15 nats | 272 s |
 #
-# This is by AIS (100 runs of 20,000 temperatures); with the reverse estimate of $\log Z$ in its place it is
-# −86.04 ± 0.08. The settings were chosen on the validation part, the last 10,000 of
-# the 60,000 training images, on which the model is not trained. Salakhutdinov and Murray (2008) report −86.34
-# nats for 500 hidden units trained by CD-25, also on MNIST binarised afresh, also by AIS. On a GPU it has not
-# been measured.
+# This is by AIS (100 runs of 20,000 temperatures); with the reverse estimate of $\log Z$ in its place it is −86.04 ±
+# 0.08. The settings were chosen on the validation part, the last 10,000 of the 60,000 training images, on which the
+# model is not trained. Salakhutdinov and Murray (2008) report −86.34 nats for 500 hidden units trained by CD-25, also
+# on MNIST binarised afresh, also by AIS. On a GPU it has not been measured.
 
 # %% [markdown] references
 # ## References
