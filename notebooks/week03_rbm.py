@@ -598,13 +598,14 @@ print(f"exact test log-likelihood {scatter} nats per image (± from {len(test):,
 
 # %% main
 curve = {"epoch": [], "train": [], "validation": [], "error": [], "seconds": []}
+curve_rng = tf.random.Generator.from_seed(seed)
 
 
 def watch(epoch, average):
     """Log-likelihood of training and validation images, by a short AIS."""
     if (epoch + 1) % max(1, epochs // 20) == 0:
-        began, draws = time.perf_counter(), tf.random.Generator.from_seed(epoch)
-        log_w, _ = ais(average, b0, 100, draws, base(b0, 100, draws))
+        began = time.perf_counter()
+        log_w, _ = ais(average, b0, 100, curve_rng, base(b0, 100, curve_rng))
         log_z = log_mean_exp(log_w)
         curve["epoch"].append(epoch + 1)
         curve["error"].append(log_z.error)
