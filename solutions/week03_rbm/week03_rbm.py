@@ -207,6 +207,7 @@ for name, value in call_gradient(v_data, v_data[[0, 1, 0, 1]], W_given, b_given,
 
 
 ### BEGIN HIDDEN TESTS
+# Other sizes and values of sigma, batches of unequal size, against automatic differentiation.
 def check_gradient(rng, B, M, D, H, sigma):
     """Compare with automatic differentiation of the mean free energy, hidden units summed out state by state."""
     v_data, v_chain = (
@@ -240,7 +241,6 @@ def check_gradient(rng, B, M, D, H, sigma):
         )
 
 
-# Other sizes and values of sigma, batches of unequal size.
 rng = stattests.grading_rng("gradient_gaussian")
 check_gradient(rng, B=6, M=3, D=5, H=4, sigma=float(rng.uniform(0.6, 0.9)))
 check_gradient(rng, B=2, M=9, D=4, H=1, sigma=float(rng.uniform(1.5, 2.0)))
@@ -354,9 +354,8 @@ for D, H in [(3, 2), (2, 3), (4, 1)]:
     W, b, c = (rng.normal(0, 0.7, size=shape).astype(np.float32) for shape in [(D, H), (D,), (H,)])
     start, seed = int(rng.integers(2**D)), int(rng.integers(2**31))
     check_gibbs(W, b, c, start, seed, spin_transition(W, b, c)[start])
-signs = rng.choice([-1, 1], 40).astype(
-    np.float32
-)  # biases so strong that another outcome has probability below 1e-9
+signs = rng.choice([-1, 1], 40).astype(np.float32)
+# biases so strong that another outcome has probability below 1e-9
 W, c = rng.normal(0, 0.1, (40, 30)).astype(np.float32), np.zeros(30, np.float32)
 new = stattests.call(gibbs_spin, -np.tile(signs, (3, 1)), W, 25 * signs, c, int(rng.integers(2**31)))
 assert np.array_equal(np.asarray(new), np.tile(signs, (3, 1))), (
@@ -371,11 +370,12 @@ assert np.array_equal(np.asarray(new), np.tile(signs, (3, 1))), (
 #
 # $$p^*_\beta(v) = \sum_h e^{-\beta E(v, h)}, \qquad \beta_0 = 0 < \beta_1 < \dots < \beta_K = 1,$$
 #
-# which starts at the uniform distribution over $\{-1, +1\}^D$ with $Z_0 = 2^{D + H}$: at inverse temperature
-# $\beta$ each parameter is multiplied by $\beta$, and that is all. Sum out $h$, then run `runs` independent chains: draw $v_0$ uniformly; for $t = 1, \dots, K$ first add $\log
-# p^*_{\beta_t}(v_{t-1}) - \log p^*_{\beta_{t-1}}(v_{t-1})$ to the log weight, then draw $v_t$ by one block
-# Gibbs step that leaves $p_{\beta_t}$ unchanged. Return the log weights, so that $Z_0 \cdot
-# \mathbb{E}[e^{\log w}] = Z$.
+# which starts at the uniform distribution over $\{-1, +1\}^D$ with $Z_0 = 2^{D + H}$: at inverse
+# temperature $\beta$ each parameter is multiplied by $\beta$, and that is all. Sum out $h$, then run
+# `runs` independent chains: draw $v_0$ uniformly; for $t = 1, \dots, K$ first add
+# $\log p^*_{\beta_t}(v_{t-1}) - \log p^*_{\beta_{t-1}}(v_{t-1})$ to the log weight, then draw $v_t$ by one
+# block Gibbs step that leaves $p_{\beta_t}$ unchanged. Return the log weights, so that
+# $Z_0 \cdot \mathbb{E}[e^{\log w}] = Z$.
 #
 # <details><summary>Hint</summary>
 #
