@@ -19,7 +19,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, pairwise, takewhile
@@ -285,18 +285,20 @@ def judge(entry: Entry, seed: int, result: Result) -> Verdict:
     return Verdict(entry, seed, result, fault)
 
 
-def run(exercise: Exercise, entries: list[Entry], seeds: Iterable[int] = (0,)) -> Iterator[Verdict]:
+def run(exercise: Exercise, entries: list[Entry], seeds: Sequence[int] = (0,)) -> Iterator[Verdict]:
     """Verdicts of all entries under all seeds, in the order in which they are ready."""
-    owners: dict[str, tuple[Job, Entry]] = {}
-    for seed in seeds:
-        for entry in sorted(entries, key=lambda entry: not exercise.trains(entry.gap)):  # the longest first
-            endless = entry.kind == "mutant" and not exercise.trains(entry.gap)
-            seconds = MUTANT_SECONDS if endless else TIMEOUT
-            job = Job(f"{len(owners)}", exercise.slice(entry.gap, entry.source), seed, seconds)
-            owners[job.label] = (job, entry)
-    for job, results in run_forked([job for job, _ in owners.values()]):
-        entry = owners[job.label][1]
-        yield judge(entry, job.seed, results[entry.gap])
+    jobs: list[Job] = []
+    owners: dict[str, Entry] = {}
+    for entry in sorted(entries, key=lambda entry: not exercise.trains(entry.gap)):  # the longest first
+        endless = entry.kind == "mutant" and not exercise.trains(entry.gap)
+        seconds = MUTANT_SECONDS if endless else TIMEOUT
+        job = Job(f"{len(jobs)}", exercise.slice(entry.gap, entry.source), tuple(seeds), seconds)
+        jobs.append(job)
+        owners[job.label] = entry
+    for job, results in run_forked(jobs):
+        entry = owners[job.label]
+        for seed in job.seeds:
+            yield judge(entry, seed, results[seed][entry.gap])
 
 
 def sample(exercise: Exercise, entries: list[Entry], clean: dict[str, str]) -> list[Entry]:

@@ -203,12 +203,10 @@ def look_at_bank(exercise: bank.Exercise, entries: list[bank.Entry], seeds: int,
             report.fault(f"{verdict.entry.name} (seed {verdict.seed}) {verdict.fault}\n{verdict.entry.text}")
     report.good(f"bank: {len(answers)} answers and {len(mutants)} mutants, {len(verdicts)} verdicts")
     ways = 0
-    quick = [
-        gap for gap in exercise.points if not exercise.trains(gap)
-    ]  # the others take one array of images
+    quick = [gap for gap in exercise.points if not exercise.trains(gap)]  # the others take one array
     for job, results in executor.run_forked([spoilt_one_by_one(exercise, gap) for gap in quick]):
-        judge_one_by_one(job.label, results, report)
-        ways += len(results)
+        judge_one_by_one(job.label, results[0], report)
+        ways += len(results[0])
     report.good(f"arguments set to 0 one at a time and in pairs, in {ways} ways")
 
 

@@ -53,12 +53,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """Cells to run in order with a grading seed (variable LGM_GRADING_SEED) and a limit in seconds."""
+    """Cells to run in order, once a grading seed (variable LGM_GRADING_SEED), each in `timeout` seconds."""
 
     label: str
     cells: list[Cell]
-    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
     timeout: float = TIMEOUT
+
+    @property
+    def seconds(self) -> float:
+        """The limit for all seeds."""
+        return self.timeout * len(self.seeds)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ class Result:
     error: str = ""
     message: str = ""
     seconds: float = 0.0
+
+
+Results = dict[int, dict[str, Result]]  # seed → gap → what the gap's test did
 
 
 def _names(source: str) -> tuple[set[str], set[str]]:
@@ -102,20 +110,25 @@ def _base(node: ast.AST) -> set[str]:
     return {inner.id} if isinstance(inner, ast.Name) and inner is not node else set()
 
 
-def run_cells(job: Job) -> dict[str, Result]:
-    """Run the job's cells in this process, in a fresh namespace; gives each test's result by gap.
+def run_seeds(job: Job) -> Results:
+    """Run the job's cells in this process, each seed in a fresh namespace; only imports are shared."""
+    return {seed: run_cells(job.cells, seed) for seed in job.seeds}
+
+
+def run_cells(cells: list[Cell], seed: int = 0) -> dict[str, Result]:
+    """Run the cells in this process, in a fresh namespace; gives each test's result by gap.
 
     A cell that fails does not stop the others, as in a graded notebook; where a test then lacks a name, the
     first failure is reported.
     """
-    os.environ["LGM_GRADING_SEED"] = str(job.seed)
+    os.environ["LGM_GRADING_SEED"] = str(seed)
     module = ModuleType("__main__")
     sys.modules["__main__"] = module
     module.__dict__["display"] = lambda *things, **options: None
     results: dict[str, Result] = {}
     earlier: Result | None = None
     with tempfile.TemporaryDirectory() as folder:
-        for number, cell in enumerate(job.cells):
+        for number, cell in enumerate(cells):
             start = time.perf_counter()
             result = _run_cell(cell, module.__dict__, Path(folder) / f"cell{number}_{cell.name}.py")
             seconds = time.perf_counter() - start
@@ -160,7 +173,7 @@ def _place(error: BaseException, name: str) -> str:
     return f"cell {name!r}" + (f", at: {frames[-1].line}" if frames else "")
 
 
-def run_forked(jobs: list[Job], workers: int | None = None) -> Iterable[tuple[Job, dict[str, Result]]]:
+def run_forked(jobs: list[Job], workers: int | None = None) -> Iterable[tuple[Job, Results]]:
     """Run each job in a forked process, as many at a time as there are cores; results as they come.
 
     A process that dies or takes over its seconds of processor time costs its own tests and no others.
@@ -182,7 +195,7 @@ def run_forked(jobs: list[Job], workers: int | None = None) -> Iterable[tuple[Jo
                 )  # imports have left threads, all of them idle
                 process.start()
             sender.close()
-            running[receiver] = (job, process, time.monotonic() + WALL * job.timeout)
+            running[receiver] = (job, process, time.monotonic() + WALL * job.seconds)
             if len(running) >= workers:
                 return
 
@@ -199,9 +212,10 @@ def run_forked(jobs: list[Job], workers: int | None = None) -> Iterable[tuple[Jo
                 process.join()
                 if not results:
                     late |= process.exitcode == -signal.SIGXCPU
-                    reason = f"took longer than {job.timeout:.0f} s" if late else "the process died"
+                    reason = f"took longer than {job.seconds:.0f} s" if late else "the process died"
                     tests = [cell.name for cell in job.cells if cell.kind == "test"]
-                    results = dict.fromkeys(tests, Result(False, "ProcessError", reason))
+                    lost = dict.fromkeys(tests, Result(False, "ProcessError", reason))
+                    results = dict.fromkeys(job.seeds, lost)
                 del running[receiver]
                 start()
                 yield job, results
@@ -228,11 +242,11 @@ def modules_of(cells: list[Cell]) -> list[str]:
 
 def _modules(job: Job) -> list[str]:
     before = set(sys.modules)
-    run_cells(job)
+    run_cells(job.cells)
     return [name for name in list(sys.modules) if name not in before]
 
 
-def _received(receiver: Connection) -> dict[str, Result]:
+def _received(receiver: Connection) -> Results:
     """What the process has sent; nothing if it ended before."""
     try:
         return receiver.recv()
@@ -240,12 +254,10 @@ def _received(receiver: Connection) -> dict[str, Result]:
         return {}
 
 
-def _child(job: Job, sender: Connection, act: Callable[[Job], Any] = run_cells) -> None:
+def _child(job: Job, sender: Connection, act: Callable[[Job], Any] = run_seeds) -> None:
     """In the forked process: run, answer, end without Python's clean-up, which belongs to the parent."""
     used = sum(os.times()[:2])
-    limit = (
-        int(used + job.timeout) + 1
-    )  # the kernel ends this process when it has used so much processor time
+    limit = int(used + job.seconds) + 1  # of processor time: then the kernel ends this process
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
     try:
         with open(os.devnull, "w") as nowhere:

@@ -202,16 +202,16 @@ def test_the_executor() -> None:
         Cell("solution", "broken", "g = undefined"),
         Cell("test", "broken", "assert g() == 1, 'g'"),
     ]
-    job = Job("a", cells, 7)
+    job = Job("a", cells, (7, 8))
     late = Job("b", [Cell("test", "slow", "while True:\n    pass")], timeout=3.0)
-    fresh = Job("c", [Cell("test", "fresh", "assert 'left' not in globals(), 'a fresh namespace'")])
+    fresh = Job("c", [Cell("test", "fresh", "assert 'left' not in globals(); left = 1")], (0, 1))
     results = {job.label: result for job, result in run_forked([job, late, fresh])}
-    first = results["a"]
-    assert first["seed"].passed
+    first = results["a"][7]
+    assert first["seed"].passed and not results["a"][8]["seed"].passed
     assert first["value"].error == "ValueError" and "must not end in a value" in first["value"].message
     assert (first["message"].error, first["message"].message) == ("AssertionError", "one is not two")
     assert first["broken"].error == "NameError" and "'undefined'" in first["broken"].message, (
         "the cause is told"
     )
-    assert "took longer than 3 s" in results["b"]["slow"].message
-    assert results["c"]["fresh"].passed
+    assert "took longer than 3 s" in results["b"][0]["slow"].message
+    assert all(results["c"][seed]["fresh"].passed for seed in (0, 1))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import WEEK
 
-from grading import bank, check, trusted
-from grading.executor import Cell, run_forked
+from grading import bank, check, executor, trusted
+from grading.executor import Cell
 from grading.local import PlainLifeline
 from grading.model import Assignment, CleanCell, GapResult, Job, Outcome, TrustedCell
 
@@ -36,6 +36,11 @@ def test_(source: str, points: float = 2.0, gap: str = "f") -> TrustedCell:
 
 
 test_.__test__ = False  # a helper, no test
+
+
+def judged_cells(job: executor.Job) -> dict[str, executor.Result]:
+    [(_, results)] = executor.run_forked([job])
+    return results[0]
 
 
 def test_a_right_exercise_passes() -> None:
@@ -141,7 +146,7 @@ ONE_BY_ONE = {
 def test_arguments_are_spoilt_one_by_one_and_in_pairs(case: str) -> None:
     """Spoiling both at once hides what spoiling x alone shows: the test also notices z."""
     call, when, expected = ONE_BY_ONE[case]
-    [(_, results)] = run_forked([check.spoilt_one_by_one(adding(call, when), "f")])
+    results = judged_cells(check.spoilt_one_by_one(adding(call, when), "f"))
     assert results["first n"].error == "Untouched", "n is no array"
     assert not results["first x and z"].passed and results["first x and z"].error == "AssertionError"
     report = check.Report()
@@ -158,14 +163,14 @@ def test_an_answer_that_never_ends_once_spoilt_fails_and_the_other_ways_are_stil
     exercise = adding("f(x, np.ones(3), 1)", "before")
     endless = "def f(x, z, n):\n    while not x.any():\n        pass\n    return x + z * n"
     exercise.cells[1] = Cell("solution", "f", endless)
-    [(_, results)] = run_forked([check.spoilt_one_by_one(exercise, "f")])
+    results = judged_cells(check.spoilt_one_by_one(exercise, "f"))
     assert results["plain"].passed
     assert results["first x"].error == "TimeoutError" and not results["first x"].passed
     assert results["first z"].error == "AssertionError", "judged after the endless one"
 
 
 def test_a_solution_that_fails_while_it_is_watched_is_named() -> None:
-    [(_, results)] = run_forked([check.spoilt_one_by_one(adding("f(x, np.ones(3), 2)", "before"), "f")])
+    results = judged_cells(check.spoilt_one_by_one(adding("f(x, np.ones(3), 2)", "before"), "f"))
     report = check.Report()
     check.judge_one_by_one("f", results, report)
     assert report.faults == ["'f': the solution loses its points while its arguments are watched"]
