@@ -208,9 +208,8 @@ class Mixture:
 
 
 four = Mixture([0.4, 0.3, 0.2, 0.1], [[3, 3], [-3, 3], [-3, -3], [3, -3]], [0.3, 0.3, 0.3, 0.3])
-points = 3 * rng.normal([100, 2])
-by_tape = value_and_gradient(four.log_prob, points)[1]
-np.testing.assert_allclose(four.score(points), by_tape, rtol=1e-3, atol=1e-4)
+x = 3 * rng.normal([100, 2])
+np.testing.assert_allclose(four.score(x), value_and_gradient(four.log_prob, x)[1], rtol=1e-3, atol=1e-4)
 
 
 # %% langevin
@@ -470,10 +469,9 @@ for name, loss, extra in [
 print(f"NCE: the integral of exp(f + c) is {np.exp(net.f(grid) + c).sum() * 0.1**2:.3f} (1 if c is right)")
 
 # %% three_figure
-caption = "Square roots of the densities. All have the four modes; look at their strengths, and between them."
-alt, titles = "Four panels with four blobs each, of different strengths.", list(pictures)
+caption, alt = "Roots of the densities. Which has the right strengths?", "Four panels of four blobs each."
 images, shape = np.array(list(pictures.values())), (len(axis), len(axis))
-plotting.image_grid(images, shape, caption, alt, columns=4, titles=titles)
+plotting.image_grid(images, shape, caption, alt, columns=4, titles=list(pictures))
 
 # %% [markdown] fit_says
 # **Only NCE finds the weights, for it compares densities; what a loss does not see, the training does not learn.** Its
@@ -553,8 +551,7 @@ print(f"two clusters: KL {own @ (truth(X) - wrong(X)).numpy():.3f} nats, J_PL di
 # %% coarse
 def coarsen(images):
     """(N, D) → binary images of 4×4 pixels (N, 16): ink where at least half of the block is ink."""
-    height, width = digits.shape
-    blocks = images.reshape(-1, 4, height // 4, 4, width // 4)
+    blocks = images.reshape(-1, 4, digits.shape[0] // 4, 4, digits.shape[1] // 4)
     return (blocks.mean(axis=(2, 4)) >= 0.5).reshape(-1, 16).astype(np.float32)
 
 
@@ -623,8 +620,8 @@ def discrete_step(f, b0, beta, x, f_x, g_x, eps, rng, adjusted=True):
     if not adjusted:
         return y, f_y, g_y
     backward = flip_log_odds(y, g_y)
-    log_q = tf.reduce_sum(flip * forward - tf.nn.softplus(forward), axis=1)  # log q(y | x)
-    log_q_back = tf.reduce_sum(flip * backward - tf.nn.softplus(backward), axis=1)  # log q(x | y)
+    # log q(y | x) and log q(x | y)
+    log_q, log_q_back = (tf.reduce_sum(flip * o - tf.nn.softplus(o), axis=1) for o in (forward, backward))
     gain = (1 - beta) * tf.reduce_sum((y - x) * b0, axis=1) + beta * (f_y - f_x)  # log p*(y) / p*(x)
     accept = tf.math.log(rng.uniform(tf.shape(f_x))) < gain + log_q_back - log_q
     column = accept[:, None]
@@ -705,8 +702,8 @@ def train(
 # %% small
 small_settings = {"B": 50, "M": 200, "k": 5, "eps": 0.3, "decay": 0.98}
 falling = tf.keras.optimizers.schedules.PolynomialDecay(0.005, 20 * (len(coarse) // 50), 0.0)
-start_net = Energy(16, 32, coarse_b0, seed=seed)
-*_, (small, _, _) = train(start_net, coarse_b0, coarse_data, 20, falling, seed, **small_settings)
+small = Energy(16, 32, coarse_b0, seed=seed)
+*_, (small, _, _) = train(small, coarse_b0, coarse_data, 20, falling, seed, **small_settings)
 
 log_p = small.f(all_coarse).numpy().astype(float)
 exact_log_z, ais = float(tf.reduce_logsumexp(log_p)), annealing(small.f, coarse_b0, 0.3)
@@ -730,20 +727,20 @@ D, b0 = digits.train.shape[1], log_odds(parts["train"].mean(axis=0))
 train_images, test, steps = tf.constant(parts["train"]), parts["test"], len(parts["train"]) // batch_size
 falling = tf.keras.optimizers.schedules.PolynomialDecay(learning_rate, epochs * steps, 0.0)
 settings = {"B": batch_size, "M": chains, "k": mcmc_steps, "eps": step_size, "decay": averaging}
-history, train_seconds, ais = {"loss": [], "val_loss": []}, 0.0, None
+curve, train_seconds, ais = [], 0.0, None
 network, began = Energy(D, width, b0, seed=seed), time.perf_counter()
-for now in train(network, b0, train_images, epochs, falling, seed, **settings):
+for epoch, now in enumerate(train(network, b0, train_images, epochs, falling, seed, **settings), 1):
     train_seconds += time.perf_counter() - began
     net, buffer, _ = now
     ais = ais or annealing(net.f, b0, step_size)  # net is the average, which moves on
-    log_z, *_ = ais.estimate(ais_temperatures // 4, state(net.f, base(b0, 100, rng)), rng)
-    for key, name in zip(history, parts):
-        history[key].append(net.f(parts[name]).numpy().mean() - log_z.value)
+    if epoch % max(1, epochs // 10) == 0:
+        log_z, *_ = ais.estimate(ais_temperatures // 2, state(net.f, base(b0, 100, rng)), rng)
+        curve.append([epoch, *(net.f(x).numpy().mean() - log_z.value for x in parts.values())])
     began = time.perf_counter()
-caption = "The averaged network while it learns, log Z by short AIS runs. Would you train on?"
-alt = "Two curves that rise and level off, that of the training part above the other."
-plotting.history(history, "log-likelihood (nats per image)", caption, alt)
-
+epoch, *curve = np.transpose(curve)
+curves = {"training part": (epoch, curve[0]), "validation part": (epoch, curve[1])}
+caption, alt = "The averaged network. Would you train on?", "Two curves rise, the training part's higher."
+plotting.learning_curves(curves, "time (epochs)", "log-likelihood (nats per image)", caption, alt)
 
 # %% [markdown] main_says
 # TODO
@@ -769,9 +766,10 @@ print(f"log-likelihood, nats per image (estimates): {', '.join(means)}; trained 
 
 # %% chain
 moments = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, 400])
-seen = [state(net.f, base(tf.zeros(D), 400, rng))]  # each pixel a coin
-for n in np.diff(moments):
-    seen.append(ais.walk(tf.ones([n + 1]), seen[-1], rng)[1])
+states = [state(net.f, base(tf.zeros(D), 400, rng))]  # each pixel a coin
+for _ in range(moments[-1]):
+    states.append(ais.walk(tf.ones([2]), states[-1], rng)[1])  # one step
+seen = [states[n] for n in moments]
 print("mean of f: " + ", ".join(f"step {n} {x[1].numpy().mean():.1f}" for n, x in zip(moments, seen)))
 print(f"AIS {net.f(samples).numpy().mean():.1f}, test images {net.f(test).numpy().mean():.1f}")
 rows = np.concatenate([*np.stack([x[:4] for x, *_ in seen], axis=1), samples[:10], test[:10]])
@@ -1058,7 +1056,7 @@ def restore(evidence):
         return net.f(x) + tf.reduce_sum(e * x, axis=1)
 
     posterior, half = annealing(f, b0 + e, step_size), ais_temperatures // 2
-    _, x = posterior.walk(tf.linspace(0.0, 1.0, half + 1), state(f, base(b0 + e, 1, rng)), rng)
+    _, x = posterior.walk(tf.linspace(0.0, 1.0, half + 1), state(f, bernoulli(tf.sigmoid(b0 + e), rng)), rng)
     total = 0.0
     for _ in range(20):
         _, x = posterior.walk(tf.ones([half // 20 + 1]), x, rng)
