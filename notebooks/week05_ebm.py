@@ -719,9 +719,10 @@ print(f"KL(data ‖ model) {exact_kl(small.f):.2f} nats")
 #
 # <details><summary>Measured how?</summary>
 #
-# Adam, rate 0.005 along a cosine, no flips. KL after 460 steps, seeds 0 to 2: pseudo-likelihood 0.33 to 0.37, ratio
-# matching 0.37 to 0.38, maximum likelihood 0.49 each. After 1,840 steps, two seeds: 0.17, 0.18 against 0.32, 0.33; on
-# test images the two then agree to 0.01 nats.
+# The same Adam for all, rate 0.005 along a cosine, no flips, seeds 0 to 2. KL after 460 steps: pseudo-likelihood 0.33
+# to 0.37, ratio matching 0.37 to 0.38, maximum likelihood 0.47 to 0.48 (0.43 with 20 Langevin steps, one seed). After
+# 1,840 steps, two seeds: 0.17, 0.18 against 0.32, 0.33 (with section 6's Adam); on test images the two then agree to
+# 0.01 nats.
 #
 # </details>
 
@@ -1015,7 +1016,7 @@ plotting.learning_curves(curves, *labels, caption, alt, xlog=True, ylog=True)
 # ## Deeper · Pseudo-likelihood on the digits
 #
 # Does the network of section 6 need maximum likelihood? Train it by section 5's loss instead, with as many steps, the
-# same rate and the same flips of the data (about fifteen seconds):
+# same rate and the same flips of the data (fifteen CPU seconds):
 #
 # ```python
 # def loss(net, x, z):
@@ -1026,14 +1027,14 @@ plotting.learning_curves(curves, *labels, caption, alt, xlog=True, ylog=True)
 # print(annealing(other.f, b0, step_size).estimate(1000, state(other.f, base(b0, 400, rng)), rng)[:2])
 # ```
 #
-# **On test images it does as well, without a single sample of the model; on training images it is far ahead.** So it
-# overfits earlier, and needs a smaller network or fewer steps. What flips cannot connect, it would still not see.
+# **On test images it does as well, without a single sample of the model; on training images it is far ahead.** So at
+# this number of steps it overfits more. What flips cannot connect, it would still not see.
 #
 # <details><summary>Measured how?</summary>
 #
 # AIS with 1,000 temperatures and 400 runs, seeds 0, 1, 2. Pseudo-likelihood minus maximum likelihood on test images:
-# SEEDS nats, to which the errors of both log Z add 0.06 to 0.08. Training part −12.5, −12.5, TRAIN2 against −16.1,
-# −16.3, ML2 nats.
+# +0.13, +0.08, −0.05 nats, each ± 0.14, to which the errors of both log Z add 0.06 to 0.08. Training part −12.5,
+# −12.5, −12.7 against −16.1, −16.3, −16.0 nats.
 #
 # </details>
 
@@ -1199,7 +1200,7 @@ plotting.image_grid(
 #
 # With 784 pixels a step that flips the same share of pixels is rejected far more often, hence the smaller
 # $\varepsilon$; and 10 steps move a chain less than on 64 pixels. Expect the sampler to be the bottleneck, in training
-# and in AIS. The notebook decides by the rules of section 5 whether there is a likelihood to report: if too few of the
+# and in AIS. The notebook decides by the rules of section 6 whether there is a likelihood to report: if too few of the
 # 400 runs count, or if the two estimates of $\log Z$ disagree, the row says *none*, and that is a result, too.
 # Grathwohl et al. (2021) train deep energy networks on binary images with single-flip proposals. Measured on two CPU
 # cores, 6 minutes for the whole notebook, 2 GB of memory:
