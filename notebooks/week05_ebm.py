@@ -391,7 +391,7 @@ np.testing.assert_allclose((mean - noisy) / sigma**2, four.score(noisy, sigma), 
 # %% [markdown] nce_text
 # ## 4 · Noise-contrastive estimation: learn $Z$ by telling data from noise
 #
-# The next method learns the *density*, normaliser included.
+# The next method learns the *density*.
 #
 # {{picture: classifier}}
 #
@@ -719,10 +719,9 @@ print(f"KL(data ‖ model) {exact_kl(small.f):.2f} nats")
 #
 # <details><summary>Measured how?</summary>
 #
-# The same Adam for all, rate 0.005 along a cosine, no flips, seeds 0 to 2. KL after 460 steps: pseudo-likelihood 0.33
-# to 0.37, ratio matching 0.37 to 0.38, maximum likelihood 0.47 to 0.48 (0.43 with 20 Langevin steps, one seed). After
-# 1,840 steps, two seeds: 0.17, 0.18 against 0.32, 0.33 (with section 6's Adam); on test images the two then agree to
-# 0.01 nats.
+# The same Adam, rate 0.005 along a cosine, no flips, seeds 0 to 2. KL after 460 steps: pseudo-likelihood 0.33 to 0.37,
+# ratio matching 0.37 to 0.38, maximum likelihood 0.47 to 0.48. After 1,840 steps, two seeds: 0.17, 0.18 against 0.32,
+# 0.33 (with section 6's Adam); on test images the two then agree to 0.01 nats.
 #
 # </details>
 
@@ -757,7 +756,7 @@ plotting.learning_curves(curves, "time (epochs)", "log-likelihood (nats per imag
 
 # %% [markdown] main_says
 # **From epoch 40 on the validation part no longer rises, and the training part is 1.2 nats above it: it is done.**
-# (Three times the epochs at this rate, with seed 0, and the energies run away: section 8.)
+# (Three times the epochs, seed 0: the energies run away, section 8.)
 
 
 # %% honest
