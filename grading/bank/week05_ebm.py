@@ -575,5 +575,3 @@ def train_energy(x_train, seed):
 # Keras builds the optimiser at the first step, too.
 # - optimizer.build(variables)
 # + pass
-
-
