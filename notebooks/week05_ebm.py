@@ -811,9 +811,9 @@ for kind, odd in kinds.items():
     print(f"{kind:>12}: area under the ROC curve, independent pixels {areas[0]}, energy network {areas[1]}")
 
 # %% [markdown] anomaly_says
-# **For turned digits the pixel means are enough; flipped pixels need the network, which finds nearly all of them;
-# mirrored digits are the hardest**: many of them *are* digits. An energy says how improbable an image is, pixel for
-# pixel, not how strange it is to us.
+# **For turned digits the pixel means are enough; flipped pixels the network finds better; mirrored digits are the
+# hardest**: many of them *are* digits. An energy says how improbable an image is, pixel for pixel, not how strange it
+# is to us.
 
 # %% [markdown] wrong_text
 # ## 8 · What goes wrong: energies that run away
@@ -1176,7 +1176,7 @@ plotting.image_grid(
 )
 
 # %% [markdown] foreign_says
-# **For thinned digits counting the ink nearly does; letters need the network, which finds nearly all of them.**
+# **For thinned digits counting the ink nearly does; the letters the network finds nearly all.**
 
 # %% [markdown] bigger
 # ## Going bigger
