@@ -31,8 +31,8 @@ def landscape() -> Picture:
     ax = p.axes(0.15, 0.2, 3.8, 3.2)
     across, up = np.linspace(-2.6, 2.6, 160), np.linspace(-2.1, 2.1, 130)
     plane = np.stack(np.meshgrid(across, up), axis=-1)
-    ax.contourf(across, up, -_f(plane), levels=14, cmap="Greys", alpha=0.35)
-    ax.contour(across, up, -_f(plane), levels=14, colors="#999999", linewidths=0.7)
+    ax.contourf(across, up, -_f(plane), levels=9, cmap="Greys", alpha=0.35)
+    ax.contour(across, up, -_f(plane), levels=9, colors="#999999", linewidths=0.7)
     places = np.stack(np.meshgrid(np.linspace(-2.2, 2.2, 8), np.linspace(-1.7, 1.7, 6)), axis=-1).reshape(
         -1, 2
     )
