@@ -237,8 +237,8 @@ plotting.learning_curves(curves, "load α = P / N", "overlap after recall", capt
 # ## 2 · The same energy, heated: Gibbs sampling
 #
 # The **Ising model** of a magnet puts the units on a grid. Neighbours have $W_{ij} = J > 0$ and like to agree, all
-# other links are 0. Instead of running downhill, the units are in contact with heat: at temperature $T$ a state has
-# the *Boltzmann probability*
+# other links are 0, and a field $b_i = h$ pulls all units one way. Instead of running downhill, the units are in
+# contact with heat: at temperature $T$ a state has the *Boltzmann probability*
 #
 # $$p(s) = \frac{1}{Z} e^{-E(s)/T}, \qquad Z = \sum_{s} e^{-E(s)/T}.$$
 #
@@ -347,7 +347,8 @@ print(
 # (Ackley, Hinton and Sejnowski, 1985). The first term is Hebb's rule on the data. The second *unlearns* what the
 # network itself comes up with. Learning ends where the model has the moments of the data. As $\log Z$ is convex (its
 # second derivatives are a covariance matrix), the log-likelihood of a machine without hidden units is concave: it has
-# no lower summit on which learning could get stuck.
+# no lower summit on which learning could get stuck. (For some data, such as the following, the weights go on growing,
+# and the best value is only approached.)
 #
 # **Bars and stripes.** On a 3×3 grid the data are 14 images of full rows or full columns, equally likely: no model can
 # have a mean log-likelihood above $-\log 14 = -2.64$ nats. There are 512 states, so $Z$, the moments and the gradient
@@ -609,10 +610,10 @@ plotting.image_grid(shown, (3, 3), caption, alt, columns=20, row_titles=["Gibbs"
 #
 # **What is the likelihood?** $Z$ is out of reach and must be estimated. *Annealed importance sampling* (AIS; Neal,
 # 2001) gives $\log Z$ with a standard error, on a walk of many small steps from a model whose $Z_0$ is known, here
-# independent pixels, to ours; walked *backwards*, from samples of the model, it tends to err to the other side. This
-# week it is a tool (`utils.boltzmann`), which needs from us only the unnormalised probability and the Gibbs sweep at
-# each step; week 3 derives it. If both directions agree within their error bars, believe them. First the exact check:
-# on bars and stripes $\log Z$ is known by enumeration.
+# independent pixels, to ours; walked *backwards*, from true samples of the model, it tends to err to the other side.
+# This week it is a tool (`utils.boltzmann`), which needs from us only the unnormalised probability and the Gibbs sweep
+# at each step; week 3 derives it. If both directions agree within their error bars, believe them. First the exact
+# check: on bars and stripes $\log Z$ is known by enumeration.
 
 
 # %% ais
@@ -706,8 +707,8 @@ plotting.image_grid(np.concatenate([parts["test"][:20], sample(20)]), digits.sha
 
 # %% [markdown] likelihood_says
 # **AIS and the reverse walk agree. The machine overfits a little: its training images are 0.8 nats likelier than new
-# ones, and the gap opens at the end.** Longer training widens only the gap: 100 epochs instead of 40 gain 0.2 nats on
-# the training part and nothing on the validation part (three seeds: −0.04, −0.02, −0.04, each ± 0.04).
+# ones, and the gap opens towards the end.** Longer training widens only the gap: 100 epochs instead of 40 gain 0.2
+# nats on the training part and nothing on the validation part (three seeds: −0.04, −0.02, −0.04, each ± 0.04).
 #
 # <details><summary>How were the settings chosen?</summary>
 #
@@ -1032,7 +1033,7 @@ plotting.animate(
 # ## Deeper · What the links of a pixel say
 #
 # One column of $W$ belongs to one pixel: its links to all others. Most nearest neighbours attract each other as in a
-# magnet; further away there are also pixels that exclude each other, as the strokes of different digits do.
+# magnet; further away there are also pixels that exclude each other.
 
 # %% links
 pixel = (D + round(D**0.5)) // 2  # a pixel in the middle
