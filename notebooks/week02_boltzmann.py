@@ -145,10 +145,7 @@ for i in [*rng.permutation(64), *rng.permutation(64)]:  # two sweeps, each in a 
 assert np.diff(energies, axis=0).max() < 1e-5  # it never rises
 print(f"energies {energies[0].round(1)} before, {energies[-1].round(1)} after recall")
 caption = f"Each pixel is flipped with probability 0.2; {(s == letters).all(axis=1).sum()} of 4 are restored without a fault."
-alt, rows = (
-    "Three rows of four letters X, T, E, V: clean, speckled, and recalled.",
-    ["stored", "damaged", "recalled"],
-)
+alt, rows = "Three rows of four letters: clean, speckled, recalled.", ["stored", "damaged", "recalled"]
 plotting.image_grid(np.concatenate([letters, damaged, s]), (8, 8), caption, alt, columns=4, row_titles=rows)
 
 # %% [markdown] spurious_text
@@ -191,7 +188,8 @@ titles = [f"{e:.1f}".replace("-", "−") for e in depth]
 plotting.image_grid(minima, (4, 4), caption, alt, columns=6, titles=titles)
 
 # %% [markdown] spurious_says
-# **Fourteen: the three pictures, their inverses, and the eight mixtures, which are shallower but catch many starts.**
+# **Fourteen: the three pictures, their inverses, and the eight mixtures, which are shallower but catch a start in
+# six.**
 
 # %% [markdown] capacity_text
 # ### How much fits in?
@@ -202,8 +200,7 @@ plotting.image_grid(minima, (4, 4), caption, alt, columns=6, titles=titles)
 # + \underbrace{\frac1N \sum_{\mu \ne \nu} \sum_{j \ne i} \xi_i^\mu \xi_j^\mu \xi_j^\nu}_{\text{noise: } (P-1)(N-1) \text{ random signs}/N} .$$
 #
 # For random patterns the noise has mean 0 and variance about $P/N$; call $\alpha = P/N$ the *load*. The bit flips if
-# the noise beats the signal, with probability about $q = \tfrac12 \operatorname{erfc}\sqrt{N / (2P)}$. Two questions,
-# two answers.
+# the noise beats the signal, with probability about $q = \tfrac12 \operatorname{erfc}\sqrt{N / (2P)}$.
 #
 # - **All bits right.** One memory is a fixed point with probability about $(1-q)^N$. For $q \approx 1/N$ the tail $q \approx e^{-N/2P}$ gives $P \approx N / (2 \ln N)$. Counted in memories per unit, this capacity *falls* as N grows (measured in Deeper).
 # - **A few wrong bits allowed.** A few flips change the fields of others, which flip in turn. Amit, Gutfreund and Sompolinsky (1985) showed that for $N \to \infty$ this avalanche stays small up to $\alpha \approx 0.138$, where 1.6 % of the bits are wrong, and above it sweeps the memory away. This capacity is *proportional* to N.
