@@ -44,10 +44,10 @@ def families() -> Picture:
     energy-based, weeks 2 to 5: exp of minus E(x), divided by Z; draws by a chain; scores up to Z. VAE, weeks 6 and 7: an
     integral over z; draws at once; a bound. GAN, weeks 8 and 9: x is G(z); draws at once; no score. Autoregressive, weeks
     10 and 11: a product over pixels, each given those before; draws pixel by pixel; exact score. Flow, week 12: p(z)
-    times a determinant; draws at once; exact score. Diffusion, weeks 13 and 14: noise, undone in steps; draws step by
+    times a determinant; draws at once; exact score. Diffusion, weeks 13 and 14: it undoes noise; draws step by
     step; a bound."""
     p = Picture(8.2, 4.1)
-    left, right = [0.12, 2.75, 5.15, 6.95], {"ha": "left", "size": 15}
+    left, right = [0.12, 2.95, 5.25, 6.95], {"ha": "left", "size": 15}
     for x, head in zip(left, ["weeks, family", "$p(x)$", "drawing", "scoring"], strict=True):
         p.text(x, 3.83, head, GREY, **right)
     p.canvas.plot([0.1, 8.1], [3.6, 3.6], color=GREY, linewidth=1)
@@ -64,7 +64,7 @@ def families() -> Picture:
             "exact",
         ),
         ("12  flow", "flow", "$p(z)\\, |\\partial z / \\partial x|$", "at once", "exact"),
-        ("13–14  diffusion", "diffusion", "noise, undone in steps", "step by step", "a bound"),
+        ("13–14  diffusion", "diffusion", "undoes noise", "step by step", "a bound"),
     ]
     for i, (name, family, *cells) in enumerate(rows):
         y = 3.27 - 0.48 * i
