@@ -92,7 +92,7 @@ draw = np.random.default_rng(seed)
 # $$\mathrm{attention}(Q, K, V) = \mathrm{softmax}\left(\frac{Q K^\top}{\sqrt d}\right) V .$$
 #
 # The $T$ queries are the rows of $Q$, and row $t$ of the result is what query $t$ has read. Long queries look up
-# sharply: in the limit this *is* the dictionary. (You have met it: one step of a modern Hopfield network, week 2.)
+# sharply: in the limit this *is* the dictionary. (You have met it: one step of a modern Hopfield network, week 2, Deeper.)
 #
 # **Why $\sqrt d$?** Let query and key have independent coordinates of mean 0 and variance 1. Then $q \cdot k$ is a sum
 # of $d$ products of variance 1, so its standard deviation is $\sqrt d$. Without the root the weights of a wide head

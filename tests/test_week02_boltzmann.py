@@ -195,7 +195,9 @@ def test_ais_is_unbiased_and_the_reverse_walk_too(week):
         (betas[::-1], x[rng.choice(16, N, p=p)], -log_ratio),
     ]:
         arrays = [tf.constant(a, tf.float32) for a in (W, b, b0, path, begin)]
-        log_w = week["anneal"](*arrays, tf.constant(18))[0].numpy()
+        ais = week["machine_ais"](*arrays[:3])
+        assert ais.log_z0 == pytest.approx(np.logaddexp(0, b0).sum(), abs=1e-5)
+        log_w = ais.walk(*arrays[3:], tf.constant(18))[0].numpy()
         sign = np.sign(path[-1] - path[0])
         low, high = np.exp(5 * (sign * increments).min()), np.exp(5 * (sign * increments).max())
         tolerance = stattests.hoeffding_tolerance(N, low, high)
@@ -222,8 +224,9 @@ def test_training_on_a_pattern_finds_it(week):
     """A model of one repeated image must give it nearly all probability: fails with a wrong sign or phase."""
     image = np.array([1, 0, 1, 1, 0, 0], np.float32)
     data, zeros = np.tile(image, (50, 1)), tf.zeros(6)
-    W, b, _ = week["train"](data, 40, 10, 50, 0.5, 0.9, zeros, np.random.default_rng(1))
-    W, b = W.numpy().astype(float), b.numpy().astype(float)
+    history, _ = week["train"](data, 40, 10, 50, 0.5, 0.9, zeros, np.random.default_rng(1))
+    assert len(history) == 40
+    W, b = (part.numpy().astype(float) for part in history[-1])
     assert week["log_likelihood"](image[None], W, b, week["exact_log_z"](W, b))[0] > np.log(0.8)
     np.testing.assert_allclose(W, W.T, atol=1e-5)
     assert (np.diag(W) == 0).all()

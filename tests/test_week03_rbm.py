@@ -106,6 +106,18 @@ def test_ais_is_unbiased_and_the_reverse_walk_too(week, toy):
         assert abs(np.exp(log_w).mean() - np.exp(exact)) <= tolerance
 
 
+def test_log_z_from_both_sides(week, toy):
+    v, p = p_visible(toy)
+    b0, rng = tf.constant([0.2, -0.4, 0.0, 0.3]), tf.random.Generator.from_seed(8)
+    v_model = tf.constant(v[np.random.default_rng(9).choice(16, 2000, p=p)], tf.float32)
+    below, above, forward, back, last = week["log_z_both_ways"](toy, b0, 10, rng, v_model)
+    exact = logsumexp(joint(toy)[2])
+    for estimate in (below, above):
+        assert 0 < estimate.error < 0.05 and abs(estimate.value - exact) < 6 * estimate.error
+    assert forward.mean() < exact < back.mean(), "means of log w enclose log Z (by many errors on this toy)"
+    assert last.shape == (2000, 4)
+
+
 def bounds(rbm, b0, betas):
     """Bounds of the log weight: sums over the steps of the extreme ratios over all 16 states."""
     v, _, _ = joint(rbm)

@@ -68,6 +68,33 @@ def test_losses_of_a_linear_score_in_closed_form(week):
     np.testing.assert_allclose(ours, (target**2).sum(axis=1) / 2)
 
 
+def test_conditionals_of_one_pixel(week, net):
+    """Both losses from the conditionals p(x_i | rest), by enumeration; at p = model their gradients are 0."""
+    p, _ = probabilities(net)
+    index = STATES @ [8, 4, 2, 1]
+    flipped = np.abs(STATES[:, None] - np.eye(4)) @ [8, 4, 2, 1]  # (16, 4)
+    own, other = p[index.astype(int)][:, None], p[flipped.astype(int)]
+    conditional = own / (own + other)
+    for name, exact in [
+        ("pseudo_likelihood", -np.log(conditional).sum(axis=1)),
+        ("ratio_matching", ((1 - conditional) ** 2).sum(axis=1)),
+    ]:
+        np.testing.assert_allclose(week[name](net.f, tf.constant(STATES)), exact, rtol=1e-4, atol=1e-5)
+        with tf.GradientTape(persistent=True) as tape:
+            losses = week[name](net.f, tf.constant(STATES))
+            right, wrong = tf.reduce_sum(p.astype(np.float32) * losses), tf.reduce_mean(losses)
+        assert np.abs(tape.gradient(right, net.w)).max() < 1e-5
+        assert np.abs(tape.gradient(wrong, net.w)).max() > 1e-2
+
+
+def test_two_clusters_are_those_of_the_text(week):
+    """The probabilities of a mixture of two clusters, each pixel wrong with probability 2 %."""
+    x = np.array(list(itertools.product([0.0, 1.0], repeat=8)), np.float32)
+    ones, w = x.sum(axis=1), 0.9
+    exact = w * 0.02**ones * 0.98 ** (8 - ones) + (1 - w) * 0.98**ones * 0.02 ** (8 - ones)
+    np.testing.assert_allclose(tf.nn.softmax(week["two_clusters"](x, w)), exact, rtol=1e-4, atol=1e-9)
+
+
 def test_mala_leaves_the_target_unchanged(week):
     """Exact samples stay exact samples at a step size at which ULA is far off: shares of four intervals."""
     N, target = 40_000, week["Mixture"]([0.75, 0.25], [[-1.0], [1.5]], [1.0, 0.5])
@@ -79,7 +106,10 @@ def test_mala_leaves_the_target_unchanged(week):
     rng = tf.random.Generator.from_seed(3)
     off = {}
     for name in ("mala_step", "ula_step"):
-        x = target.sample(N, 4)
+        draw = np.random.default_rng(4)
+        k = draw.choice(2, N, p=[0.75, 0.25])
+        x = np.array([-1.0, 1.5])[k] + np.array([1.0, 0.5**0.5])[k] * draw.normal(size=N)
+        x = tf.constant(x[:, None], tf.float32)
         x = week["langevin"](week[name], target, x, tf.fill([5], 1.0), tf.zeros(5), rng)[-1].numpy()[:, 0]
         shares = np.bincount(np.searchsorted(edges, x), minlength=4) / N
         tolerance = np.array(
@@ -97,12 +127,17 @@ def test_discrete_steps_leave_each_temperature_unchanged(week, net):
     x = tf.constant(STATES[np.random.default_rng(5).choice(16, 20_000, p=p)])
     b0, e = (tf.constant(t, tf.float32) for t in (b0, e))
     rng = tf.random.Generator.from_seed(1)
+
+    def f(x):
+        return net.f(x) + tf.linalg.matvec(x, e)
+
     for adjusted in (True, False):
-        y = x
-        f, g = week["value_and_gradient"](net.f, y)
+        state = week["state"](f, x)
         for _ in range(4):
-            y, f, g = week["discrete_step"](net, b0, e, beta, y, f, g, 1.0, rng, adjusted)
-        np.testing.assert_allclose(f, net.f(y), rtol=1e-5, atol=1e-5)
+            state = week["discrete_step"](f, b0 + e, beta, *state, 1.0, rng, adjusted)
+        y, f_y, g_y = state
+        np.testing.assert_allclose(f_y, f(y), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(g_y, week["value_and_gradient"](f, y)[1], rtol=1e-5, atol=1e-5)
         assert (y != x).numpy().any(axis=1).mean() > 0.2
         if adjusted:
             close_to(p, y)
@@ -123,9 +158,9 @@ def test_ais_is_unbiased_and_the_reverse_walk_too(week, net):
         (betas, start, log_z - log_z0, 1),
         (betas[::-1], back, log_z0 - log_z, -1),
     ]:
-        log_w, _, _ = week["walk"](
-            net, b0, tf.zeros([N, 4]), path, tf.constant(begin, tf.float32), 0.5, draws
-        )
+        ais = week["annealing"](net.f, b0, 0.5)
+        assert abs(ais.log_z0 - log_z0) < 1e-5
+        log_w, _ = ais.walk(path, week["state"](net.f, tf.constant(begin, tf.float32)), draws)
         low, high = sorted([np.exp((sign * difference).min()), np.exp((sign * difference).max())])
         tolerance = stattests.hoeffding_tolerance(N, low, high)
         assert tolerance < 0.35 * np.exp(exact), "the test would accept anything"

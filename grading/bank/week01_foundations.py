@@ -187,101 +187,70 @@ def responsibilities(x, pi, mu, G):
 
 # %% right="m_step"
 # Python loops over images, components and pixels; plain numbers and lists.
-def m_step(x, r, w, a, G):
+def m_step(x, r, a, G):
     N, D = x.shape
     K = r.shape[1]
-    pi = [float(sum(w[n] * r[n, k] for n in range(N)) / sum(w)) for k in range(K)]
+    pi = [float(sum(r[n, k] for n in range(N)) / N) for k in range(K)]
     mu = np.zeros((K, D))
     for k in range(K):
         for d in range(D):
             black, white = a, a
             for n in range(N):
                 if x[n, d] == x[n, d]:  # NaN is not equal to itself
-                    black += float(w[n]) * float(r[n, k]) * float(x[n, d])
-                    white += float(w[n]) * float(r[n, k]) * float(G - x[n, d])
+                    black += float(r[n, k]) * float(x[n, d])
+                    white += float(r[n, k]) * float(G - x[n, d])
             mu[k, d] = black / (black + white)
     return pi, mu
 
 
 # %% right="m_step"
 # Other ways to the same: SciPy and TFP, tables, log-odds, uniforms first, order statistics.
-def m_step(x, r, w, a, G):
-    odds = np.einsum("n,nk,nd->kd", w, r, np.nan_to_num(x)) + a
-    odds = odds / (np.einsum("n,nk,nd->kd", w, r, np.nan_to_num(G - x)) + a)
-    return np.average(r, axis=0, weights=w), odds / (1 + odds)
+def m_step(x, r, a, G):
+    odds = np.einsum("nk,nd->kd", r, np.nan_to_num(x)) + a
+    odds = odds / (np.einsum("nk,nd->kd", r, np.nan_to_num(G - x)) + a)
+    return np.mean(r, axis=0), odds / (1 + odds)
 
 
 # %% right="m_step"
 # TensorFlow throughout: float32 tensors, a tf.random.Generator, EM steps as one graph. Returns tensors
 # where the reference returns arrays.
-def m_step(x, r, w, a, G):
+def m_step(x, r, a, G):
     missing = tf.math.is_nan(x)
-    weight = tf.constant(r) * w[:, None]
-    black = tf.matmul(weight, tf.where(missing, tf.zeros_like(x), x), transpose_a=True)
-    seen = tf.matmul(weight, tf.cast(~missing, tf.float32), transpose_a=True)
-    return tf.reduce_sum(weight, axis=0) / tf.reduce_sum(w), (black + a) / (G * seen + 2 * a)
+    black = tf.matmul(r, tf.where(missing, tf.zeros_like(x), x), transpose_a=True)
+    seen = tf.matmul(r, tf.cast(~missing, tf.float32), transpose_a=True)
+    return tf.reduce_mean(r, axis=0), (black + a) / (G * seen + 2 * a)
 
 
 # %% wrong="m_step"
 # Divides by the weight of all images, also those in which the pixel is missing.
-# - total = G * (weight.T @ known)
-# + total = G * weight.sum(axis=0)[:, None]
-
-
-# %% wrong="m_step"
-# pi divided by the number of images, not by their weight.
-# - return weight.sum(axis=0) / w.sum(), (black + a) / (total + 2 * a)
-# + return weight.sum(axis=0) / len(x), (black + a) / (total + 2 * a)
+# - total = G * (r.T @ known)
+# + total = G * r.sum(axis=0)[:, None]
 
 
 # %% wrong="m_step"
 # Leaves out the prior, but for a tiny number against 0 / 0.
-# - return weight.sum(axis=0) / w.sum(), (black + a) / (total + 2 * a)
-# + return weight.sum(axis=0) / w.sum(), (black + 1e-9) / (total + 2e-9)
-
-
-# %% wrong="m_step"
-# Ignores the weights of the images.
-# - weight = (w[:, None] * r).astype(float)  # (N, K)
-# + weight = r.astype(float)
-# - return weight.sum(axis=0) / w.sum(), (black + a) / (total + 2 * a)
-# + return r.mean(axis=0), (black + a) / (total + 2 * a)
+# - return r.mean(axis=0), (black + a) / (total + 2 * a)
+# + return r.mean(axis=0), (black + 1e-9) / (total + 2e-9)
 
 
 # %% wrong="m_step"
 # mu normalised over the components.
-# - total = G * (weight.T @ known)
-# - return weight.sum(axis=0) / w.sum(), (black + a) / (total + 2 * a)
-# + G * (weight.T @ known)
-# + return weight.sum(axis=0) / w.sum(), (black + a) / (black + a).sum(axis=0)
+# - total = G * (r.T @ known)
+# - return r.mean(axis=0), (black + a) / (total + 2 * a)
+# + G * (r.T @ known)
+# + return r.mean(axis=0), (black + a) / (black + a).sum(axis=0)
 
 
 # %% wrong="m_step"
 # The prior is taken for a images instead of a small pixels.
-# - return weight.sum(axis=0) / w.sum(), (black + a) / (total + 2 * a)
-# + return weight.sum(axis=0) / w.sum(), (black + a * G) / (total + 2 * a * G)
+# - return r.mean(axis=0), (black + a) / (total + 2 * a)
+# + return r.mean(axis=0), (black + a * G) / (total + 2 * a * G)
 
 
 # %% wrong="m_step"
 # Smooths pi as well, which J does not say.
-# - return weight.sum(axis=0) / w.sum(), (black + a) / (total + 2 * a)
-# + return (weight.sum(axis=0) + a) / (w.sum() + a * r.shape[1]), (black + a) / (total + 2 * a)
-
-
-# %% wrong="m_step"
-# Uses the weights for mu, but not for pi.
-# - return weight.sum(axis=0) / w.sum(), (black + a) / (total + 2 * a)
-# + return r.mean(axis=0), (black + a) / (total + 2 * a)
-
-
-# %% wrong="m_step"
-# Uses the weights for pi, but not for mu.
-def m_step(x, r, w, a, G):
-    known = ~np.isnan(x)
-    weight = (w[:, None] * r).astype(float)
-    weight.T @ np.where(known, x, 0)
-    G * (weight.T @ known)
-    return weight.sum(axis=0) / w.sum(), (r.T @ np.where(known, x, 0) + a) / (G * (r.T @ known) + 2 * a)
+# - return r.mean(axis=0), (black + a) / (total + 2 * a)
+# + return (r.sum(axis=0) + a) / (len(r) + a * r.shape[1]), (black + a) / (total + 2 * a)
 
 
 # %% right="fill_holes"
@@ -337,8 +306,7 @@ def fill_holes(x, r, mu, G, seed):
 
 # %% wrong="fill_holes"
 # Takes the most probable component, does not draw it.
-# - steps = np.cumsum(r[:, :-1].astype(float), axis=1)  # (B, K − 1)
-# - z = np.sum(rng.random((len(x), 1)) > steps, axis=1)  # (B,)
+# - z = draw_index(r, rng)  # (B,), one for each image
 # + z = np.argmax(r, axis=1)
 
 
@@ -350,9 +318,9 @@ def fill_holes(x, r, mu, G, seed):
 
 # %% wrong="fill_holes"
 # Draws a component for each pixel: right marginals, wrong joint.
-# - z = np.sum(rng.random((len(x), 1)) > steps, axis=1)  # (B,)
+# - z = draw_index(r, rng)  # (B,), one for each image
 # - return np.where(np.isnan(x), rng.binomial(G, mu[z]), x)
-# + z = np.sum(rng.random((*x.shape, 1)) > steps[:, None], axis=2)  # (B, D)
+# + z = np.stack([draw_index(r, rng) for _ in range(x.shape[1])], axis=1)  # (B, D)
 # + return np.where(np.isnan(x), rng.binomial(G, mu[z, np.arange(x.shape[1])]), x)
 
 
@@ -370,8 +338,7 @@ def fill_holes(x, r, mu, G, seed):
 
 # %% wrong="fill_holes"
 # One component for the whole batch, drawn from the first image's r.
-# - steps = np.cumsum(r[:, :-1].astype(float), axis=1)  # (B, K − 1)
-# - z = np.sum(rng.random((len(x), 1)) > steps, axis=1)  # (B,)
+# - z = draw_index(r, rng)  # (B,), one for each image
 # + z = np.full(len(x), rng.choice(r.shape[1], p=r[0].astype(float) / r[0].astype(float).sum()))
 
 
@@ -395,8 +362,7 @@ def fill_holes(x, r, mu, G, seed):
 
 # %% wrong="fill_holes"
 # Ignores r: all components alike.
-# - steps = np.cumsum(r[:, :-1].astype(float), axis=1)  # (B, K − 1)
-# - z = np.sum(rng.random((len(x), 1)) > steps, axis=1)  # (B,)
+# - z = draw_index(r, rng)  # (B,), one for each image
 # + z = rng.integers(r.shape[1], size=len(x))
 
 
@@ -501,9 +467,9 @@ def kl_by_drawing(pi_p, mu_p, pi_q, mu_q, G, N, seed):
 
 # %% wrong="kl_by_drawing"
 # Draws from q, not from p.
-# - z = rng.choice(len(pi_p), size=N, p=pi_p.astype(float) / pi_p.astype(float).sum())
+# - z = draw_index(np.tile(pi_p, (N, 1)), rng)
 # - x = rng.binomial(G, mu_p[z])  # (N, D)
-# + z = rng.choice(len(pi_q), size=N, p=pi_q.astype(float) / pi_q.astype(float).sum())
+# + z = draw_index(np.tile(pi_q, (N, 1)), rng)
 # + x = rng.binomial(G, mu_q[z])
 
 
@@ -553,90 +519,6 @@ def kl_by_drawing(pi_p, mu_p, pi_q, mu_q, G, N, seed):
 # - log_ratio = np.log(p_x_z(x, mu_p, G) @ pi_p) - np.log(p_x_z(x, mu_q, G) @ pi_q)
 # + p_x = p_x_z(x, mu_p, G) @ pi_p
 # + log_ratio = p_x * (np.log(p_x) - np.log(p_x_z(x, mu_q, G) @ pi_q))
-
-
-# %% equivalent="kl_by_drawing"
-# pi sums to 1 exactly; the division only mends rounding.
-# - z = rng.choice(len(pi_p), size=N, p=pi_p.astype(float) / pi_p.astype(float).sum())
-# + z = rng.choice(len(pi_p), size=N, p=pi_p.astype(float) * pi_p.astype(float).sum())
-# - z = rng.choice(len(pi_p), size=N, p=pi_p.astype(float) / pi_p.astype(float).sum())
-# + z = rng.choice(len(pi_p), size=N, p=pi_p.astype(float))
-
-
-# %% right="alarms"
-# Python loops over images, components and pixels; plain numbers and lists.
-def alarms(held_out, fresh, alpha):
-    ordered, m = sorted(held_out.tolist()), len(held_out)
-    threshold = -math.inf
-    for k in range(1, m + 1):
-        if k / (m + 1) <= alpha:
-            threshold = ordered[k - 1]
-    return [value < threshold for value in fresh.tolist()]
-
-
-# %% right="alarms"
-# Other ways to the same: SciPy and TFP, tables, log-odds, uniforms first, order statistics.
-def alarms(held_out, fresh, alpha):
-    padded = np.concatenate([[-np.inf], np.sort(held_out.astype(float))])
-    return fresh < padded[int(np.floor(alpha * len(padded)))]
-
-
-# %% right="alarms"
-# TensorFlow throughout: float32 tensors, a tf.random.Generator, EM steps as one graph. Returns tensors
-# where the reference returns arrays.
-def alarms(held_out, fresh, alpha):
-    at_most = tf.reduce_sum(tf.cast(held_out[None] <= fresh[:, None], tf.float64), axis=1)
-    return (at_most + 1) / (len(held_out) + 1) <= alpha
-
-
-# %% right="alarms"
-# TensorFlow Probability draws and scores, its seeds being pairs; a loop with rng.choice; np.partition.
-def alarms(held_out, fresh, alpha):
-    k = int(alpha * (len(held_out) + 1))
-    if k == 0:
-        return np.zeros(len(fresh), bool)
-    return fresh < np.partition(held_out, k - 1)[k - 1]
-
-
-# %% wrong="alarms"
-# Mean minus a multiple of the standard deviation, as for a Gaussian.
-def alarms(held_out, fresh, alpha):
-    from scipy.stats import norm
-
-    return fresh < held_out.mean() + norm.ppf(alpha) * held_out.std()
-
-
-# %% wrong="alarms"
-# Alarm where log p is high.
-def alarms(held_out, fresh, alpha):
-    k = math.ceil((1 - alpha) * (len(held_out) + 1))
-    return fresh > (np.sort(held_out)[k - 1] if k <= len(held_out) else np.inf)
-
-
-# %% wrong="alarms"
-# Never raises an alarm: no false ones.
-# - return fresh < threshold
-# + return np.zeros(len(fresh), bool)
-
-
-# %% wrong="alarms"
-# np.quantile of the m values: it interpolates, and forgets the fresh one.
-def alarms(held_out, fresh, alpha):
-    return fresh < np.quantile(held_out, alpha)
-
-
-# %% wrong="alarms"
-# Takes the quantile of the fresh values.
-def alarms(held_out, fresh, alpha):
-    return fresh < np.quantile(fresh, alpha)
-
-
-# %% wrong="alarms"
-# Rounds alpha · (m + 1) up.
-# - k = math.floor(alpha * (len(held_out) + 1))
-# - threshold = np.sort(held_out)[k - 1] if k > 0 else -np.inf
-# + k = math.ceil(alpha * (len(held_out) + 1))
-# + threshold = np.sort(held_out)[min(k, len(held_out)) - 1]
 
 
 # %% right="train_binomials"

@@ -207,10 +207,9 @@ def sweep_lattice(x, J, b, T, seed):
 # %% wrong="sweep_lattice"
 # Draws the black sites given the old white ones.
 # - white = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0  # (R, C)
-# + white = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0
-# + old = np.eye(q)[x]
-# - z = np.eye(q)[x]  # (B, R, C, q)
-# + z = old
+# + white, old = np.add.outer(np.arange(x.shape[1]), np.arange(x.shape[2])) % 2 == 0, x
+# - p = softmax((b + J * neighbours(x, q)) / T, axis=-1)  # (B, R, C, q)
+# + p = softmax((b + J * neighbours(old, q)) / T, axis=-1)
 
 
 # %% wrong="sweep_lattice"
@@ -221,9 +220,10 @@ def sweep_lattice(x, J, b, T, seed):
 
 # %% wrong="sweep_lattice"
 # Sites at the boundary have fewer neighbours: nothing is carried across.
-# - neighbours = sum(np.roll(z, shift, axis) for shift in (-1, 1) for axis in (1, 2))
-# + z = np.pad(z, [(0, 0), (1, 1), (1, 1), (0, 0)])
-# + neighbours = z[:, :-2, 1:-1] + z[:, 2:, 1:-1] + z[:, 1:-1, :-2] + z[:, 1:-1, 2:]
+# - p = softmax((b + J * neighbours(x, q)) / T, axis=-1)  # (B, R, C, q)
+# + z = np.pad(np.eye(q)[x], [(0, 0), (1, 1), (1, 1), (0, 0)])
+# + near = z[:, :-2, 1:-1] + z[:, 2:, 1:-1] + z[:, 1:-1, :-2] + z[:, 1:-1, 2:]
+# + p = softmax((b + J * near) / T, axis=-1)
 
 
 # %% wrong="sweep_lattice"
@@ -240,101 +240,15 @@ def sweep_lattice(x, J, b, T, seed):
 
 # %% wrong="sweep_lattice"
 # Counts the neighbours above and to the left only, each link once, as in the energy.
-# - neighbours = sum(np.roll(z, shift, axis) for shift in (-1, 1) for axis in (1, 2))
-# + neighbours = sum(np.roll(z, shift, axis) for shift in (1,) for axis in (1, 2))
+# - p = softmax((b + J * neighbours(x, q)) / T, axis=-1)  # (B, R, C, q)
+# + near = sum(np.roll(np.eye(q)[x], 1, axis) for axis in (1, 2))
+# + p = softmax((b + J * near) / T, axis=-1)
 
 
 # %% equivalent="sweep_lattice"
 # A uniform number is never exactly a sum of probabilities.
 # - new = np.sum(u > np.cumsum(p, axis=-1)[..., :-1], axis=-1)  # (B, R, C)
 # + new = np.sum(u >= np.cumsum(p, axis=-1)[..., :-1], axis=-1)  # (B, R, C)
-
-
-# %% right="log_z_ring"
-# Plain loops over units, pairs, sites and states, in double precision; some results are lists.
-def log_z_ring(A, T):
-    N, q, _ = A.shape
-    log_z = []
-    for first in range(q):  # x_0 fixed: sum the others out one after the other
-        message = np.asarray(A[0, first], dtype=np.float64) / T
-        for t in range(1, N):
-            message = np.array(
-                [np.logaddexp.reduce(message + A[t, :, k].astype(float) / T) for k in range(q)]
-            )
-        log_z.append(message[first])
-    return float(logsumexp(log_z))
-
-
-# %% right="log_z_ring"
-# Other ways to the same result: sums over colours, products as a tree, all draws first, no sampling.
-def log_z_ring(A, T):
-    def multiply(first, second):
-        return logsumexp(first[:, :, None] + second[None], axis=1)
-
-    def halves(tables):  # by halves, as a tree
-        if len(tables) == 1:
-            return tables[0]
-        middle = len(tables) // 2
-        return multiply(halves(tables[:middle]), halves(tables[middle:]))
-
-    return np.atleast_1d(logsumexp(np.diagonal(halves(np.asarray(A, np.float64) / T))))[0]
-
-
-# %% right="log_z_ring"
-# TensorFlow throughout: float32 tensors, a tf.random.Generator, gradients by automatic differentiation.
-def log_z_ring(A, T):
-    log_M = tf.constant(A) / T
-    product, scale = tf.eye(A.shape[1]), 0.0
-    for step in tf.unstack(log_M):
-        highest = tf.reduce_max(step)
-        product = product @ tf.exp(step - highest)
-        largest = tf.reduce_max(product)
-        product = product / largest
-        scale += highest + tf.math.log(largest)
-    return scale + tf.math.log(tf.linalg.trace(product))
-
-
-# %% wrong="log_z_ring"
-# Keeps the largest eigenvalue only, as for an endless ring of equal tables.
-def log_z_ring(A, T):
-    log_M = A.astype(float) / T
-    highest = log_M.max(axis=(1, 2))
-    largest = [np.abs(np.linalg.eigvals(np.exp(M - m))).max() for M, m in zip(log_M, highest, strict=True)]
-    return highest.sum() + np.log(largest).sum()
-
-
-# %% wrong="log_z_ring"
-# Forgets the link that closes the ring: the trace of one matrix too few.
-# - for step in log_M[1:]:
-# + for step in log_M[1:-1]:
-
-
-# %% wrong="log_z_ring"
-# Takes the largest term of each sum: the lowest energy, not log Z.
-# - product = logsumexp(product[:, :, None] + step, axis=1)  # over the middle index
-# + product = (product[:, :, None] + step).max(axis=1)
-
-
-# %% wrong="log_z_ring"
-# One scale for all tables: those that are much smaller underflow to 0.
-def log_z_ring(A, T):
-    highest = A.max()
-    product = np.eye(A.shape[1])
-    for table in A.astype(float):
-        product = product @ np.exp((table - highest) / T)
-    return len(A) * highest / T + np.log(np.trace(product))
-
-
-# %% wrong="log_z_ring"
-# Multiplies the matrices as they are.
-def log_z_ring(A, T):
-    return np.log(np.trace(np.linalg.multi_dot(np.exp(A.astype(float) / T)) if len(A) > 1 else A[0]))
-
-
-# %% wrong="log_z_ring"
-# Mixes up row and column of each next table.
-# - product = logsumexp(product[:, :, None] + step, axis=1)  # over the middle index
-# + product = logsumexp(product[:, :, None] + step.T, axis=1)
 
 
 # %% right="gradient_ring"
@@ -437,80 +351,6 @@ def gradient_ring(s_data, states, p, D, T):
 # Each pair comes up once on the ring, whichever way one goes.
 # - pairs = [weights @ np.sum(s * np.roll(s, -d, axis=1), axis=1) for d in range(1, D + 1)]
 # + pairs = [weights @ np.sum(s * np.roll(s, d, axis=1), axis=1) for d in range(1, D + 1)]
-
-
-# %% right="store_centred"
-# Plain loops over units, pairs, sites and states, in double precision; some results are lists.
-def store_centred(patterns, a):
-    P, N = patterns.shape
-    W, b = np.zeros((N, N)), np.zeros(N)
-    for i in range(N):
-        for j in range(N):
-            if i == j:
-                continue
-            for mu in range(P):
-                W[i, j] += (patterns[mu, i] - a[i]) * (patterns[mu, j] - a[j]) / N
-            b[i] -= W[i, j] * a[j]
-    return W, b
-
-
-# %% right="store_centred"
-# Other ways to the same result: sums over colours, products as a tree, all draws first, no sampling.
-def store_centred(patterns, a):
-    N = len(a)
-    C = patterns.T @ patterns - np.outer(a, patterns.sum(0)) - np.outer(patterns.sum(0), a)
-    C = (C + len(patterns) * np.outer(a, a)) / N * (1 - np.eye(N))
-    return [C, -(C * a).sum(axis=1)]
-
-
-# %% right="store_centred"
-# TensorFlow throughout: float32 tensors, a tf.random.Generator, gradients by automatic differentiation.
-def store_centred(patterns, a):
-    deviations = tf.constant(patterns) - a
-    W = tf.matmul(deviations, deviations, transpose_a=True) / len(a)
-    W = tf.linalg.set_diag(W, tf.zeros(len(a)))
-    return W, -tf.linalg.matvec(W, a)
-
-
-# %% wrong="store_centred"
-# Counts only one of the two terms with a single x.
-# - return W, -W @ a
-# + return W, -0.5 * W @ a
-
-
-# %% wrong="store_centred"
-# Removes the diagonal after the bias was computed.
-# - W = deviations.T @ deviations / patterns.shape[1]
-# + W = deviations.T @ deviations / patterns.shape[1]
-# + b = -W @ a
-# - return W, -W @ a
-# + return W, b
-
-
-# %% wrong="store_centred"
-# Keeps the diagonal.
-# - np.fill_diagonal(W, 0)
-
-
-# %% wrong="store_centred"
-# The Hebb rule of spins, carried over by x = (s + 1) / 2: the activities are not used.
-def store_centred(patterns, a):
-    s = 2 * patterns - 1
-    W = s.T @ s / patterns.shape[1]
-    np.fill_diagonal(W, 0)
-    return 4 * W, -2 * W.sum(axis=1)
-
-
-# %% wrong="store_centred"
-# Divides by the number of patterns.
-# - W = deviations.T @ deviations / patterns.shape[1]
-# + W = deviations.T @ deviations / len(patterns)
-
-
-# %% wrong="store_centred"
-# Centres the couplings and forgets the bias.
-# - return W, -W @ a
-# + return W, np.zeros(len(a))
 
 
 # %% right="recall"

@@ -68,12 +68,6 @@ def langevin_step(energy, x, L, eps, T, noise):
 # + return x + drift + T * np.sqrt(eps) * noise @ L.T
 
 
-# %% equivalent="langevin_step"
-# TensorFlow differentiates the sum of a vector.
-# - total = tf.reduce_sum(energy(x))
-# + total = energy(x)
-
-
 # %% right="mala_step"
 # One point at a time in float64, plain loops; gradients in NumPy by hand for the training.
 def mala_step(energy, x, L, eps, T, noise, u):
@@ -206,12 +200,12 @@ def mala_step(energy, x, L, eps, T, noise, u):
 
 # %% wrong="mala_step"
 # Leaves out both q, as if the proposal were symmetric.
-# - e_y, g_y = energy_and_gradient(y)
+# - e_y, g_y = energy_and_gradient(energy, y)
 # - back = np.linalg.solve(L, (x - y + eps / 2 * g_y @ P).T).T / np.sqrt(eps * T)
 # - log_q_yx = -0.5 * np.sum(noise**2, axis=1)
 # - log_q_xy = -0.5 * np.sum(back**2, axis=1)
 # - log_a = (e_x - e_y) / T + log_q_xy - log_q_yx
-# + e_y, _ = energy_and_gradient(y)
+# + e_y, _ = energy_and_gradient(energy, y)
 # + log_a = (e_x - e_y) / T
 
 
@@ -317,18 +311,18 @@ def denoising_loss(energy, x, sigma, noise, r):
 
 # %% wrong="denoising_loss"
 # One mean weight for all levels.
-# - return tf.reduce_mean(sigma**r / 2 * tf.reduce_sum((score - target) ** 2, axis=1))
-# + return tf.reduce_mean(np.mean(sigma**r) / 2 * tf.reduce_sum((score - target) ** 2, axis=1))
+# - return np.mean(sigma**r / 2 * np.sum((score - target) ** 2, axis=1))
+# + return np.mean(np.mean(sigma**r) / 2 * np.sum((score - target) ** 2, axis=1))
 
 
 # %% wrong="denoising_loss"
 # Hands sigma to the energy as a column: (B, 1) against (B,) becomes (B, B).
-# - noisy = tf.convert_to_tensor(x + sigma[:, None] * noise)
+# - noisy = x + sigma[:, None] * noise
 # + sigma = sigma[:, None]
-# + noisy = tf.convert_to_tensor(x + sigma * noise)
+# + noisy = x + sigma * noise
 # - target = -noise / sigma[:, None]
-# - return tf.reduce_mean(sigma**r / 2 * tf.reduce_sum((score - target) ** 2, axis=1))
-# + return tf.reduce_mean(sigma[:, 0] ** r / 2 * tf.reduce_sum((score + noise / sigma) ** 2, axis=1))
+# - return np.mean(sigma**r / 2 * np.sum((score - target) ** 2, axis=1))
+# + return np.mean(sigma[:, 0] ** r / 2 * np.sum((score + noise / sigma) ** 2, axis=1))
 
 
 # %% wrong="denoising_loss"
@@ -339,98 +333,8 @@ def denoising_loss(energy, x, sigma, noise, r):
 
 # %% wrong="denoising_loss"
 # The weight inside the square.
-# - return tf.reduce_mean(sigma**r / 2 * tf.reduce_sum((score - target) ** 2, axis=1))
-# + return tf.reduce_mean(tf.reduce_sum((sigma[:, None] ** r * (score - target)) ** 2, axis=1) / 2)
-
-
-# %% equivalent="denoising_loss"
-# TensorFlow differentiates the sum of a vector.
-# - total = tf.reduce_sum(energy(noisy, sigma))
-# + total = energy(noisy, sigma)
-
-
-# %% right="sliced_loss"
-# One point at a time in float64, plain loops; gradients in NumPy by hand for the training.
-def sliced_loss(f, x, v):
-    losses = []
-    for b in range(len(x)):
-        point = tf.constant(x[b : b + 1].astype(np.float64))
-        with tf.GradientTape(persistent=True) as outer:
-            outer.watch(point)
-            with tf.GradientTape() as inner:
-                inner.watch(point)
-                value = f(point)
-            s = inner.gradient(value, point)
-            parts = [s[0, i] for i in range(x.shape[1])]
-        hessian = np.array([outer.gradient(part, point).numpy()[0] for part in parts])
-        quadratic = [float(d @ hessian @ d) for d in v[b].astype(np.float64)]
-        losses.append(0.5 * float(tf.reduce_sum(s**2)) + x.shape[1] * np.mean(quadratic))
-    return losses
-
-
-# %% right="sliced_loss"
-# Other formulas: noise-free identities, finite differences, sorting, maximum likelihood on a grid.
-def sliced_loss(f, x, v):
-    v = v.astype(np.float64)
-    x = tf.constant(x, tf.float64)
-    with tf.GradientTape(persistent=True) as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            value = f(x)
-        s = inner.gradient(value, x)
-    jacobian = outer.batch_jacobian(s, x, experimental_use_pfor=False).numpy()
-    covariance = np.einsum("bmi,bmj->bij", v, v) * v.shape[2] / v.shape[1]
-    return np.sum(s.numpy() ** 2, axis=1) / 2 + np.sum(jacobian * covariance, axis=(1, 2))
-
-
-# %% right="sliced_loss"
-# TensorFlow in float32 throughout, batched; the training ranks a datum among its noise by a softmax.
-def sliced_loss(f, x, v):
-    B, R, D = v.shape
-    x = tf.repeat(tf.constant(x), R, axis=0)  # (B R, D), all directions in one pass
-    v = tf.reshape(tf.constant(v), (B * R, D))
-    with tf.GradientTape() as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            value = f(x)
-        s = inner.gradient(value, x)
-    second = tf.reduce_sum(outer.gradient(s, x, output_gradients=v) * v, axis=1)
-    losses = tf.reduce_sum(s**2, axis=1) / 2 + D * second
-    return tf.reduce_mean(tf.reshape(losses, (B, R)), axis=1)
-
-
-# %% wrong="sliced_loss"
-# Returns the mean over the batch.
-# - return tf.reduce_sum(s**2, axis=1) / 2 + D * curvature / R
-# + return tf.reduce_mean(tf.reduce_sum(s**2, axis=1) / 2 + D * curvature / R)
-
-
-# %% wrong="sliced_loss"
-# c = 1 / D.
-# - return tf.reduce_sum(s**2, axis=1) / 2 + D * curvature / R
-# + return tf.reduce_sum(s**2, axis=1) / 2 + curvature / R / D
-
-
-# %% wrong="sliced_loss"
-# Takes f for the energy: the score has the wrong sign.
-# - s = inner.gradient(total, x)  # (B, D)
-# + s = -inner.gradient(total, x)  # (B, D)
-
-
-# %% wrong="sliced_loss"
-# Mixes both kinds: ½ (v · s)² for ½ ‖s‖².
-# - return tf.reduce_sum(s**2, axis=1) / 2 + D * curvature / R
-# + return tf.reduce_mean(tf.einsum("bmi,bi->bm", v, s) ** 2, axis=1) / 2 + D * curvature / R
-
-
-# %% equivalent="sliced_loss"
-# TensorFlow differentiates the sum of a vector or matrix.
-# - total = tf.reduce_sum(f(x))
-# + total = f(x)
-# - along = tf.reduce_sum(s * v[:, m])
-# + along = s * v[:, m]
+# - return np.mean(sigma**r / 2 * np.sum((score - target) ** 2, axis=1))
+# + return np.mean(np.sum((sigma[:, None] ** r * (score - target)) ** 2, axis=1) / 2)
 
 
 # %% right="nce"
@@ -671,61 +575,3 @@ def train_energy(x_train, seed):
 # Keras builds the optimiser at the first step, too.
 # - optimizer.build(variables)
 # + pass
-
-
-# %% right="anomaly_p"
-# One point at a time in float64, plain loops; gradients in NumPy by hand for the training.
-def anomaly_p(e_normal, e_new):
-    result = []
-    for e in e_new:
-        high = (1 + len([1 for other in e_normal if other >= e])) / (len(e_normal) + 1)
-        low = (1 + len([1 for other in e_normal if other <= e])) / (len(e_normal) + 1)
-        result.append(min(1.0, 2 * high, 2 * low))
-    return result
-
-
-# %% right="anomaly_p"
-# Other formulas: noise-free identities, finite differences, sorting, maximum likelihood on a grid.
-def anomaly_p(e_normal, e_new):
-    ordered, n = np.sort(e_normal), len(e_normal)
-    at_least = n - np.searchsorted(ordered, e_new, side="left")
-    at_most = np.searchsorted(ordered, e_new, side="right")
-    return np.minimum(1.0, 2 * (1 + np.minimum(at_least, at_most)) / (n + 1))
-
-
-# %% right="anomaly_p"
-# TensorFlow in float32 throughout, batched; the training ranks a datum among its noise by a softmax.
-def anomaly_p(e_normal, e_new):
-    e, new = tf.constant(e_normal)[None], tf.constant(e_new)[:, None]
-    high = 1 + tf.reduce_sum(tf.cast(e >= new, tf.float32), axis=1)
-    low = 1 + tf.reduce_sum(tf.cast(e <= new, tf.float32), axis=1)
-    return tf.minimum(1.0, 2 * tf.minimum(high, low) / (1 + len(e_normal)))
-
-
-# %% wrong="anomaly_p"
-# The new energy is not counted itself: p may be 0.
-# - high = (1 + np.sum(e_normal >= e_new[:, None], axis=1)) / (1 + len(e_normal))
-# - low = (1 + np.sum(e_normal <= e_new[:, None], axis=1)) / (1 + len(e_normal))
-# + high = (np.sum(e_normal >= e_new[:, None], axis=1)) / len(e_normal)
-# + low = (np.sum(e_normal <= e_new[:, None], axis=1)) / len(e_normal)
-
-
-# %% wrong="anomaly_p"
-# High energies only.
-# - low = (1 + np.sum(e_normal <= e_new[:, None], axis=1)) / (1 + len(e_normal))
-# - return np.minimum(1, 2 * np.minimum(high, low))
-# + return high
-
-
-# %% wrong="anomaly_p"
-# Adds the sides: nearly the same for all.
-# - return np.minimum(1, 2 * np.minimum(high, low))
-# + return np.minimum(1, high + low)
-
-
-# %% wrong="anomaly_p"
-# Ties are not counted.
-# - high = (1 + np.sum(e_normal >= e_new[:, None], axis=1)) / (1 + len(e_normal))
-# - low = (1 + np.sum(e_normal <= e_new[:, None], axis=1)) / (1 + len(e_normal))
-# + high = (1 + np.sum(e_normal > e_new[:, None], axis=1)) / (1 + len(e_normal))
-# + low = (1 + np.sum(e_normal < e_new[:, None], axis=1)) / (1 + len(e_normal))

@@ -1,73 +1,4 @@
-"""Right and wrong answers to the gaps of Week 7, Layers, groups and codes in other forms."""
-
-
-# %% right="free_bits"
-# NumPy in float64 and loops wherever no derivative is asked for; training by derivatives written out.
-def free_bits(kl, groups, delta):
-    kl = tf.cast(kl, tf.float64)
-    total = tf.constant(0.0, tf.float64)
-    for group in groups:
-        used = tf.constant(0.0, tf.float64)
-        for b in range(kl.shape[0]):
-            for unit in group:
-                used += kl[b, unit] / kl.shape[0]
-        total += used if used > delta else tf.constant(delta, tf.float64)
-    return total
-
-
-# %% right="free_bits"
-# Other formulas: indicators, a quadrature, ratios of densities; noise on the training images.
-def free_bits(kl, groups, delta):
-    member = np.zeros((kl.shape[1], len(groups)), np.float32)
-    for g, group in enumerate(groups):
-        member[group, g] = 1
-    used = tf.reduce_mean(tf.matmul(kl, member), axis=0)  # (G,)
-    above = tf.cast(used > delta, tf.float32)
-    return tf.tensordot(above, used, 1) + delta * tf.reduce_sum(1 - above)
-
-
-# %% right="free_bits"
-# TensorFlow in float32, batched; weight decay in training; a prior backed off to single units.
-@tf.function
-def free_bits(kl, groups, delta):
-    number = {unit: g for g, group in enumerate(groups) for unit in group}
-    units = tf.constant([number[unit] for unit in range(len(number))])
-    used = tf.math.unsorted_segment_sum(tf.transpose(kl), units, len(groups))  # (G, B)
-    return tf.reduce_sum(tf.nn.relu(tf.reduce_mean(used, axis=1) - delta) + delta)
-
-
-# %% wrong="free_bits"
-# Computed with NumPy: the value is right, no gradient arrives.
-def free_bits(kl, groups, delta):
-    mean = np.mean(np.asarray(kl), axis=0)
-    return tf.constant(sum(max(delta, float(mean[group].sum())) for group in groups))
-
-
-# %% wrong="free_bits"
-# The maximum for each image, then the average over the batch.
-# - mean = tf.reduce_mean(kl, axis=0)  # (L,)
-# - used = tf.stack([tf.reduce_sum(tf.gather(mean, group)) for group in groups])  # (G,)
-# - return tf.reduce_sum(tf.maximum(used, delta))
-# + used = tf.stack([tf.reduce_sum(tf.gather(kl, group, axis=1), axis=1) for group in groups])  # (G, B)
-# + return tf.reduce_sum(tf.reduce_mean(tf.maximum(used, delta), axis=1))
-
-
-# %% wrong="free_bits"
-# Free bits for each unit, as in the preparation, and the groups ignored.
-# - return tf.reduce_sum(tf.maximum(used, delta))
-# + return tf.reduce_sum(tf.maximum(mean, delta))
-
-
-# %% wrong="free_bits"
-# Only what is above λ: max(0, KL − λ).
-# - return tf.reduce_sum(tf.maximum(used, delta))
-# + return tf.reduce_sum(tf.maximum(used - delta, 0))
-
-
-# %% wrong="free_bits"
-# Groups by their sizes only: the first units, then the next.
-# - used = tf.stack([tf.reduce_sum(tf.gather(mean, group)) for group in groups])  # (G,)
-# + used = tf.stack([tf.reduce_sum(part) for part in tf.split(mean, [len(group) for group in groups])])
+"""Right and wrong answers to the gaps of Week 7, Layers and codes in other forms."""
 
 
 # %% right="ladder_kl"
@@ -633,48 +564,54 @@ def train_codes(x_train, seed):
 
 # %% wrong="train_codes"
 # The decoder is trained on the numbers of the levels, not on z.
-# - steps, B = 1500, 100
-# + steps, B = 500, 100
+# - minimise(loss, weights, x_train, seed)
+# + minimise(loss, weights, x_train, seed, steps=500)
 # - logits = decode(2 * u / 3 - 1, weights)
 # + logits = decode(u, weights)
 
 
 # %% wrong="train_codes"
 # The mean over the pixels, not the sum: the penalty on z_e is 64 times too heavy beside it.
-# - steps, B = 1500, 100
-# + steps, B = 500, 100
-# - loss = tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
-# + loss = tf.reduce_mean(tf.reduce_mean(minus_logpx_c, axis=1) + penalty)
+# - return tf.reduce_mean(tf.reduce_sum(minus_logpx_c, axis=1) + penalty)
+# + return tf.reduce_mean(tf.reduce_mean(minus_logpx_c, axis=1) + penalty)
 
 
 # %% wrong="train_codes"
 # Plain rounding: the encoder never learns from the images.
-# - steps, B = 1500, 100
-# + steps, B = 500, 100
+# - minimise(loss, weights, x_train, seed)
+# + minimise(loss, weights, x_train, seed, steps=500)
 # - u = u + tf.stop_gradient(tf.round(u) - u)
 # + u = tf.round(u)
 
 
 # %% wrong="train_codes"
-# NumPy draws the rows inside the tf.function, that is once: every step sees the same batch.
-# - steps, B = 1500, 100
-# + steps, B = 500, 100
-# - x = tf.gather(data, rows[t])
-# + x = tf.gather(data, rng.integers(len(x_train), size=B))
+# Its own loop; NumPy draws the rows inside the tf.function, that is once: every step sees the same batch.
+# - minimise(loss, weights, x_train, seed)
+# + rng = np.random.default_rng(seed)
+# + optimizer = tf.keras.optimizers.Adam(0.01)
+# + optimizer.build(weights)
+# + @tf.function
+# + def run():
+# +     for _ in tf.range(500):
+# +         x = tf.gather(x_train, rng.integers(len(x_train), size=100))
+# +         with tf.GradientTape() as tape:
+# +             value = loss(x)
+# +         optimizer.apply_gradients(zip(tape.gradient(value, weights), weights))
+# + run()
 
 
 # %% wrong="train_codes"
 # Counts, not probabilities.
-# - steps, B = 1500, 100
-# + steps, B = 100, 100
+# - minimise(loss, weights, x_train, seed)
+# + minimise(loss, weights, x_train, seed, steps=100)
 # - return [w.numpy() for w in weights], counts / counts.sum()
 # + return [w.numpy() for w in weights], counts
 
 
 # %% wrong="train_codes"
 # The prior is the product of the frequencies of each unit: not joint.
-# - steps, B = 1500, 100
-# + steps, B = 500, 100
+# - minimise(loss, weights, x_train, seed)
+# + minimise(loss, weights, x_train, seed, steps=500)
 # - return [w.numpy() for w in weights], counts / counts.sum()
 # + single = [np.bincount(k[:, i], minlength=4) + 0.5 for i in range(4)]
 # + prior = np.einsum("i,j,k,l->ijkl", *[counts / counts.sum() for counts in single])
@@ -683,41 +620,35 @@ def train_codes(x_train, seed):
 
 # %% wrong="train_codes"
 # The axes of the prior are in reverse order.
-# - steps, B = 1500, 100
-# + steps, B = 500, 100
+# - minimise(loss, weights, x_train, seed)
+# + minimise(loss, weights, x_train, seed, steps=500)
 # - return [w.numpy() for w in weights], counts / counts.sum()
 # + return [w.numpy() for w in weights], counts.T / counts.sum()
 
 
 # %% wrong="train_codes"
 # A uniform prior.
-# - steps, B = 1500, 100
-# + steps, B = 500, 100
+# - minimise(loss, weights, x_train, seed)
+# + minimise(loss, weights, x_train, seed, steps=500)
 # - return [w.numpy() for w in weights], counts / counts.sum()
 # + return [w.numpy() for w in weights], np.full(LEVELS, 1 / 256)
 
 
 # %% wrong="train_codes"
 # Plain frequencies: codes that never occurred have probability 0.
-# - steps, B = 1500, 100
-# + steps, B = 200, 100
+# - minimise(loss, weights, x_train, seed)
+# + minimise(loss, weights, x_train, seed, steps=200)
 # - counts = np.full(LEVELS, 0.5)
 # + counts = np.full(LEVELS, 0.0)
 
 
 # %% wrong="train_codes"
 # Far too few steps.
-# - steps, B = 1500, 100
-# + steps, B = 60, 100
+# - minimise(loss, weights, x_train, seed)
+# + minimise(loss, weights, x_train, seed, steps=60)
 
 
 # %% wrong="train_codes"
 # Counts by fancy indexing, which adds 1 to a code only once.
 # - np.add.at(counts, tuple(k.T), 1)
 # + counts[tuple(k.T)] += 1
-
-
-# %% equivalent="train_codes"
-# Keras builds the optimiser at the first step, too.
-# - optimizer.build(weights)
-# + pass
