@@ -135,7 +135,7 @@ def test_faults(core: Count, deeper: Count | None, announced: int | None, word: 
     assert len(found) == bool(word) and all(word in fault for fault in found)
 
 
-def test_weeks_with_two_models_may_have_more_lines() -> None:
+def test_a_week_with_two_models_may_have_more_lines() -> None:
     assert not list(Load("week04_dbn_dbm", Count(lines=400), Count(), 80).faults())
     assert "more than 400" in next(Load("week04_dbn_dbm", Count(lines=401), Count(), 90).faults())
 

@@ -10,7 +10,7 @@ What counts, from the notebook's source:
 - *questions* of the self-check.
 
 The minutes are an estimate, by `MINUTES`. The core ends at the first heading `## Deeper · …`; a week that has
-one is in the new form, and its core has `LIMITS` (two weeks may have more `LINES`). Going bigger and the
+one is in the new form, and its core has `LIMITS` (week 4 may have more `LINES`). Going bigger and the
 references count nowhere. The title cell announces the minutes, `this notebook 150 minutes` or
 `the core of this notebook 150 minutes`: never fewer than estimated, rounded up to 10.
 """
@@ -35,7 +35,7 @@ from tools.notebooks import ROOT, Source, SourceError, find_sources
 
 MINUTES = {"words": 1 / 100, "lines": 1 / 5, "equations": 1.5, "predict": 2, "figures": 1, "questions": 2}
 LIMITS = {"lines": 350, "words": 3000, "minutes": 150}  # of the core of a week in the new form
-LINES = {"week02_boltzmann": 400, "week04_dbn_dbm": 400}  # weeks with more models than one
+LINES = {"week04_dbn_dbm": 400}  # two models
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
 NO_CODE = {
     tokenize.COMMENT,
