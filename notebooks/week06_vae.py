@@ -41,7 +41,8 @@
 # 4. A decoder so strong that it needs no $z$: what is the best $q(z \mid x)$ then?
 #
 # **Letters.** B batch, D pixels, L latent dimensions, K importance samples. Pixels are 0 or 1, $z$ is real. $\theta$
-# are the parameters of the decoder, $\phi$ those of the encoder.
+# are the parameters of the decoder, $\phi$ those of the encoder. β weighs the rate here; it was AIS's inverse
+# temperature.
 
 # %% setup
 
@@ -85,10 +86,11 @@ print(digits)
 # %% [markdown] bound_text
 # ## 1 · The bound, where everything is exact
 #
-# We want the probability of an image under a model with hidden causes, and the sum (here an integral) over all causes
-# is out of reach. So we compute a number that is never larger. First in a model where the sum *can* be done, to see
-# what is lost. (In the picture $\mathcal{L}_K$ waits for section 4, and the reconstruction lies above $\log p(x)$,
-# which is usual, not certain.)
+# Week 1 summed over 160 causes. Now there are infinitely many, and the sum, an integral, is out of reach. So we
+# compute a number that is never larger: week 1's split of $\log p(x)$ by a free $q$, which EM set to the posterior (E
+# step), and which week 4 fitted to each image. First in a model where the sum *can* be done, to see what is lost. (In
+# the picture $\mathcal{L}_K$ waits for section 4, and the reconstruction lies above $\log p(x)$, which is usual, not
+# certain.)
 
 # %% [markdown] picture_bound
 # {{picture: bound}}
@@ -101,8 +103,8 @@ print(digits)
 # $$\log p_\theta(x) = \underbrace{\mathbb{E}_{q}\left[\log \frac{p(z)\, p_\theta(x \mid z)}{q(z)}\right]}_{\text{ELBO}}
 # + \underbrace{\mathbb{E}_{q}\left[\log \frac{q(z)}{p_\theta(z \mid x)}\right]}_{\mathrm{KL}(q \,\|\, \text{posterior})\ \ge\ 0}.$$
 #
-# **First form:** the evidence lower bound is $\log p(x)$ minus a divergence, and tight exactly if $q$ is the
-# posterior. That says what the bound is. **Second form:** split the first mean in two,
+# **First form:** the evidence lower bound ($p(x)$ is the *evidence*) is $\log p(x)$ minus a divergence, and tight
+# exactly if $q$ is the posterior. That says what the bound is. **Second form:** split the first mean in two,
 #
 # $$\mathrm{ELBO} = \underbrace{\mathbb{E}_{q}\left[\log p_\theta(x \mid z)\right]}_{\text{reconstruction}}
 # - \underbrace{\mathrm{KL}\left(q(z) \,\|\, p(z)\right)}_{\text{rate}}.$$
@@ -185,16 +187,18 @@ for name, model, (mean, scale) in [
 # {{picture: gradients}}
 
 # %% [markdown] two_ways
-# Let $f_\phi(z) = \log p(z)\, p(x \mid z) - \log q_\phi(z)$. **Score function:** since $\nabla q = q\, \nabla \log q$,
+# Let $f_\phi(z) = \log p(z)\, p(x \mid z) - \log q_\phi(z)$. **Score function** ($\nabla_\phi \log q_\phi$, the slope
+# in the parameters; week 5's score is that in $x$): since $\nabla q = q\, \nabla \log q$,
 #
-# $$\nabla_\phi\, \mathbb{E}_{q_\phi}[f_\phi(z)] = \mathbb{E}_{q_\phi}\left[f_\phi(z)\, \nabla_\phi \log q_\phi(z)\right].$$
+# $$\nabla_\phi\, \mathbb{E}_{q_\phi}[f_\phi(z)] = \int f_\phi\, \nabla_\phi q_\phi\, dz + \int q_\phi\, \nabla_\phi f_\phi\, dz
+# = \mathbb{E}_{q_\phi}\left[f_\phi(z)\, \nabla_\phi \log q_\phi(z)\right] + 0.$$
 #
-# It needs only *values* of $f$. (The $\phi$ inside $f$ adds nothing:
-# $\mathbb{E}_{q_\phi}[\nabla_\phi \log q_\phi] = 0$. For the same reason a constant may be subtracted from $f$, a
-# *baseline*: here the mean of $f$ over the other, independent draws, Kool et al., 2019.) **Reparameterisation:** write
-# $z = \mu + s \odot \epsilon$ with $\epsilon \sim \mathcal{N}(0, I)$. The distribution of $\epsilon$ does not depend
-# on $\phi = (\mu, s)$, so the gradient moves inside, and uses the *slope* of $f$, along $z$ and by the $\phi$ inside
-# $\log q_\phi$ (in the picture $f$ contains no $\phi$):
+# It needs only *values* of $f$. The second integral is
+# $-\mathbb{E}_{q_\phi}[\nabla_\phi \log q_\phi] = -\nabla_\phi \int q_\phi\, dz = 0$. For the same reason a constant
+# may be subtracted from $f$, a *baseline*: here the mean of $f$ over the other, independent draws (Kool et al., 2019).
+# **Reparameterisation:** write $z = \mu + s \odot \epsilon$ with $\epsilon \sim \mathcal{N}(0, I)$. The distribution
+# of $\epsilon$ does not depend on $\phi = (\mu, s)$, so the gradient moves inside, and uses the *slope* of $f$, along
+# $z$ and by the $\phi$ inside $\log q_\phi$ (the picture draws an $f$ without $\phi$):
 #
 # $$\nabla_\phi\, \mathbb{E}_{q_\phi}[f_\phi(z)] = \mathbb{E}_{\epsilon}\left[\nabla_\phi\, f_\phi(\mu + s \odot \epsilon)\right].$$
 #
@@ -290,7 +294,7 @@ print("at the posterior: " + ", ".join(f"{name} {v:.2g}" for name, v in variance
 # - The **decoder** maps $z$ to the logits of all pixels, $p_\theta(x \mid z) = \prod_d \mathrm{Bernoulli}(x_d;\,
 #   \sigma(\text{logit}_d(z)))$, σ the sigmoid.
 # - The **encoder** maps $x$ to mean and scale of $q_\phi(z \mid x) = \mathcal{N}(\mu_\phi(x),
-#   \mathrm{diag}(s_\phi(x)^2))$. One encoder serves all images: *amortised* inference. (The scale comes out of a
+#   \mathrm{diag}(s_\phi(x)^2))$. One encoder serves all images: *amortised* inference, an E step by a network. (The scale comes out of a
 #   softplus; an exponential is as common, but ended long trainings on MNIST in NaN.)
 #
 # The encoder can only make the bound tighter. The decoder can make images more probable, or its posterior easier to
@@ -399,9 +403,9 @@ print(
 assert np.mean(exact) > np.mean(log_p) - 0.02 and below.value > -5 * below.error
 
 # %% [markdown] digits_text
-# **The digits.** One hidden layer of 200 units, $L = 16$; as in week 3 the encoder sees the image minus the mean
-# image. The settings were chosen on validation images, among 100 and 200 units, tanh, ReLU and SiLU, learning rates
-# from 0.003 to 0.03, batches of 50 to 200.
+# **The digits.** One hidden layer of 200 units, $L = 16$; the encoder sees the image minus the mean image. The
+# settings were chosen on validation images, among 100 and 200 units, tanh, ReLU and SiLU, learning rates from 0.003 to
+# 0.03, batches of 50 to 200.
 
 # %% digits
 D, centre = digits.train.shape[1], digits.train.mean(axis=0)
@@ -472,9 +476,9 @@ plotting.image_grid(
 # How good is the VAE really? Its ELBO mixes a bad decoder with a bad encoder. Several draws of $z$ for each image come
 # closer to $\log p(x)$, without changing the model.
 #
-# For $z \sim q(z \mid x)$ the *importance weight* $w = p(z)\, p(x \mid z) / q(z \mid x)$ has the mean
-# $\int p(z)\, p(x \mid z)\, dz = p(x)$, and the ELBO is $\mathbb{E}[\log w]$. Average K weights first, then take the
-# logarithm (Burda et al., 2016):
+# As in week 4, the *importance weight* $w = p(z)\, p(x \mid z) / q(z \mid x)$ of a draw $z \sim q(z \mid x)$ has the
+# mean $\int p(z)\, p(x \mid z)\, dz = p(x)$, and the ELBO is $\mathbb{E}[\log w]$. Average K weights first, then take
+# the logarithm (Burda et al., 2016):
 #
 # $$\mathcal{L}_K = \mathbb{E}\left[\log \frac1K \sum_{k=1}^{K} w_k\right] \le \log p(x), \qquad \mathcal{L}_1 = \mathrm{ELBO}.$$
 #
@@ -487,8 +491,9 @@ plotting.image_grid(
 # It is a bound *in expectation*: a single estimate may lie above $\log p(x)$ by chance, so its standard error belongs
 # beside it.
 #
-# **Check** on the rotated linear VAE, with 1.5 times the scales of the best diagonal $q$: wide enough for weights of
-# finite variance. **Predict:** is the formula right at $K = 1$?
+# **Check** on the rotated linear VAE, with 1.5 times the scales of the best diagonal $q$. (A Gaussian $q$ with at most
+# half of the posterior's variance, in any direction, has weights of infinite variance.) **Predict:** is the formula
+# right at $K = 1$?
 
 
 # %% iwae
@@ -600,14 +605,17 @@ plotting.learning_curves(
 # {{picture: aggregate}}
 
 # %% [markdown] rates
-# The *rate* bounds how many nats $z$ tells of the image on average; the *distortion* $-\log p(x \mid z)$ is what is
+# The *rate* is at least what $z$ tells of the image on average; the *distortion* $-\log p(x \mid z)$ is what is
 # missing then. The ELBO is minus their sum; in training β is the price of a nat of rate, in nats of distortion (β-VAE,
 # Higgins et al., 2017; rate and distortion, Alemi et al., 2018). In the picture each $q(z \mid x)$ is a ball. What the
-# decoder sees in training is all balls together, the **aggregate posterior** $\frac1N \sum_n q(z \mid x_n)$; what it
-# gets when we draw images is the prior. How far apart are they? The mean rate is their divergence plus what $z$ tells
-# of *which* of the N images it belongs to, and that is at most $\log N$ nats (Hoffman and Johnson, 2016):
+# decoder sees in training is all balls together, the **aggregate posterior**
+# $\bar q(z) = \frac1N \sum_n q(z \mid x_n)$ (week 4's); what it gets when we draw images is the prior. How far apart
+# are they? With $\bar q$ put in between,
 #
-# $$\mathrm{KL}(\text{aggregate} \,\|\, \text{prior}) \ge \text{mean rate} - \log N.$$
+# $$\underbrace{\tfrac1N \textstyle\sum_n \mathrm{KL}(q_n \,\|\, p)}_{\text{mean rate}} = \mathrm{KL}(\bar q \,\|\, p)
+# + \tfrac1N \textstyle\sum_n \mathrm{KL}(q_n \,\|\, \bar q) \le \mathrm{KL}(\bar q \,\|\, p) + \log N,$$
+#
+# since $\bar q \ge q_n / N$ (Hoffman and Johnson, 2016).
 #
 # And the variance of the aggregate is the mean of $s^2$ plus the variance of $\mu$.
 #
@@ -666,7 +674,7 @@ plotting.image_grid(
 # one of the 1,197 training images. The balls are narrow ($s^2 = 0.06$) and spread wider than the prior (variance 1.5),
 # so a draw from the prior is unlike them. At β = 0.1 the reconstructions are the best of the three, and the ELBO is
 # the worst: a sharp reconstruction is no sign of a good model. The cured model has its bound back, with nine to eleven
-# live variables where a fresh one has thirteen.
+# live variables (a rate above 0.1 nats) where a fresh one has thirteen.
 #
 # Collapse was what the objective asked for. At β = 1 it comes where a decoder can do without $z$: under Deeper, and in
 # week 7.
@@ -765,8 +773,8 @@ plotting.image_grid(
 # %% [markdown] scoreboard_text
 # ## The scoreboard
 #
-# Two rows. The value is $\mathcal{L}_{1000}$ on the test images, a *lower bound*, with the standard error of its
-# importance sampling. Anomalies are mirrored images, as in all weeks; the score is minus the bound.
+# Two rows. The value is $\mathcal{L}_{1000}$ on the test images, a *lower bound* in expectation, with the standard
+# error of its importance sampling. Anomalies are mirrored images, as in all weeks; the score is minus the bound.
 
 
 # %% board
