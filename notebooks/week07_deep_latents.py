@@ -418,7 +418,8 @@ plotting.history(
 # than a chain does, with a better bound.
 #
 # **The curve.** While β grows the objective falls, since more of the KL is charged. From epoch 28 on it is the ELBO:
-# on the training part it rises to the end, on the validation part hardly after epoch 45. It stops because the rate is
+# on the training part it rises to the end, on the validation part hardly after epoch 45. It stops as the learning rate
+# is
 # 0. In 200 epochs the validation part's ELBO falls to −18.3, and its importance bound *rises* by 0.3 nats: what
 # overfits is the encoder (week 4: a bound that falls says nothing about the likelihood).
 #
