@@ -413,9 +413,9 @@ plotting.history(
 # off from the rest (if it is the bottom one, $z_1$ still follows $z_2$): what its loss costs, only the bound says.
 #
 # **Two layers are better than one with as many parameters, by 0.3 to 0.6 nats, depending on how well the single layer
-# is tuned; a third gains nothing that shows.** The top layer's KL is 0.03 nats: in effect this is a ladder with two
-# layers. On larger images, with five layers, Sønderby et al. (2016) find that the ladder uses its upper layers more
-# than a chain does, with a better bound.
+# is tuned; a third gains nothing that shows.** The top layer's KL is 0.03 nats: in effect a ladder with two layers. On
+# larger images, with five layers, Sønderby et al. (2016) find that the ladder uses its upper layers more than a chain
+# does, with a better bound.
 #
 # **The curve.** While β grows the objective falls, since more of the KL is charged. From epoch 28 on it is the ELBO:
 # on the training part it rises to the end, on the validation part hardly after epoch 45. It stops as the learning rate
