@@ -652,3 +652,29 @@ def train_codes(x_train, seed):
 # Counts by fancy indexing, which adds 1 to a code only once.
 # - np.add.at(counts, tuple(k.T), 1)
 # + counts[tuple(k.T)] += 1
+
+
+# %% wrong="soft_update"
+# Where all exponentials are 0 the nearest code gets everything, though two codes may be equally far.
+def soft_update(N, m, z, tau, gamma):
+    d = np.sum((z[:, None] - m / N[:, None]) ** 2, axis=-1).astype(float)
+    w = N * np.exp(-d / (2 * tau))
+    total = w.sum(axis=1, keepdims=True)
+    r = np.where(total > 0, w / np.where(total > 0, total, 1), np.eye(len(N))[d.argmin(axis=1)])
+    return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * r.T @ z
+
+
+# %% wrong="soft_update"
+# One shift for the whole batch: a near and a very far vector together give 0 / 0.
+def soft_update(N, m, z, tau, gamma):
+    d = np.sum((z[:, None] - m / N[:, None]) ** 2, axis=-1).astype(float)
+    w = N * np.exp(-(d - d.min()) / (2 * tau))
+    with np.errstate(invalid="ignore"):
+        r = w / w.sum(axis=1, keepdims=True)
+    return r, gamma * N + (1 - gamma) * r.sum(axis=0), gamma * m + (1 - gamma) * r.T @ z
+
+
+# %% wrong="soft_update"
+# Clips the logarithms of the weights, so that very far codes lose their counts.
+# - r = softmax(np.log(N) - distances / (2 * tau), axis=1)
+# + r = softmax(np.maximum(np.log(N) - distances / (2 * tau), -4000), axis=1)

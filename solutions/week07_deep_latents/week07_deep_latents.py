@@ -379,8 +379,8 @@ check_fsq(rng, B=6, levels=rng.integers(3, 6, size=2).tolist())
 #
 # and the result is $\sum_m e_m$. (This is not always the best of the $K^M$ sums: the search is greedy.) Return
 #
-# - $z_q = \sum_m e_m$, with straight-through: the gradient of $z_q$ passes to $z_e$ unchanged, and none of it reaches the
-#   codebooks;
+# - $z_q = \sum_m e_m$, with straight-through: the gradient of $z_q$ passes to $z_e$ unchanged, and nothing of *this*
+#   gradient reaches the codebooks;
 # - the loss
 #
 # $$J = \frac{1}{B} \sum_{b=1}^{B} \sum_{m=1}^{M} \Bigl( \bigl\lVert \operatorname{sg}[r_{m-1}] - e_m \bigr\rVert^2 +
@@ -567,6 +567,9 @@ new_N, new_m = [2.0489, 0.5034, 1.0477], [[1.9404, -0.6056], [0.5423, 0.8989], [
 check_soft("an example", (N, m, z, 0.7, 0.8), (shares, new_N, new_m))
 # codes −1 and 1 in one dimension: the first is nearer by far, and both exponentials are 0 in the computer
 check_soft("far away", ([1.0, 1.0], [[-1.0], [1.0]], [[-100.0]], 1.0, 0.0), ([[1, 0]], [1, 0], [[-100], [0]]))
+# codes (−1, 0) and (1, 0), equally far from both vectors, one of which is far away: the counts decide
+middle = ([1.0, 3.0], [[-1.0, 0.0], [3.0, 0.0]], [[0.0, 0.0], [0.0, 100.0]], 1.0, 0.0)
+check_soft("in the middle", middle, ([[0.25, 0.75], [0.25, 0.75]], [0.5, 1.5], [[0, 25], [0, 75]]))
 
 
 ### BEGIN HIDDEN TESTS
@@ -623,8 +626,8 @@ compare_soft(rng, B=8, K=2, C=4, tau=float(rng.uniform(0.8, 1.2)), gamma=0.5, fa
 #
 # - **The loss:** $-\log p(x \mid c)$ is the *sum* over the pixels of `tf.nn.sigmoid_cross_entropy_with_logits`. If gap 3
 #   passes, you may use your `fsq(z_e, np.array(LEVELS, np.float32))`.
-# - **The prior:** `levels_of(x_train, weights)` gives the codes; count them. `a[rows] += 1` counts a code only once,
-#   `np.add.at(a, rows, 1)` each time.
+# - **The prior:** `levels_of(x_train, weights)` gives the codes $k$, (N, 4); count them, beginning at about a half each.
+#   `a[tuple(k.T)] += 1` counts a code only once, `np.add.at(a, tuple(k.T), 1)` each time.
 # </details>
 
 # %% given="ink"
@@ -777,13 +780,13 @@ for x, part in [
 # 1. What is missing? Give the bound with a uniform prior over the codes. ($\log 64 \approx 4.16$.)
 # 2. At each position the perplexity of the codes is 20. What does the bound become with a prior that knows the
 #    frequencies at each position, and nothing more? ($\log 20 \approx 3.00$; take the frequencies of training and
-#    validation part as equal.) What can a prior with memory, $p(c_1)\, p(c_2 \mid c_1) \cdots$, change, in which
-#    direction, and what limits this in practice?
-# 3. "Then K = 4096 codes: reconstructions become nearly perfect, the problem is solved." What happens to the two terms?
-#    Name the extreme case in which $\log p(x \mid c(x))$ is 0 for all training images. What is its bound on these, with a
-#    uniform prior and with one fitted to the training codes, and what on new images? ($\log 4096 \approx 8.32$.)
+#    validation part as equal.) In which direction can a prior with memory, $p(c_1)\, p(c_2 \mid c_1) \cdots$, change it?
+# 3. "Then K = 4096 codes: reconstructions become nearly perfect, the problem is solved." In the extreme each training
+#    image has a code of its own, and $\log p(x \mid c(x)) = 0$. What is the bound on the training images, with a uniform
+#    prior and with one fitted to the training codes, and what on new images? ($\log 4096 \approx 8.32$, $\log 1197 \approx
+#    7.09$.)
 #
-# Answer in 150 to 200 words.
+# Answer in about 150 words; 15 minutes.
 
 # %% [markdown] argue="argue_rate" points=2
 # ### BEGIN SOLUTION
@@ -801,8 +804,9 @@ for x, part in [
 #    training images, which looks wonderful; but it falls on new images. Each gets a code that the prior has never seen,
 #    or the code of another image: nothing bounds its value from below. The model has learned by heart.
 #
-# **Rubric.** ½ for the missing rate and −22.6; ½ for −18.0; ½ for "dependence can only lower the cost, but must be
-# learned from few data"; ½ for the trade between the terms with the extreme case (its numbers are not needed for it).
+# **Rubric.** ½ for the missing rate and −22.6; ½ for −18.0; ½ for "dependence can only lower the cost" (better
+# still: "but must be learned from few data"); ½ for the extreme case, good on training images and worthless on new ones (its
+# numbers are not needed for it).
 # ### END SOLUTION
 
 # %% [markdown] given="end"
