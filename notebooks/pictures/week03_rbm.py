@@ -89,7 +89,7 @@ def ais() -> Picture:
         left, right = 1.5 + 2.15 * i, 2.6 + 2.15 * i
         p.arrow((left, 3.6), (right, 3.6), colour=VERMILLION, bend=-0.25)
         p.arrow((right, 2.3), (left, 2.3), colour=BLUE, bend=-0.25)
-    for place, text in [(1.0, "$p_0$, $Z_0$ known"), (7.45, "$p_1$, the model")]:
+    for place, text in [(1.0, "$p_0$, $Z_0$ known"), (7.45, "$p_K$, the model")]:
         p.text(place, 1.95, text, size=15)
     p.text(4.2, 4.08, "AIS: weigh, then a Gibbs step", VERMILLION, 16)
     p.text(4.2, 1.72, "reverse walk", BLUE, 16)
