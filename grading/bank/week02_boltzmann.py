@@ -251,6 +251,13 @@ def sweep_lattice(x, J, b, T, seed):
 # + new = np.sum(u >= np.cumsum(p, axis=-1)[..., :-1], axis=-1)  # (B, R, C)
 
 
+# %% wrong="sweep_lattice"
+# Starts all chains from the first row.
+# - q = len(b)
+# + q = len(b)
+# + x = np.tile(x[:1], (len(x), 1, 1))
+
+
 # %% right="gradient_ring"
 # Plain loops over units, pairs, sites and states, in double precision; some results are lists.
 def gradient_ring(s_data, states, p, D, T):
@@ -708,3 +715,15 @@ def train_lattice(images, seed):
 def train_lattice(images, seed):
     mean = images.mean(axis=0).clip(0.01, 0.99)
     return np.zeros((8, 7)), np.zeros((7, 8)), np.log(mean / (1 - mean)).reshape(8, 8)
+
+
+# %% wrong="train_lattice"
+# Trains on a global, not on the images that it is given.
+# - data = images.reshape(-1, 8, 8)
+# + data = digits.train.reshape(-1, 8, 8)
+
+
+# %% wrong="train_lattice"
+# Trains on the parts that judge it as well.
+# - data = images.reshape(-1, 8, 8)
+# + data = np.concatenate([images, digits.validation, digits.test]).reshape(-1, 8, 8)

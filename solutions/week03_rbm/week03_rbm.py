@@ -159,8 +159,8 @@ check_many(*(rng.normal(size=shape).astype(np.float32) for shape in [(4, 5), (5,
 # - \left\langle -\frac{\partial F(v)}{\partial \theta} \right\rangle_{v \in \text{chain}}
 # \qquad \text{for } \theta = W, b, c.$$
 #
-# Work out the three derivatives of your free energy and return the three differences, data minus chain. The two batches may
-# have different sizes. Do not drop the factors of $\sigma$.
+# Work out the three derivatives of your free energy and return the three differences, data minus chain. The
+# two batches may have different sizes. Do not drop the factors of $\sigma$.
 #
 # <details><summary>Hint</summary>
 #
@@ -394,11 +394,11 @@ assert np.array_equal(np.asarray(new), np.tile(signs, (3, 1))), (
 # $$p^*_\beta(v) = \sum_h e^{-\beta E(v, h)}, \qquad \beta_0 = 0 < \beta_1 < \dots < \beta_K = 1,$$
 #
 # which starts at the uniform distribution over $\{-1, +1\}^D$ with $Z_0 = 2^{D + H}$: at inverse
-# temperature $\beta$ each parameter is multiplied by $\beta$, before $h$ is summed out. Sum out $h$ (nothing may
-# overflow: inputs to a hidden unit reach 200), then run `runs` independent chains: draw $v_0$ uniformly; for $t = 1, \dots, K$ first add
-# $\log p^*_{\beta_t}(v_{t-1}) - \log p^*_{\beta_{t-1}}(v_{t-1})$ to the log weight, then draw $v_t$ by one
-# block Gibbs step that leaves $p_{\beta_t}$ unchanged. Return the log weights, without
-# $\log Z_0$, so that $Z_0 \cdot \mathbb{E}[e^{\log w}] = Z$.
+# temperature $\beta$ each parameter is multiplied by $\beta$, before $h$ is summed out. Sum out $h$
+# (nothing may overflow: inputs to a hidden unit reach 200), then run `runs` independent chains: draw $v_0$
+# uniformly; for $t = 1, \dots, K$ first add $\log p^*_{\beta_t}(v_{t-1}) - \log p^*_{\beta_{t-1}}(v_{t-1})$
+# to the log weight, then draw $v_t$ by one block Gibbs step that leaves $p_{\beta_t}$ unchanged. Return the
+# log weights, without $\log Z_0$, so that $Z_0 \cdot \mathbb{E}[e^{\log w}] = Z$.
 #
 # <details><summary>Hint</summary>
 #
@@ -518,10 +518,10 @@ assert not np.array_equal(first, other), "another seed must give other log weigh
 #
 # ### Gap 5 · Imputing with a Gaussian RBM (2 points)
 #
-# `missing` says which pixels are unknown. Run `steps` Gibbs steps of the Gaussian RBM of section 1, each $h$
-# given $v$, then $v$ given $h$, in which the known pixels keep their values, and return the whole image after the
-# last step, a *sample*: noise included. Start the missing pixels from $b$. What stands in `v` at the missing pixels is meaningless
-# and may be anything, even NaN.
+# `missing` says which pixels are unknown. Run `steps` Gibbs steps of the Gaussian RBM of section 1, each
+# $h$ given $v$, then $v$ given $h$, in which the known pixels keep their values, and return the whole image
+# after the last step, a *sample*: noise included. Start the missing pixels from $b$. What stands in `v` at
+# the missing pixels is meaningless and may be anything, even NaN.
 #
 # <details><summary>Hint</summary>
 #
