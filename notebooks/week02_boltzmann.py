@@ -188,7 +188,7 @@ plotting.image_grid(minima, (4, 4), caption, alt, columns=6, titles=titles)
 
 # %% [markdown] spurious_says
 # **Fourteen: the three pictures, their inverses, and the eight mixtures, which are shallower but catch a start in
-# six.**
+# six.** (With the units in random order, one in eight.)
 
 # %% [markdown] capacity_text
 # ### How much fits in?
@@ -344,7 +344,8 @@ print(
 # (Ackley, Hinton and Sejnowski, 1985). The first term is Hebb's rule on the data. The second *unlearns* what the
 # network itself comes up with. Learning ends where the model has the moments of the data. As $\log Z$ is convex (its
 # second derivatives are a covariance matrix), the log-likelihood of a machine without hidden units is concave: there
-# is no lower summit to get stuck on. (On data such as the following the summit is only approached: the weights go on growing.)
+# is no lower summit to get stuck on. (On data such as the following the summit is only approached: the weights go on
+# growing.)
 #
 # **Bars and stripes.** On a 3×3 grid the data are 14 images of full rows or full columns, equally likely: no model can
 # have a mean log-likelihood above $-\log 14 = -2.64$ nats. There are 512 states, so $Z$, the moments and the gradient
@@ -463,10 +464,10 @@ plotting.learning_curves(curves, "gradient steps", "log-likelihood (nats per ima
 
 # %% [markdown] toy_training_says
 # **With exact moments the machine comes within 0.02 nats of the best possible value; with 100 chains the likelihood
-# swings down by up to two and a half nats, and averaging the parameters hides most of it.** The sampled gradient is
-# the right one only if the chains follow the model, and here they do not always; section 4 says why. First, what no
-# pairwise machine can learn. **Predict:** the data are the four vectors of three bits with an *even* number of ones,
-# equally likely. Which weights does the learning rule find?
+# swings down by two and a half nats, in other runs by five, and averaging the parameters hides most of it.** The
+# sampled gradient is the right one only if the chains follow the model, and here they do not always; section 4 says
+# why. **Predict:** the data are the four vectors of three bits with an *even* number of ones, equally likely. Which
+# weights does the learning rule find?
 
 # %% parity
 even = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], float)
@@ -520,8 +521,8 @@ names = "temperature T (1 is the model)", "relaxation time (sweeps)"
 plotting.learning_curves({"random scan": (temperatures, relaxation)}, *names, caption, alt, ylog=True)
 
 # %% [markdown] tempering_text
-# **The chain at $T = 1$ needs 209 sweeps to forget its start, the one at $T = 8$ fewer than two; but the hot one
-# samples another distribution, with 11 % of its mass on bars and stripes instead of 98 %.**
+# **At $T = 1$ a random scan needs the work of 209 sweeps to forget its start, at $T = 8$ of fewer than two; but the
+# hot one samples another distribution, with 11 % of its mass on bars and stripes instead of 98 %.**
 #
 # **Parallel tempering** has both, the speed of the heat and the distribution of the cold (Geyer, 1991; Hukushima and
 # Nemoto, 1996). Run one chain at each of K temperatures $1 = T_1 < \dots < T_K$. Together they are one chain on
@@ -587,18 +588,18 @@ alt = "Two rows of 20 small patterns; in the upper row runs of equal ones, in th
 plotting.image_grid(shown, (3, 3), caption, alt, columns=20, row_titles=["Gibbs", "tempered"])
 
 # %% [markdown] tempering_says
-# **Five temperatures need about a fifth of the work of plain Gibbs sampling for the same error; two temperatures far
-# apart seldom swap, and with twenty most of the work is done away from the cold.** By the z-scores all four agree with
-# the exact probabilities. The plain chain needs about 120 sweeps to forget a pattern, so in 1,200 it has seen only a
-# few independent states. **Tempered chains also cure the training of section 3:** with the coldest of five in the
-# second term the likelihood never falls below −3.3 nats after step 500; with plain chains it falls to −5.2 in the
-# figure above, and to −5.8 and lower with other random numbers.
+# **Five temperatures need about a fifth of the work of plain Gibbs sampling for the same error; two, which swap in 12
+# % of the proposals, and twenty still save more than half.** By the z-scores all four agree with the exact
+# probabilities. The plain chain forgets a pattern in about 120 ordered sweeps, so 1,200 hold few independent states.
+# **Tempered chains also steady the training of section 3:** with the coldest of five in the second term the likelihood
+# never falls below −3.3 nats after step 500; with plain chains and as much work, five sweeps a step, it falls to −4.1,
+# with a fifth of it to −5.6 and lower.
 #
 # <details><summary>Measured how?</summary>
 #
-# The sweep in order relaxes in 117 sweeps (second eigenvalue of $P_1 \cdots P_9$), the random scan of the figure in
-# 209. The work is known to about a fifth. Training: three seeds, settings of section 3, 100 chains or ladders; lowest
-# value after step 500 tempered −2.97, −3.30, −3.04, plain −6.27, −6.17, −5.77.
+# The ordered sweep relaxes in 117 sweeps (second eigenvalue of $P_1 \cdots P_9$). The work is known to about a fifth.
+# Training: three seeds, settings of section 3; lowest value after step 500 tempered −2.97, −3.30, −3.04, five sweeps a
+# step −4.10, −4.10, −3.48, one sweep −7.04, −5.62, −7.92.
 # </details>
 
 # %% [markdown] digits_text
@@ -611,8 +612,8 @@ plotting.image_grid(shown, (3, 3), caption, alt, columns=20, row_titles=["Gibbs"
 # 2001) gives $\log Z$ with a standard error, on a walk of many small steps from a model whose $Z_0$ is known, here
 # independent pixels, to ours; walked *backwards*, from true samples of the model, it tends to err to the other side.
 # This week it is a tool (`utils.boltzmann`), which needs from us only the unnormalised probability and the Gibbs sweep
-# at each step (of what it returns we use the estimate alone); week 3 derives it. If both agree within their error
-# bars, believe them. First a check on bars and stripes, whose $\log Z$ is known.
+# at each step (we use its first result); week 3 derives it. If both agree within their error bars, believe them. First
+# a check on bars and stripes, whose $\log Z$ is known.
 
 
 # %% ais
@@ -725,8 +726,7 @@ plotting.image_grid(np.concatenate([parts["test"][:20], sample(20)]), digits.sha
 # $$p(x_i = 1 \mid \text{rest}, \tilde x) = \sigma\Big(\sum_j W_{ij} x_j + b_i + e_i\Big), \qquad e_i = \log \frac{p(\tilde x_i \mid x_i = 1)}{p(\tilde x_i \mid x_i = 0)} :$$
 #
 # $e_i = 0$ for a missing pixel, $\pm\infty$ for a known one, $\pm \log\frac{1 - \varepsilon}{\varepsilon}$ for one
-# that was flipped with probability $\varepsilon = 0.1$. The mean of this probability along the chain estimates the
-# posterior mean.
+# that was flipped with probability $\varepsilon = 0.1$. Its mean along the chain estimates the posterior mean.
 
 
 # %% restore
@@ -768,7 +768,7 @@ plotting.image_grid(np.concatenate([row[:10] for row in rows]), digits.shape, ca
 
 # %% [markdown] use_says
 # **One sampler does both: a share of 0.155 of the missing pixels is wrong (pixel means: 0.221), and repair halves the
-# damage, from 0.102 of the pixels to 0.052.** It was trained for neither.
+# damage, from 0.102 of the pixels to 0.052.**
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
@@ -794,8 +794,9 @@ scoreboard.enter(sample, compare_with=name, seed=seed, **row)
 
 # %% [markdown] board_says
 # **At −18.2 nats the machine is almost a nat behind week 1's mixture, which has five times its 2,080 parameters, and
-# behind in imputing (0.155 against 0.132).** The mixture's hidden cause sees relations of more than two pixels. So
-# will next week's hidden units: with 16 of them a machine gets to 0.3 nats below this one, with 128 to 1.2 above it.
+# behind in imputing (0.155 against 0.132).** Its coverage and two-sample test are the worst so far, its kernel
+# distance the best. More training would not help: even on the training images it stands near its one summit, −17.3
+# (100 epochs gain 0.2). Next week's machine with 128 hidden units reaches −15.8 there, by what pairs cannot see.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -1030,7 +1031,7 @@ plotting.animate(
 # %% [markdown] deeper_links
 # ## Deeper · What the links of a pixel say
 #
-# One column of $W$ belongs to one pixel: its links to all others. Most nearest neighbours attract each other as in a
+# One column of $W$ belongs to one pixel: its links to all others. Many nearest neighbours attract each other as in a
 # magnet; further away there are also pixels that exclude each other.
 
 # %% links
@@ -1165,8 +1166,9 @@ scoreboard.enter(
 # **The modern Hopfield network is one and a half nats below the Boltzmann machine: it is each training image with
 # flipped pixels, and nothing is put together from parts.** The two-sample test notices its samples more easily, and it
 # repairs a little worse: what comes out is a blend of memories, grey where they disagree. Yet it fills in the lower
-# half better than the Boltzmann machine and is not worse at anomalies, without any training. A likelihood ranks
-# models, not uses. Is it a generative model? What would you ask for before you call it one?
+# half better than the Boltzmann machine and is not worse at anomalies, without any training (but for its β, chosen for
+# each use). A likelihood ranks models, not uses. Is it a generative model? What would you ask for before you call it
+# one?
 
 # %% [markdown] bigger
 # ## Going bigger

@@ -319,6 +319,11 @@ def check_sweep_seed():
     )
     assert np.array_equal(first, again), "the same seed must give the same result"
     assert not np.array_equal(first, other), "another seed must give another result"
+    white = np.add.outer(np.arange(4), np.arange(4)) % 2 == 0
+    for part, name in ((white, "white"), (~white, "black")):
+        assert not np.array_equal(first[:, part], other[:, part]), (
+            f"another seed must give other {name} sites"
+        )
 
 
 x_example = np.array([[0, 1, 1, 2], [2, 2, 0, 1], [0, 0, 1, 1], [2, 0, 2, 1]])
@@ -530,6 +535,7 @@ check_gradient(rng, B=8, N=8, D=3, T=float(rng.uniform(1.2, 2.0)), samples=50)
 # Some units of a pattern are known, the others are missing. Recall means: go downhill in
 # $E(x) = -\frac{1}{2} x^\top W x - b^\top x$, changing missing units only.
 #
+# - $W$ is symmetric with zero diagonal, `order` contains each unit once.
 # - Start the missing units at 0. What stands in `x` at their places is meaningless and may be anything, even
 #   NaN (which a product with 0 does not remove).
 # - A sweep visits the units in the sequence that `order` gives, skips the known ones, and sets each missing
@@ -540,7 +546,7 @@ check_gradient(rng, B=8, N=8, D=3, T=float(rng.uniform(1.2, 2.0)), samples=50)
 # All numbers in the tests are integers small enough for `float32`, so ties are exact. The last visible test
 # stores six patterns with few ones by the given rule, $W_{ij} \propto \sum_\mu (\xi_i^\mu - a)(\xi_j^\mu - a)$ with
 # the bias that belongs to it, once with $a = 0.3$, the share of ones, and once with $a = 0.5$, which is the Hebb rule
-# of units ±1. It prints how much of the missing halves comes back.
+# of units ±1. It prints how much of the missing halves comes back: which $a$ forgets, and why?
 #
 # <details><summary>Hint</summary>
 #
@@ -567,8 +573,11 @@ def recall(x, missing, W, b, order):
 
 # %% test="recall" points=3
 def check_recall(patterns, missing, W, b, order, what, exact=None):
-    """patterns: (B, N), of which the missing units are replaced by NaN; the result is settled, or is `exact`."""
+    """patterns: (B, N), of which the missing units are replaced by NaN, in every other row by numbers; the result is settled, or is `exact`."""
     given = np.where(missing, np.nan, patterns).astype(np.float32)
+    given[1::2, missing] = np.array([7, -3, 1, 0.5], np.float32)[
+        np.arange(missing.sum()) % 4
+    ]  # or anything else
     W, b = W.astype(np.float32), b.astype(np.float32)
     answer = stattests.call(recall, given, missing, W, b, order)
     answer = stattests.assert_array(f"recall of {what}", answer, patterns.shape)
@@ -583,7 +592,7 @@ def check_recall(patterns, missing, W, b, order, what, exact=None):
         f"recall of {what}: {wrong} of {missing.sum() * len(patterns)} missing units are wrong. Do they start "
         "at 0, are they set in the sequence of `order`, each given the newest values of the others? Is the "
         "threshold 0, does a unit whose field is 0 keep its value? Do sweeps go on until nothing changes, "
-        "however many it takes?"
+        "however many it takes, in all rows? Are known units held in every step?"
     )
     return answer
 
@@ -613,6 +622,14 @@ def check_domino(N, order, first):
     W, b = domino(N)
     x, missing = np.full((2, N), first), np.arange(N) > 0
     check_recall(x, missing, W, b, order, f"a chain of {N} units whose first is {first}", exact=x)
+
+
+def check_late(N):
+    """Two rows: the first never changes, the second switches on one unit in each sweep."""
+    W, b = domino(N)
+    x, missing = np.tile([[0], [1]], (1, N)), np.arange(N) > 0
+    order = np.arange(N)[::-1]
+    check_recall(x, missing, W, b, order, f"two chains of {N} units, first units 0 and 1", exact=x)
 
 
 def check_rivals(order, exact):
@@ -683,6 +700,8 @@ rng = stattests.grading_rng("recall")
 for N in (5, 7, 9, 11):
     check_random(rng, B=8, N=N)
 check_domino(9, np.arange(9)[::-1], first=1)
+check_domino(80, np.arange(80)[::-1], first=1)
+check_late(9)
 check_domino(9, rng.permutation(9), first=1)
 check_domino(5, np.arange(5), first=0)
 patterns = (rng.random((4, 60)) < 0.3).astype(int)
@@ -716,7 +735,7 @@ compare_recall(patterns, missing, W_stored, b_stored, rng.permutation(60), "4 pa
 # <details><summary>Hint</summary>
 #
 # Start with couplings 0, and with $b$ at the log-odds of the mean image (clipped to 0.01 … 0.99). Keep the
-# chains from one step to the next. A rate that falls from 1 to 0 is a good start.
+# chains from one step to the next. The rate must fall: from 1 to 0 is a good start.
 # </details>
 
 # %% given="lattice_data"
@@ -788,8 +807,8 @@ reached = exact_log_likelihood(digits.validation, right_trained, down_trained, b
 print(f"{reached:.2f} nats per image on the validation part")
 assert reached >= -22, (
     f"{reached:.2f} nats per image reached, at least −22.0 expected. Does the step add data minus model? "
-    "Does each pixel see all of its neighbours, by `right` those beside it, by `down` those above and below? Are "
-    "the chains never started anew? Is the rate near 1 at first?"
+    "Does each pixel see all of its neighbours, by `right` those beside it, by `down` those above and below? Is "
+    "the rate near 1 at first, and does it fall to 0?"
 )
 ### BEGIN HIDDEN TESTS
 # The likelihood on images that the training has never seen, the test part.
@@ -816,7 +835,8 @@ assert reached >= -22, (
 # the *old* values of all others.
 #
 # 1. Take two units $s_1, s_2 = \pm 1$ with $E(s) = -J s_1 s_2$, $0 < J < \infty$ and T = 1. Show that this
-#    chain leaves the *uniform* distribution over the four states unchanged. So which correlation $\langle s_1
+#    chain leaves the *uniform* distribution over the four states unchanged (one new state will do, the others
+#    follow by symmetry). So which correlation $\langle s_1
 #    s_2 \rangle$ does one get in the long run, and which one is right?
 # 2. In gap 3 half of the lattice is updated at once, and that is right. What makes the difference? Why does
 #    the same checkerboard fail on a 5×5 lattice with periodic boundary? Name a remedy.
