@@ -57,8 +57,8 @@ def uses() -> Picture:
         )
     for place in (0.55, 1.3, 2.0):  # the model's samples lie in all valleys
         p.arrow(
-            (lefts[2] + place, _height(place) - 0.6),
-            (lefts[2] + place, _height(place) - 0.12),
+            (lefts[2] + place, _height(place) - 0.48),
+            (lefts[2] + place, _height(place) - 0.1),
             colour=VERMILLION,
         )
     for left, text in zip(
