@@ -227,8 +227,8 @@ alt = "Three curves near 1 that fall beyond a dotted vertical line at 0.138, the
 plotting.learning_curves(curves, "load α = P / N", "overlap after recall", caption, alt)
 
 # %% [markdown] capacity_says
-# **The larger the network, the steeper the fall beyond 0.138.** At a load of 0.12 the overlap of 400 units is still
-# 0.98, at 0.20 it is 0.59 ± 0.05; 50 units keep 0.93 there.
+# **The larger the network, the steeper the fall beyond 0.138.** At a load of 0.12 the overlap of 400 units is 0.98, at
+# 0.20 it is 0.59 ± 0.05; 50 units keep 0.93 there.
 
 # %% [markdown] ising_text
 # ## 2 · The same energy, heated: Gibbs sampling
