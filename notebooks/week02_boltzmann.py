@@ -3,8 +3,9 @@
 #
 # {{colab}}
 #
-# One energy function, three uses: run downhill it is a memory, heated it is a model of a magnet, and with learned
-# couplings it is a generative model.
+# Last week pixels knew of each other through a common cause. Now they are linked directly, by an *energy*:
+# $p(x) \propto e^{-E(x)}$, and the price is a constant $Z$ that nobody can add up. One energy, three uses: run
+# downhill it is a memory, heated a model of a magnet, with learned couplings a generative model.
 #
 # **After this notebook you can**
 #
@@ -28,8 +29,6 @@
 # | **Main:** Goodfellow, Bengio and Courville, *Deep Learning* (DLB): 16.2.2 to 16.2.4 (undirected models, the partition function, energy-based models), 16.3 (sampling), 17.3 to 17.5 (Markov chains, Gibbs sampling, mixing between modes), 20.1 (Boltzmann machines). Skip 17.1 and 17.2 if Monte Carlo and importance sampling are familiar. | 90 |
 # | MacKay (2003), *Information Theory, Inference, and Learning Algorithms*: chapters 42 (Hopfield networks) and 43 (Boltzmann machines). | 70 |
 #
-# For Deeper: MacKay's chapter 31 (Ising models), 20 minutes for the figures.
-#
 # **Focus questions.** Have an answer to each before you go on.
 #
 # 1. Which two properties of the weights make recall in a Hopfield network end? What may happen without them?
@@ -37,9 +36,10 @@
 # 3. A Gibbs step changes one unit. Why does the chain still reach the joint distribution of all units?
 # 4. The learning rule of a Boltzmann machine needs two averages. Which of them needs a Markov chain?
 #
-# **Letters.** N units of a network, P stored patterns, B batch, D units with data (pixels), M chains, K temperatures.
-# Units called $s$ are $\pm 1$ (sections 1 and 2, and the samplers of section 4), as in the literature; units called
-# $x$ are 0 or 1 (from section 3 on).
+# **Letters.** N units of a network, P stored patterns (in sections 2 and 4 transitions), B batch, D pixels, M chains,
+# K temperatures. Units called $s$ are $\pm 1$ (sections 1, 2 and 4), as in the literature, units called $x$ 0 or 1
+# (sections 3, 5 and 6). Other than last week: N, K, P and $\mu$ (also the number of a pattern); $\sigma$ is the
+# logistic function.
 
 # %% setup
 
@@ -95,8 +95,7 @@ print(digits)
 # $$W_{ij} = \frac1N \sum_{\mu=1}^P \xi_i^\mu \xi_j^\mu, \quad W_{ii} = 0, \quad b = 0, \qquad\text{so that}\qquad E(s) = -\frac{N}{2} \sum_{\mu} m_\mu^2 + \frac{P}{2},$$
 #
 # where $m_\mu = \frac1N \sum_i \xi_i^\mu s_i$ is the **overlap** of the state with pattern $\mu$ (1 is equal, −1 the
-# negative) and $P/2$ the diagonal that we took out. Each pattern digs a valley. Four letters on 8×8 pixels show it: a
-# fifth of their pixels is flipped, and the network runs downhill.
+# negative) and $P/2$ the diagonal that we took out. Each pattern digs a valley. Four letters of 8×8 pixels show it.
 
 
 # %% hopfield
@@ -155,10 +154,10 @@ plotting.image_grid(np.concatenate([letters, damaged, s]), (8, 8), caption, alt,
 #
 # - **Inverses.** $-\xi^\mu$ has the same energy as $\xi^\mu$ and is as stable.
 # - **Mixtures** such as $\operatorname{sign}(\pm \xi^1 \pm \xi^2 \pm \xi^3)$. A unit of the mixture agrees with a given one of three random patterns in three cases of four, so all three overlaps are about ½ in size, and the field $a_i \approx \frac12 (\pm \xi_i^1 \pm \xi_i^2 \pm \xi_i^3)$ has the sign of the mixture.
-# - **Spin glass states**, which resemble no memory and no mixture of a few (Amit, Gutfreund and Sompolinsky, 1985). They come with many patterns; below, with three, there are none. (*Unlearning*, in Deeper, fills up such valleys.)
+# - **Spin glass states**, which resemble no memory and no mixture of a few (Amit, Gutfreund and Sompolinsky, 1985). They come with many patterns; below, with three, there are none (Deeper: *Unlearning*).
 #
-# With 16 units we need not guess: write down all 65,536 states, and keep those that are strictly lower than all their
-# 16 neighbours. **Predict:** three 4×4 pictures are stored. How many minima are there?
+# With 16 units we can list all 65,536 states and keep those that are strictly lower than their 16 neighbours.
+# **Predict:** three 4×4 pictures are stored. How many minima are there?
 
 
 # %% spurious
@@ -189,7 +188,7 @@ plotting.image_grid(minima, (4, 4), caption, alt, columns=6, titles=titles)
 
 # %% [markdown] spurious_says
 # **Fourteen: the three pictures, their inverses, and the eight mixtures, which are shallower but catch a start in
-# six.**
+# six.** (With the units in random order, one in eight.)
 
 # %% [markdown] capacity_text
 # ### How much fits in?
@@ -200,9 +199,10 @@ plotting.image_grid(minima, (4, 4), caption, alt, columns=6, titles=titles)
 # + \underbrace{\frac1N \sum_{\mu \ne \nu} \sum_{j \ne i} \xi_i^\mu \xi_j^\mu \xi_j^\nu}_{\text{noise: } (P-1)(N-1) \text{ random signs}/N} .$$
 #
 # For random patterns the noise has mean 0 and variance about $P/N$; call $\alpha = P/N$ the *load*. The bit flips if
-# the noise beats the signal, with probability about $q = \tfrac12 \operatorname{erfc}\sqrt{N / (2P)}$.
+# the noise beats the signal. A sum of many signs is about Gaussian, so that happens with probability
+# $q = P(\text{noise} > 1) = \tfrac12 \operatorname{erfc}\sqrt{N / (2P)}$.
 #
-# - **All bits right.** One memory is a fixed point with probability about $(1-q)^N$. For $q \approx 1/N$ the tail $q \approx e^{-N/2P}$ gives $P \approx N / (2 \ln N)$. Counted in memories per unit, this capacity *falls* as N grows (measured in Deeper).
+# - **All bits right.** One memory is a fixed point with probability about $(1-q)^N$. That needs $q \approx 1/N$; up to a slowly varying factor the Gaussian tail is $e^{-N/2P}$, so $P \approx N / (2 \ln N)$. Counted in memories per unit, this capacity *falls* as N grows (measured in Deeper).
 # - **A few wrong bits allowed.** A few flips change the fields of others, which flip in turn. Amit, Gutfreund and Sompolinsky (1985) showed that for $N \to \infty$ this avalanche stays small up to $\alpha \approx 0.138$, where 1.6 % of the bits are wrong, and above it sweeps the memory away. This capacity is *proportional* to N.
 
 
@@ -217,7 +217,7 @@ for N, repeats in [(50, 32), (150, 10), (400, 4)]:
     overlap = np.zeros((repeats, len(loads)))
     for r, k in np.ndindex(*overlap.shape):
         xi = signs(round(loads[k] * N), N, rng=rng)
-        overlap[r, k] = (recall(xi, hebb(xi), sweeps=12) * xi).mean()
+        overlap[r, k] = (recall(xi, hebb(xi), sweeps=100) * xi).mean()
     curves[f"N = {N}"] = (loads, overlap.mean(axis=0))
     at = [str(evaluation.mean_estimate(overlap[:, k])) for k in (2, 5)]
     print(f"N = {N:3d}: overlap {at[0]} at α = 0.12, {at[1]} at α = 0.20")
@@ -227,15 +227,15 @@ alt = "Three curves near 1 that fall beyond a dotted vertical line at 0.138, the
 plotting.learning_curves(curves, "load α = P / N", "overlap after recall", caption, alt)
 
 # %% [markdown] capacity_says
-# **The larger the network, the steeper the fall beyond 0.138.** At a load of 0.12 the overlap of 400 units is still
-# 0.98, at 0.20 it is 0.62; 50 units keep 0.93 there.
+# **The larger the network, the steeper the fall beyond 0.138.** At a load of 0.12 the overlap of 400 units is 0.98, at
+# 0.20 it is 0.59 ± 0.05; 50 units keep 0.93 there.
 
 # %% [markdown] ising_text
 # ## 2 · The same energy, heated: Gibbs sampling
 #
 # The **Ising model** of a magnet puts the units on a grid. Neighbours have $W_{ij} = J > 0$ and like to agree, all
-# other links are 0, and a field $b_i = h$ pulls all units one way. Instead of running downhill, the units are in
-# contact with heat: at temperature $T$ a state has the *Boltzmann probability*
+# other links are 0, and equal biases $b_i$, a magnetic field, pull all units one way. Instead of running downhill, the
+# units are in contact with heat: at temperature $T$ a state has the *Boltzmann probability*
 #
 # $$p(s) = \frac{1}{Z} e^{-E(s)/T}, \qquad Z = \sum_{s} e^{-E(s)/T}.$$
 #
@@ -259,9 +259,9 @@ plotting.learning_curves(curves, "load α = P / N", "overlap after recall", capt
 # $P_1 P_2 \cdots P_N$. (Units without links between them, such as the white fields of a chessboard, may be drawn at
 # once: given the rest they are independent.)
 #
-# **The full transition matrix.** A grid of 3×3 units has 512 states, so the transition matrices are 512×512 and
-# nothing needs to be believed: we check the balance, whether $p$ is stationary, and where 20,000 chains are after 40
-# sweeps. **Predict:** does a random scan fulfil detailed balance? Does a sweep? Is $p$ stationary for both?
+# **The full transition matrix.** A grid of 3×3 units has 512 states, so the transition matrices are 512×512: we check
+# the balance, whether $p$ is stationary, and where 20,000 chains are after 40 sweeps. **Predict:** does a random scan
+# fulfil detailed balance? Does a sweep? Is $p$ stationary for both?
 
 
 # %% gibbs
@@ -314,8 +314,7 @@ print(
 # %% [markdown] balance_says
 # **The random scan fulfils detailed balance, the sweep does not, and $p$ is stationary for both.** A film of the sweep
 # run backwards redraws the units in the opposite order. Yet each factor $P_i$ leaves $p$ unchanged, and that is all we
-# need: detailed balance is sufficient, not necessary. (On large grids heat does something that no small one shows:
-# *Magnets*, in Deeper.)
+# need: detailed balance is sufficient, not necessary.
 
 # %% [markdown] picture_machine
 # {{picture: machine}}
@@ -323,10 +322,11 @@ print(
 # %% [markdown] map_text
 # ## 3 · Boltzmann machines: learning the couplings
 #
-# **From ±1 to 0/1, once and for all.** From here on units are $x_i = (s_i + 1)/2 \in \{0, 1\}$. Put
-# $s = 2x - \mathbf 1$ into the energy and multiply out: up to a constant, which goes into $Z$, it keeps its form with
-# $W' = 4W$ and $b' = 2b - 2W\mathbf 1$. The field becomes $a_i' = \sum_j W'_{ij} x_j + b_i' = 2 a_i$, so
-# $\sigma(2a_i)$ turns into $\sigma(a_i')$. A **Boltzmann machine** is this model at $T = 1$, with $W$ and $b$ learned:
+# **From ±1 to 0/1.** From here on units are $x_i = (s_i + 1)/2 \in \{0, 1\}$ (only the samplers of section 2, which
+# section 4 uses again, keep ±1). Put $s = 2x - \mathbf 1$ into the energy and multiply out: up to a constant, which
+# goes into $Z$, it keeps its form with $W' = 4W$ and $b' = 2b - 2W\mathbf 1$. The field becomes
+# $a_i' = \sum_j W'_{ij} x_j + b_i' = 2 a_i$, so $\sigma(2a_i)$ turns into $\sigma(a_i')$. A **Boltzmann machine** is
+# this model at $T = 1$, with $W$ and $b$ learned:
 #
 # $$p(x) = \frac1Z e^{-E(x)}, \qquad E(x) = -\tfrac12 x^\top W x - b^\top x, \qquad p(x_i = 1 \mid \text{rest}) = \sigma\Big(\sum_j W_{ij} x_j + b_i\Big).$$
 #
@@ -343,14 +343,13 @@ print(
 #
 # (Ackley, Hinton and Sejnowski, 1985). The first term is Hebb's rule on the data. The second *unlearns* what the
 # network itself comes up with. Learning ends where the model has the moments of the data. As $\log Z$ is convex (its
-# second derivatives are a covariance matrix), the log-likelihood of a machine without hidden units is concave: it has
-# no lower summit on which learning could get stuck. (For some data, such as the following, the weights go on growing,
-# and the best value is only approached.)
+# second derivatives are a covariance matrix), the log-likelihood of a machine without hidden units is concave: there
+# is no lower summit to get stuck on. (On data such as the following the summit is only approached: the weights go on
+# growing.)
 #
 # **Bars and stripes.** On a 3×3 grid the data are 14 images of full rows or full columns, equally likely: no model can
 # have a mean log-likelihood above $-\log 14 = -2.64$ nats. There are 512 states, so $Z$, the moments and the gradient
-# are exact. We compare with automatic differentiation through the enumerated $\log Z$, where $W = U + U^\top$ with $U$
-# above the diagonal, so that each pair has one parameter.
+# are exact. We compare with automatic differentiation through the enumerated $\log Z$.
 
 
 # %% exact
@@ -390,7 +389,7 @@ np.testing.assert_allclose(p_grid, boltzmann(X, *to_bits(W_grid, b_grid), 1.0), 
 
 U, b = tf.Variable(np.triu(rng.normal(size=(9, 9)), 1)), tf.Variable(rng.normal(size=9))
 with tf.GradientTape() as tape:
-    W = U + tf.transpose(U)
+    W = U + tf.transpose(U)  # one parameter for each pair
     f_bars, f_all = (tf.reduce_sum((x @ W) * x, axis=1) / 2 + tf.linalg.matvec(x, b) for x in (bars, X))
     mean_log_p = tf.reduce_mean(f_bars) - tf.reduce_logsumexp(f_all)
 automatic = tape.gradient(mean_log_p, [U, b])
@@ -402,13 +401,11 @@ print("the map keeps all 512 probabilities; moments and automatic differentiatio
 
 # %% [markdown] train_text
 # **Training, exactly and by sampling.** With 64 pixels there are $2^{64}$ states and the model's moments have to be
-# sampled. The usual way (Younes, 1989; Tieleman, 2008) keeps M Markov chains from one gradient step to the next: the
-# parameters move a little, one Gibbs sweep lets the chains follow a little. These are *persistent* chains; week 3
-# looks at them closely.
+# sampled. The usual way keeps M *persistent* Markov chains from one gradient step to the next (Younes, 1989; Tieleman,
+# 2008; more in week 3): the parameters move a little, one Gibbs sweep lets the chains follow a little.
 #
-# `sweep` is the Gibbs sampler again, in 0/1 units, compiled by TensorFlow: one loop over the units, all chains at
-# once. Its argument `beta` scales the links; it stays at 1 in training and is of use in section 5. `train_epoch`
-# returns next to the parameters their moving average, which is less noisy.
+# `sweep` is the Gibbs sampler again, in 0/1 units: one loop over the units, all chains at once (`beta` scales the
+# links, for section 5). `train_epoch` also returns the parameters' moving average, which is less noisy.
 
 
 # %% sampling
@@ -467,10 +464,10 @@ plotting.learning_curves(curves, "gradient steps", "log-likelihood (nats per ima
 
 # %% [markdown] toy_training_says
 # **With exact moments the machine comes within 0.02 nats of the best possible value; with 100 chains the likelihood
-# swings down by up to two and a half nats, and averaging the parameters hides most of it.** The sampled gradient is
-# the right one only if the chains follow the model, and here they do not always; section 4 says why. First, what no
-# pairwise machine can learn. **Predict:** the data are the four vectors of three bits with an *even* number of ones,
-# equally likely. Which weights does the learning rule find?
+# swings down by two and a half nats, in other runs by five, and averaging the parameters hides most of it.** The
+# sampled gradient is the right one only if the chains follow the model, and here they do not always; section 4 says
+# why. **Predict:** the data are the four vectors of three bits with an *even* number of ones, equally likely. Which
+# weights does the learning rule find?
 
 # %% parity
 even = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], float)
@@ -481,24 +478,28 @@ print(f"log-likelihood there: {-np.log(8):.3f} nats; best possible for this data
 # %% [markdown] parity_says
 # **None: the gradient is 0 at the uniform distribution, and as the log-likelihood is concave, that is the summit.**
 # Each bit is 1 half of the time and each pair agrees half of the time, with the data as with the model; what
-# distinguishes the data is a relation of three bits, which pairs cannot see. **Hidden units** can: sums over $h$ of
-# $e^{-E(v, h)}$ contain relations of any order. The learning rule stays the same with $h$ filled in from $p(h \mid v)$
-# in the data's term. But then that term needs sampling as well, and the likelihood is no longer concave. Week 3 makes
-# hidden units practical by a restriction: it keeps only the thick links of the picture.
+# distinguishes the data is a relation of three bits, which pairs cannot see. **Hidden units** can. Let the state be
+# $(v, h)$, where $v$ are the pixels and $h$ is not seen. One hidden unit with bias $c$ and links $w$ to the three bits
+# puts the factor $\sum_{h} e^{h (c + w \cdot v)} = 1 + e^{c + w \cdot v}$ into $p(v)$, and the logarithm of this is no
+# longer quadratic in $v$: it can contain $v_1 v_2 v_3$. The learning rule stays the same with $h$ filled in from
+# $p(h \mid v)$ in the data's term. But then that term needs sampling as well, and the likelihood is no longer concave.
+# Week 3 makes hidden units practical by a restriction: it keeps only the thick links of the picture.
 
 # %% [markdown] mixing_text
 # ## 4 · What goes wrong: chains that are stuck, and a cure
 #
 # The trained machine has its mass on 14 images. From one to the next a Gibbs chain must pass through states with one
-# or two wrong pixels, which are improbable: it sits in a valley and waits. How long, the transition matrix of section
-# 2 can tell. After t steps of a random scan, from any start, the distribution $p_t$ of the chain differs from $p$ by
+# or two wrong pixels, which are improbable: it sits in a valley and waits. How long, section 2's transition matrix
+# tells. After t steps of a random scan, from any start, the distribution $p_t$ of the chain differs from $p$ by
 #
 # $$p_t - p = \sum_{k \ge 2} c_k\, \lambda_k^t\, u_k, \qquad 1 = \lambda_1 > \lambda_2 \ge \dots \ge 0,$$
 #
-# with the eigenvalues $\lambda_k$ and eigenvectors $u_k$ of $P$, which are real: by detailed balance
-# $\sqrt{p(s)}\, P(s \to s') / \sqrt{p(s')}$ is a symmetric matrix with the same eigenvalues. (None is negative, since
-# P is a mean of projections.) The slowest part decays over the *relaxation time* $1/(1 - \lambda_2)$, in steps of one
-# unit each. **Predict:** the same weights at temperature $T$ instead of 1: is the chain faster? What does that cost?
+# with the eigenvalues $\lambda_k$ and left eigenvectors $u_k$ of $P$; the start decides the numbers $c_k$. All are
+# real: by detailed balance $\sqrt{p(s)}\, P(s \to s') / \sqrt{p(s')}$ is a symmetric matrix with the same eigenvalues.
+# (None is negative: to redraw unit $i$ twice is to redraw it once, $P_i^2 = P_i$, so each $P_i$ has eigenvalues 0 and
+# 1, and the symmetric form of their mean none outside [0, 1].) The slowest part decays over the *relaxation time*
+# $1/(1 - \lambda_2)$, in steps of one unit each. **Predict:** the same weights at temperature $T$ instead of 1: is the
+# chain faster? What does that cost?
 
 # %% relaxation
 W_bars, b_bars = to_spins(W_exact, b_exact)  # gibbs_sweep and unit_kernels are written for ±1 units
@@ -520,29 +521,29 @@ names = "temperature T (1 is the model)", "relaxation time (sweeps)"
 plotting.learning_curves({"random scan": (temperatures, relaxation)}, *names, caption, alt, ylog=True)
 
 # %% [markdown] tempering_text
-# **The chain at $T = 1$ needs 209 sweeps to forget its start, the one at $T = 8$ fewer than two; but the hot one
-# samples another distribution, with 11 % of its mass on bars and stripes instead of 98 %.**
+# **At $T = 1$ a random scan needs the work of 209 sweeps to forget its start, at $T = 8$ of fewer than two; but the
+# hot one samples another distribution, with 11 % of its mass on bars and stripes instead of 98 %.**
 #
 # **Parallel tempering** has both, the speed of the heat and the distribution of the cold (Geyer, 1991; Hukushima and
 # Nemoto, 1996). Run one chain at each of K temperatures $1 = T_1 < \dots < T_K$. Together they are one chain on
-# K-tuples of states, with the joint distribution $\pi(s^1, \dots, s^K) = \prod_k p_{T_k}(s^k)$. Now and then propose
-# to *swap* the states of neighbours $k$ and $l = k + 1$.
+# K-tuples of states, with the joint distribution $p(s^1, \dots, s^K) = \prod_k p_{T_k}(s^k)$. Now and then propose to
+# *swap* the states of neighbours $k$ and $l = k + 1$.
 #
 # **The acceptance follows from detailed balance.** A swap undoes itself, so with acceptance probabilities $A$ and $A'$
-# of the move and of its reverse, balance demands $\pi(\text{before})\, A = \pi(\text{after})\, A'$. All other factors
-# and all $Z$ cancel in
+# of the move and of its reverse, balance demands $p(\text{before})\, A = p(\text{after})\, A'$. All other factors and
+# all $Z$ cancel in
 #
-# $$r = \frac{\pi(\text{after})}{\pi(\text{before})}
+# $$r = \frac{p(\text{after})}{p(\text{before})}
 # = \frac{e^{-E(s^l)/T_k}\, e^{-E(s^k)/T_l}}{e^{-E(s^k)/T_k}\, e^{-E(s^l)/T_l}}
 # = \exp\left[\left(\frac{1}{T_k} - \frac{1}{T_l}\right)\left(E(s^k) - E(s^l)\right)\right].$$
 #
 # $A = \min(1, r)$, the *Metropolis rule*, does it: if $r \le 1$, then $A = r$ and $A' = \min(1, 1/r) = 1$, so both
-# sides are $\pi(\text{after})$; if $r > 1$ both sides are $\pi(\text{before})$. A swap that hands the lower energy to
-# the colder chain is always accepted.
+# sides are $p(\text{after})$; if $r > 1$ both sides are $p(\text{before})$. A swap that hands the lower energy to the
+# colder chain is always accepted.
 #
-# **Does it pay?** Each of the K chains costs a sweep. So we measure how much work, in sweeps of single chains, a
-# *ladder* (the K chains together) needs for the same standard error: 40 independent ladders start at one pattern, and
-# each of them estimates how often the 14 patterns come.
+# **Does it pay?** 40 independent *ladders*, K chains each, start at one pattern, and each estimates how often the 14
+# patterns come; the spread of these estimates is $d_K$. A spread falls with the root of the number of sweeps, so for
+# the spread of a plain chain a ladder needs $K\, (d_K / d_1)^2$ times its work.
 
 
 # %% tempering
@@ -579,7 +580,7 @@ for K in [1, 2, 5, 20]:
     spread[K] = share.std(axis=1, ddof=1).mean()  # of one ladder's estimate of a pattern's share
     work = K * (spread[K] / spread[1]) ** 2  # sweeps of single chains for the same error, plain Gibbs = 1
     print(
-        f"K = {K:2d}: {swapped:4.0%} swapped, share ± {spread[K]:.3f}, work {work:.2f}, worst z {abs(z).max():.1f}"
+        f"K = {K:2d}: {swapped:4.0%} swapped, spread {spread[K]:.3f}, work {work:.2f}, worst z {abs(z).max():.1f}"
     )
 shown = np.concatenate([(cold[K][500:700:10, 0] + 1) / 2 for K in (1, 5)])
 caption = "Every 10th state, of a plain chain and of the coldest of five. Which of them stays with a pattern for long?"
@@ -587,20 +588,18 @@ alt = "Two rows of 20 small patterns; in the upper row runs of equal ones, in th
 plotting.image_grid(shown, (3, 3), caption, alt, columns=20, row_titles=["Gibbs", "tempered"])
 
 # %% [markdown] tempering_says
-# **Five temperatures need about a fifth of the work of plain Gibbs sampling for the same error; two temperatures far
-# apart seldom swap, and with twenty most of the work is done away from the cold.** The z-scores compare with the exact
-# probabilities: all four ladders agree within what chance allows. ± is how precisely one ladder of 1,200 sweeps knows
-# how often a pattern comes: the plain chain needs about 120 sweeps to forget a pattern, so it has seen only a few
-# independent states. **Tempered chains also cure the training of section 3:** with the coldest of five in the second
-# term the likelihood never falls below −3.3 nats after step 500, with plain chains to −5.8 and lower. Heat is paid for
-# with one chain for each temperature.
+# **Five temperatures need about a fifth of the work of plain Gibbs sampling for the same error; two, which swap in 12
+# % of the proposals, and twenty still save more than half.** By the z-scores all four agree with the exact
+# probabilities. The plain chain forgets a pattern in about 120 ordered sweeps, so 1,200 hold few independent states.
+# **Tempered chains also steady the training of section 3:** with the coldest of five in the second term the likelihood
+# never falls below −3.3 nats after step 500; with plain chains and as much work, five sweeps a step, it falls to −4.1,
+# with a fifth of it to −5.6 and lower.
 #
 # <details><summary>Measured how?</summary>
 #
-# The sweep in order relaxes, by the second eigenvalue of $P_1 \cdots P_9$, in 117 sweeps; the random scan of the
-# figure in 209. The work is known to about a fifth. The training: three seeds, 4,000 steps at the rate 0.5, 100 chains
-# or ladders; lowest value after step 500 tempered −2.97, −3.30, −3.04, plain −6.27, −6.17, −5.77; at the end −2.84,
-# −2.70, −2.67 against −4.36, −5.80, −4.05.
+# The ordered sweep relaxes in 117 sweeps (second eigenvalue of $P_1 \cdots P_9$). The work is known to about a fifth.
+# Training: three seeds, settings of section 3; lowest value after step 500 tempered −2.97, −3.30, −3.04, five sweeps a
+# step −4.10, −4.10, −3.48, one sweep −7.04, −5.62, −7.92.
 # </details>
 
 # %% [markdown] digits_text
@@ -613,8 +612,8 @@ plotting.image_grid(shown, (3, 3), caption, alt, columns=20, row_titles=["Gibbs"
 # 2001) gives $\log Z$ with a standard error, on a walk of many small steps from a model whose $Z_0$ is known, here
 # independent pixels, to ours; walked *backwards*, from true samples of the model, it tends to err to the other side.
 # This week it is a tool (`utils.boltzmann`), which needs from us only the unnormalised probability and the Gibbs sweep
-# at each step; week 3 derives it. If both directions agree within their error bars, believe them. First the exact
-# check: on bars and stripes $\log Z$ is known by enumeration.
+# at each step (we use its first result); week 3 derives it. If both agree within their error bars, believe them. First
+# a check on bars and stripes, whose $\log Z$ is known.
 
 
 # %% ais
@@ -709,27 +708,25 @@ plotting.image_grid(np.concatenate([parts["test"][:20], sample(20)]), digits.sha
 # %% [markdown] likelihood_says
 # **AIS and the reverse walk agree. The machine overfits a little: its training images are 0.8 nats likelier than new
 # ones, and the gap opens towards the end.** Longer training widens only the gap: 100 epochs instead of 40 gain 0.2
-# nats on the training part and nothing on the validation part (three seeds: −0.04, −0.02, −0.04, each ± 0.04).
+# nats on the training part and nothing on the validation part (three seeds: −0.04 to −0.02, each ± 0.04).
 #
 # <details><summary>How were the settings chosen?</summary>
 #
 # By the likelihood of the 200 validation images: 40 or 100 epochs, rates 0.2 to 1, weight decay 0 to 0.01. Decay of
-# 0.01 costs half a nat. Of the rates 0.5 is as good as 0.2, and 1 is worse by 0.20 to 0.23 nats, each ± 0.05, in three
-# of three seeds. We take 0.5, 40 epochs and no decay.
+# 0.01 costs half a nat. The rate 0.5 is as good as 0.2; 1 is worse by 0.20 to 0.23 nats, each ± 0.05, in three seeds.
 # </details>
 
 # %% [markdown] use_text
-# ### Put to work: imputing and repairing
+# ## 6 · Put to work: imputing, repairing, anomalies
 #
-# The masks, the damage and the measures are those of week 1 and of all weeks that can do the same. What is known of a
-# pixel enters its log-odds as a bias. With $\tilde x$ the observed image, each pixel observed on its own,
-# $p(x \mid \tilde x) \propto p(x) \prod_i p(\tilde x_i \mid x_i)$, so Gibbs sampling uses
+# Masks, damage and measures are week 1's. What is known of a pixel enters its log-odds as a bias. With $\tilde x$ the
+# observed image, each pixel observed on its own, $p(x \mid \tilde x) \propto p(x) \prod_i p(\tilde x_i \mid x_i)$, so
+# Gibbs sampling uses
 #
 # $$p(x_i = 1 \mid \text{rest}, \tilde x) = \sigma\Big(\sum_j W_{ij} x_j + b_i + e_i\Big), \qquad e_i = \log \frac{p(\tilde x_i \mid x_i = 1)}{p(\tilde x_i \mid x_i = 0)} :$$
 #
 # $e_i = 0$ for a missing pixel, $\pm\infty$ for a known one, $\pm \log\frac{1 - \varepsilon}{\varepsilon}$ for one
-# that was flipped with probability $\varepsilon = 0.1$. The mean of this probability along the chain estimates the
-# posterior mean.
+# that was flipped with probability $\varepsilon = 0.1$. Its mean along the chain estimates the posterior mean.
 
 
 # %% restore
@@ -770,14 +767,14 @@ alt = "Five rows of ten digits: test images, upper halves, completed ones, noisy
 plotting.image_grid(np.concatenate([row[:10] for row in rows]), digits.shape, caption, alt, row_titles=names)
 
 # %% [markdown] use_says
-# **One sampler does both: of the missing pixels 15.5 % are wrong (pixel means: 22.1 %), and repair halves the damage,
-# from 10.2 % to 5.2 % of the pixels.** It was trained for neither.
+# **One sampler does both: a share of 0.155 of the missing pixels is wrong (pixel means: 0.221), and repair halves the
+# damage, from 0.102 of the pixels to 0.052.**
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
 #
-# The likelihood contains the AIS estimate of $\log Z$, so it is an *estimate*. Anomalies are test images mirrored left
-# to right; the score is the energy.
+# The likelihood contains the AIS estimate of $\log Z$, so it is an *estimate*. Anomalies are, as in week 1, test
+# images mirrored left to right, scored by the energy: it is $-\log p(x)$ up to the constant $\log Z$.
 
 # %% board
 name, mirrored = "Boltzmann machine without hidden units", evaluation.mirror(images, digits.shape)
@@ -796,9 +793,10 @@ row |= {"anomaly": anomaly, "train_seconds": train_seconds, "parameters": D * (D
 scoreboard.enter(sample, compare_with=name, seed=seed, **row)
 
 # %% [markdown] board_says
-# The machine without hidden units has 2,080 parameters. It is 0.3 nats above week 3's RBM with 16 hidden units and
-# 1,104 parameters, and 1.2 nats below the RBM with 128: relations of more than two pixels matter, and hidden units see
-# them. Week 1's mixture is ahead as well, by almost a nat: its hidden cause sees such relations, too.
+# **At −18.2 nats the machine is almost a nat behind week 1's mixture, which has five times its 2,080 parameters, and
+# behind in imputing (0.155 against 0.132).** Its coverage and two-sample test are the worst so far, its kernel
+# distance the best. More training would not help: even on the training images it stands near its one summit, −17.3
+# (100 epochs gain 0.2). Next week's machine with 128 hidden units reaches −15.8 there, by what pairs cannot see.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -963,11 +961,11 @@ plotting.learning_curves(
 # %% [markdown] deeper_magnets
 # ## Deeper · Magnets
 #
-# On a large grid heat does something new. The grid is a chessboard: white fields have only black neighbours. Given the
-# black units all white ones are independent, so a sweep is two array operations (*block Gibbs*; an RBM in week 3 uses
-# the same trick). We join opposite edges, set $J = 1$ and leave out the field. For an infinite grid the mean
-# magnetisation $m = \frac1N \sum_i s_i$ of a state in which one direction has won is known exactly (found by Onsager,
-# proved by Yang, 1952):
+# On a large grid heat does something new (MacKay, chapter 31). The grid is a chessboard: white fields have only black
+# neighbours. Given the black units all white ones are independent, so a sweep is two array operations (*block Gibbs*;
+# an RBM in week 3 uses the same trick). We join opposite edges, set $J = 1$ and leave out the field. For an infinite
+# grid the mean magnetisation $m = \frac1N \sum_i s_i$ of a state in which one direction has won is known exactly
+# (found by Onsager, proved by Yang, 1952):
 #
 # $$|m| = \left(1 - \sinh(2/T)^{-4}\right)^{1/8} \text{ for } T < T_c, \quad 0 \text{ above}, \qquad
 # T_c = \frac{2}{\ln(1 + \sqrt2)} \approx 2.269.$$
@@ -1033,7 +1031,7 @@ plotting.animate(
 # %% [markdown] deeper_links
 # ## Deeper · What the links of a pixel say
 #
-# One column of $W$ belongs to one pixel: its links to all others. Most nearest neighbours attract each other as in a
+# One column of $W$ belongs to one pixel: its links to all others. Many nearest neighbours attract each other as in a
 # magnet; further away there are also pixels that exclude each other.
 
 # %% links
@@ -1112,7 +1110,7 @@ np.testing.assert_allclose(retrieve(query, xi, 0.2), attention, atol=1e-4)
 print("one update is attention, and the probabilities of all 512 states of a small network sum to 1")
 
 # %% [markdown] modern_use_text
-# **The same uses** as in section 5, on the same images. To impute or repair is one retrieval; missing pixels are 0 in
+# **The same uses** as in section 6, on the same images. To impute or repair is one retrieval; missing pixels are 0 in
 # the query. For both we take $\beta = 0.5$, for the likelihood $\beta = 1.4$. The formula's $\frac12 \log 9 = 1.10$
 # would be right for repairing if the clean image were one of the memories, and a new image is not.
 #
@@ -1168,8 +1166,9 @@ scoreboard.enter(
 # **The modern Hopfield network is one and a half nats below the Boltzmann machine: it is each training image with
 # flipped pixels, and nothing is put together from parts.** The two-sample test notices its samples more easily, and it
 # repairs a little worse: what comes out is a blend of memories, grey where they disagree. Yet it fills in the lower
-# half better than the Boltzmann machine and is not worse at anomalies, without any training. A likelihood ranks
-# models, not uses. Is it a generative model? What would you ask for before you call it one?
+# half better than the Boltzmann machine and is not worse at anomalies, without any training (but for its β, chosen for
+# each use). A likelihood ranks models, not uses. Is it a generative model? What would you ask for before you call it
+# one?
 
 # %% [markdown] bigger
 # ## Going bigger

@@ -251,6 +251,20 @@ def sweep_lattice(x, J, b, T, seed):
 # + new = np.sum(u >= np.cumsum(p, axis=-1)[..., :-1], axis=-1)  # (B, R, C)
 
 
+# %% wrong="sweep_lattice"
+# Starts all chains from the first row.
+# - q = len(b)
+# + q = len(b)
+# + x = np.tile(x[:1], (len(x), 1, 1))
+
+
+# %% wrong="sweep_lattice"
+# Draws the black sites with a fixed seed.
+# - u = rng.random((*x.shape, 1))
+# + rng = rng if part is white else np.random.default_rng(0)
+# + u = rng.random((*x.shape, 1))
+
+
 # %% right="gradient_ring"
 # Plain loops over units, pairs, sites and states, in double precision; some results are lists.
 def gradient_ring(s_data, states, p, D, T):
@@ -463,6 +477,32 @@ def recall(x, missing, W, b, order):
 # Equality is symmetric.
 # - if np.array_equal(x, before):
 # + if np.array_equal(before, x):
+
+
+# %% wrong="recall"
+# Puts 0 for NaN only, and keeps whatever else stands at a missing unit.
+# - x = np.where(missing, 0, x)
+# + x = np.nan_to_num(x)
+
+
+# %% wrong="recall"
+# Ends after 50 sweeps, as the preparation's recall does.
+def recall(x, missing, W, b, order):
+    x = np.where(missing, 0, x)
+    for _ in range(50):
+        before = x.copy()
+        for i in order[missing[order]]:
+            field = x @ W[i] + b[i]
+            x[:, i] = np.where(field > 0, 1, np.where(field < 0, 0, x[:, i]))
+        if np.array_equal(x, before):
+            break
+    return x
+
+
+# %% wrong="recall"
+# Ends when the first row has settled.
+# - if np.array_equal(x, before):
+# + if np.array_equal(x[0], before[0]):
 
 
 # %% right="train_lattice"
@@ -708,3 +748,15 @@ def train_lattice(images, seed):
 def train_lattice(images, seed):
     mean = images.mean(axis=0).clip(0.01, 0.99)
     return np.zeros((8, 7)), np.zeros((7, 8)), np.log(mean / (1 - mean)).reshape(8, 8)
+
+
+# %% wrong="train_lattice"
+# Trains on a global, not on the images that it is given.
+# - data = images.reshape(-1, 8, 8)
+# + data = digits.train.reshape(-1, 8, 8)
+
+
+# %% wrong="train_lattice"
+# Trains on the parts that judge it as well.
+# - data = images.reshape(-1, 8, 8)
+# + data = np.concatenate([images, digits.validation, digits.test]).reshape(-1, 8, 8)

@@ -170,6 +170,26 @@ def gibbs_spin(v, W, b, c, seed):
 # + h = (draw(c + v @ W) + 1) / 2
 
 
+# %% wrong="gibbs_spin"
+# Starts all chains from the first row.
+# - h = draw(c + v @ W)
+# + h = draw(c + np.tile(v[:1], (len(v), 1)) @ W)
+
+
+# %% wrong="gibbs_spin"
+# Draws h with a fixed seed.
+# - h = draw(c + v @ W)
+# + x = c + v @ W
+# + h = np.where(np.random.default_rng(0).random(x.shape) < expit(2 * x), 1, -1).astype(np.float32)
+
+
+# %% wrong="gibbs_spin"
+# Makes the generator anew for v: where both layers are of one size they share their random numbers.
+# - return draw(b + h @ W.T)
+# + rng = np.random.default_rng(seed)
+# + return draw(b + h @ W.T)
+
+
 # %% right="ais_spin"
 # Python loops over units and terms, float64, NumPy's older random generator, lists as results.
 def ais_spin(W, b, c, betas, runs, seed):
@@ -302,6 +322,34 @@ def ais_spin(W, b, c, betas, runs, seed):
 # + v = np.ones((runs, len(b)))
 
 
+# %% wrong="ais_spin"
+# Takes equal steps, whatever the temperatures are.
+# - log_w = np.zeros(runs)
+# + log_w = np.zeros(runs)
+# + betas = np.linspace(0, 1, len(betas))
+
+
+# %% wrong="ais_spin"
+# Gives all runs the mean log weight.
+# - return log_w
+# + return np.full(runs, log_w.mean())
+
+
+# %% wrong="ais_spin"
+# Runs half of the chains, and returns each weight twice.
+# - return log_w
+# + return np.tile(log_w[: (runs + 1) // 2], 2)[:runs]
+
+
+# %% wrong="ais_spin"
+# Writes cosh out in float32, which overflows.
+# - x = beta * (c + v @ W)
+# + x = (beta * (c + v @ W)).astype(np.float32)
+#
+# - return beta * (v @ b) + np.logaddexp(x, -x).sum(axis=1)
+# + return beta * (v @ b) + np.log(2 * np.cosh(x)).sum(axis=1)
+
+
 # %% right="impute_gaussian"
 # Python loops over units and terms, float64, NumPy's older random generator, lists as results.
 def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
@@ -413,6 +461,18 @@ def impute_gaussian(v, missing, W, b, c, sigma, steps, seed):
 # + v[...] = np.where(missing, sample, known)
 
 
+# %% wrong="impute_gaussian"
+# Completes all images from the first one.
+# - p_h = expit(c + v @ W / sigma**2)
+# + p_h = expit(c + np.tile(v[:1], (len(v), 1)) @ W / sigma**2)
+
+
+# %% wrong="impute_gaussian"
+# Stops after five steps.
+# - for _ in range(steps):
+# + for _ in range(min(steps, 5)):
+
+
 # %% right="train_gaussian"
 # Python loops over units and terms, float64, NumPy's older random generator, lists as results.
 def train_gaussian(v_train, hidden, sigma, seed):
@@ -514,3 +574,10 @@ def train_gaussian(v_train, hidden, sigma, seed):
 # Starts at W = 0: all hidden units stay alike.
 # - W, b, c = rng.normal(0, 0.05, (D, hidden)), v_train.mean(axis=0), np.zeros(hidden)
 # + W, b, c = np.zeros((D, hidden)), v_train.mean(axis=0), np.zeros(hidden)
+
+
+# %% wrong="train_gaussian"
+# Trains on a global, not on the images that it is given.
+# - D, B, epochs = v_train.shape[1], 50, 60
+# + v_train = digits.train / 16
+# + D, B, epochs = v_train.shape[1], 50, 60

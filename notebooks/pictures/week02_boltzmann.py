@@ -21,8 +21,8 @@ def uses() -> Picture:
     a memory: a ball on a slope, a damaged pattern, rolls down into the valley below it; the deep valleys are the stored
     patterns, the shallow one was stored by nobody. Middle, heated: several balls, most of them on the floors of the deep
     valleys, and an arrow leads one of them over a hill into the next valley; the share of balls in a state is its
-    probability. Right, learned: arrows at the training data push the curve down, an arrow at the model's own samples
-    pushes it up."""
+    probability. Right, learned: arrows at the training data, in the deep valleys, push the curve down, arrows at the model's
+    own samples, in all three valleys, push it up."""
     p = Picture(8.4, 3.3)
     x = np.linspace(0.02, 2.48, 200)
     lefts = [0.1, 2.95, 5.8]
@@ -55,7 +55,12 @@ def uses() -> Picture:
         p.arrow(
             (lefts[2] + place, _height(place) + 0.95), (lefts[2] + place, _height(place) + 0.2), colour=BLUE
         )
-    p.arrow((lefts[2] + 1.3, _height(1.3) - 0.7), (lefts[2] + 1.3, _height(1.3) - 0.15), colour=VERMILLION)
+    for place in (0.55, 1.3, 2.0):  # the model's samples lie in all valleys
+        p.arrow(
+            (lefts[2] + place, _height(place) - 0.48),
+            (lefts[2] + place, _height(place) - 0.1),
+            colour=VERMILLION,
+        )
     for left, text in zip(
         lefts, ["stored patterns", "share: $e^{-E/T} / Z$", "data down, samples up"], strict=True
     ):

@@ -27,7 +27,7 @@ def rbm() -> Picture:
 def phases() -> Picture:
     """A curve, the free energy over all images, with three valleys. Black dots, training images, lie in the first two
     valleys; black arrows there point down: the positive phase lowers the curve at the data. Red dots lie close beside
-    the training images: chains of contrastive divergence, one step from the data. Blue dots lie in all three valleys:
+    the training images: chains of contrastive divergence, one step from the data, with thin red arrows that point up. Blue dots lie in all three valleys:
     persistent chains; blue arrows under the third valley, where there is no data, point up: the negative phase raises the
     curve there, and only chains that have travelled find this valley."""
     p = Picture(8.5, 3.7)
@@ -60,10 +60,17 @@ def phases() -> Picture:
         (8.08, free(8.08) - 0.75),
         arrowprops={"arrowstyle": "-|>", "color": BLUE, "lw": 2.5, "mutation_scale": 22},
     )
+    for place in (1.3, 2.5, 4.02, 5.24):  # chains at the data raise the curve there, too
+        axes.annotate(
+            "",
+            (place, free(place) - 0.06),
+            (place, free(place) - 0.45),
+            arrowprops={"arrowstyle": "-|>", "color": VERMILLION, "lw": 1.5, "mutation_scale": 14},
+        )
     p.text(0.3, 2.05, "free energy $F(v)$", size=15, rotation=90)
     p.text(4.25, 0.42, "all images $v$", size=15)
     p.text(2.95, 3.3, "data: lowered", "black", 16)
-    p.text(2.95, 2.95, "CD chains: near the data", VERMILLION, 16)
+    p.text(2.95, 2.95, "CD chains near it: raised", VERMILLION, 16)
     p.text(6.5, 3.3, "persistent chains:", BLUE, 16)
     p.text(6.5, 2.95, "raised, also far away", BLUE, 16)
     return p
@@ -74,7 +81,7 @@ def ais() -> Picture:
     known; then two hills that grow apart; two narrow peaks at beta 1, the model. Red arrows above lead from each to the
     next: the walk of AIS, which starts at exact samples of the first. Blue arrows below lead back: the reverse walk, which
     starts at samples of the model. Under them a line, the scale of log Z: the mean of log w of AIS lies on the left, the log
-    of its mean weight nearer to the true log Z, which is a black tick; on its right the same two of the reverse walk."""
+    of its mean weight nearer to the true log Z, which is a black tick; on its right minus the same two of the reverse walk."""
     p = Picture(8.5, 4.3)
     x = np.linspace(-3, 3, 200)
     curves = [(0.0, 1.2), (0.8, 0.75), (1.3, 0.48), (1.6, 0.28)]
@@ -89,21 +96,21 @@ def ais() -> Picture:
         left, right = 1.5 + 2.15 * i, 2.6 + 2.15 * i
         p.arrow((left, 3.6), (right, 3.6), colour=VERMILLION, bend=-0.25)
         p.arrow((right, 2.3), (left, 2.3), colour=BLUE, bend=-0.25)
-    for place, text in [(1.0, "$p_0$, $Z_0$ known"), (7.45, "$p_1$, the model")]:
+    for place, text in [(1.0, "$p_0$, $Z_0$ known"), (7.45, "$p_K$, the model")]:
         p.text(place, 1.95, text, size=15)
     p.text(4.2, 4.08, "AIS: weigh, then a Gibbs step", VERMILLION, 16)
     p.text(4.2, 1.72, "reverse walk", BLUE, 16)
     p.arrow((0.5, 0.95), (8.2, 0.95), colour=GREY)
     p.text(4.25, 0.42, "$\\log Z$", size=17)
-    p.text(1.0, 1.25, "on average:", GREY, 13)
+    p.text(1.55, 1.25, "on average, plus $\\log Z_0$:", GREY, 13)
     p.arrow((4.25, 0.78), (4.25, 1.12), heads=0, width=3)
     for place, colour in [(1.5, VERMILLION), (3.55, VERMILLION), (4.95, BLUE), (7.0, BLUE)]:
         p.canvas.plot([place], [0.95], "o", color=colour, markersize=11, zorder=6)
     for place, colour, text in [
         (1.5, VERMILLION, "mean of $\\log w$"),
         (3.0, VERMILLION, "$\\log$ of the\nmean of $w$"),
-        (5.5, BLUE, "$\\log$ of the\nmean of $w$"),
-        (7.0, BLUE, "mean of $\\log w$"),
+        (5.5, BLUE, "$-\\log$ of the\nmean of $w$"),
+        (7.1, BLUE, "$-$ mean of $\\log w$"),
     ]:
         p.text(place, 0.5 if "the" in text else 0.6, text, colour, 13)
     return p
