@@ -40,7 +40,7 @@
 # {{picture: families}}
 
 # %% [markdown] how
-# **How the notebooks work.** Read, run a notebook like this one, discuss in class, solve an exercise. First comes a
+# **How the notebooks work.** Read, run a notebook, discuss in class, solve an exercise. First comes a
 # case that can be computed exactly, so that you *know* that the code is right; then the digits. Where it says to
 # predict, write your answer down before you run the cell. The cell `parameters` holds the few numbers worth changing;
 # the text quotes results for those that stand there.
@@ -56,7 +56,7 @@
 #
 # Shorter than PML2: Prince, *Understanding Deep Learning* (UDL), chapter 14.
 #
-# **Focus questions.** Have an answer to each before you go on.
+# **Focus questions.** Have an answer to each.
 #
 # 1. A table of the probabilities of all binary images of 8×8 pixels: how many entries has it?
 # 2. Why do we maximise the *logarithm* of the likelihood? Name a reason of mathematics and one of computers.
@@ -112,7 +112,7 @@ print(digits)
 # $\mu_d = n_d / N$: the mean of the pixel.
 #
 # **Nats and bits.** With the natural logarithm $-\log p(x)$ is measured in *nats*, with the logarithm to base 2 in *bits*;
-# 1 nat is $1 / \ln 2 = 1.44$ bits. It has a meaning: a coder that knows $p$ stores the image in $-\log_2 p(x)$ bits, up to
+# 1 nat is $1 / \ln 2 = 1.44$ bits. A coder that knows $p$ stores the image in $-\log_2 p(x)$ bits, up to
 # a bit or two. We always give the mean per image.
 #
 # Logarithms are no luxury: the product of 784 probabilities can be smaller than any 32-bit number above 0.
@@ -446,9 +446,10 @@ plotting.learning_curves(
 )
 
 # %% [markdown] ten_say
-# **No training curve falls; after 40 steps EM is nearly done; and where it ends depends on the start: between
-# −19.43 and −19.19 nats.** The validation part lies 0.7 nats lower and stops rising after a few steps: what EM gains later
-# it gains on the training images only. The components are ways of writing, not digits: nobody told EM of classes.
+# **No training curve falls; after 50 steps they stand between −19.43 and −19.19 nats.** A flat piece need not be the
+# end: in 200 steps the lowest, start 2, climbs to −19.19. Start 1's validation curve, 0.7 nats lower, stops rising
+# after a few steps, those of other starts by step 30. The components are ways of writing, not digits: nobody told EM of
+# classes.
 
 # %% [markdown] choose_text
 # ## 4 · More components, and what goes wrong
@@ -467,7 +468,7 @@ plotting.learning_curves(
 # \mu_{kd} = \frac{\sum_n r_{nk}\, x_{nd} + a\, \bar m_d}{N_k + a} \;\ge\; \frac{a\, \bar m_d}{N_k + a}.
 # \end{gathered}$$
 #
-# (This is maximum a posteriori.) We make $a$ smaller and smaller. **Predict:** with 40 components, where does the
+# (This is maximum a posteriori.) **Predict:** with 40 components and smaller and smaller $a$, where does the
 # log-likelihood of the training images go, step by step, and where that of the validation images?
 
 # %% unsmoothed
@@ -483,13 +484,14 @@ if many:
         "EM steps",
         "log-likelihood (nats per image)",
         f"{many} components. At the end: " + "; ".join(f"{a}: {curve[-1]:.1f}" for a, curve in runs.items()),
-        "The training curve is flat. The validation curves fall, the further the smaller a; for a = 0.5 it rises.",
+        "The training curve rises by 0.4 and levels off. The validation curves fall for some fifteen steps, the further "
+        "the smaller a; for a = 0.5 it rises.",
     )
 
 # %% [markdown] unsmoothed_say
-# **The failure: with hardly any smoothing 40 components make the validation images less probable, step by step, and the
-# less smoothing the further: to −19.6 nats for $a = 10^{-8}$, of which the training curve shows nothing. The cure: half
-# an imaginary image a component, −17.6.**
+# **The failure: with hardly any smoothing 40 components make the validation images less probable, for some fifteen
+# steps, down to a floor that lies the lower the smaller $a$: −19.6 nats for $a = 10^{-8}$. The training curve shows
+# nothing of it. The cure: half an imaginary image a component, −17.6.**
 #
 # A small $\mu_{kd}$ makes the $r_{nk}$ of images with ink at pixel $d$ small, and that makes $\mu_{kd}$ smaller still in the
 # next step, down to what the imaginary images leave, $a\, \bar m_d / (N_k + a)$. With $a = 0$ there is no floor, and the fall
@@ -541,16 +543,15 @@ plotting.learning_curves(
 )
 
 # %% [markdown] choose_says
-# **More components help up to 80; from there on the training part gains and the validation part does not. 80 and 160
-# cannot be told apart; by a hair the rule picks 160, the model of all later weeks.** The gap between the two curves,
-# *overfitting*, grows with K; more smoothing narrows it. By their paired differences one, 10 and 20 components are clearly
-# worse.
+# **The 200 validation images choose K = 160, the mixture of all later weeks, and cannot tell it from 80: −0.04 ± 0.14
+# nats. The 400 test images can, over six starts: 160 is better by 0.16 ± 0.05.** From 160 to 320 the training part
+# gains and new images do not. The gap between the two curves, *overfitting*, grows with K; more smoothing narrows it.
 #
 # <details><summary>How sure is the choice?</summary>
 #
-# The paired differences leave out the start. Eight starts of the same K end with validation values that scatter by 0.05 to
-# 0.11 nats, and their means are −17.73 for 40 components, −17.33 for 80, −17.33 for 160 and −17.50 for 320 ($a = 1$,
-# standard errors of 0.02 to 0.04).
+# The paired differences leave out the start. Eight starts of the same K end with validation values that scatter by 0.05
+# to 0.11 nats; their means are −17.73 for 40 components, −17.33 for 80, −17.33 for 160 and −17.50 for 320 ($a = 1$).
+# The test images: means over six starts of each, $a = 1$, paired image by image.
 # </details>
 #
 # The test part: each K with its best $a$ of the validation part. The choice is not revised.
@@ -647,10 +648,10 @@ plotting.image_grid(
 
 # %% [markdown] apply_says
 # **The independent Bernoulli can do all three, badly; the mixture recognises the digit from what it sees, and makes far
-# fewer errors.** Without a cause the completion is the same for all images: what is seen changes nothing. Where the upper
-# half fits several components, the mixture's completion is grey: a mean of several digits, the right answer to "how
-# probable is ink here?" and the wrong one to "show me a digit". For that, draw $z$ from the responsibilities, then the
-# pixels.
+# fewer errors.** Without a cause the completion is the same for all images: what is seen changes nothing. Where the
+# upper half fits several components, the mixture's completion is grey: a mean of several digits, the right answer to
+# "how probable is ink here?" and the wrong one to "show me a digit". For that, draw $z$ from the responsibilities, then
+# the pixels.
 
 # %% [markdown] ppca_text
 # ## 6 · A continuous cause: probabilistic PCA
@@ -678,8 +679,8 @@ plotting.image_grid(
 #
 # $$\sigma^2 = \frac{1}{D - L} \sum_{i > L} \lambda_i, \qquad W = U_L (\Lambda_L - \sigma^2 I)^{1/2},$$
 #
-# with the L largest eigenvalues and their eigenvectors. Tipping and Bishop show that no other $W$ does better. ($W R$ with
-# a rotation $R$ of $z$ gives the same $C$ and does equally well.)
+# with the L largest eigenvalues and their eigenvectors: that these are the ones to keep, and that no other $W$ does
+# better, Tipping and Bishop show. ($W R$ with a rotation $R$ of $z$ gives the same $C$ and does equally well.)
 
 
 # %% ppca
@@ -729,7 +730,7 @@ print(f"the largest derivative at the closed-form solution is {steepest:.0e}")
 # **On grey digits**, 17 levels a pixel. Some pixels are blank in all images, so on whole levels $\sigma$ could go to 0 and
 # the density to infinity. A density needs data that fill space: add uniform noise between 0 and 1 to each level, and
 # divide by 17. That noise has a standard deviation of $1 / (17 \sqrt{12}) = 0.017$. A density may exceed 1, so these
-# log-likelihoods are *positive*; they depend on the unit of $x$ and cannot be set beside those of sections 1 to 5.
+# log-likelihoods become *positive*; they depend on the unit of $x$ and cannot be set beside those of sections 1 to 5.
 #
 # **Predict:** what does $\sigma$ become when L is large?
 
@@ -760,8 +761,8 @@ plotting.image_grid(
 # **Every cause helps, on new images too, up to about 52 of 64. There $\sigma$ is 0.018, the noise that we added
 # ourselves: nothing else is left.** So as a *density* of digits PPCA wants nearly all directions. As a *summary* it
 # does with few: with 8 numbers many of these digits can be guessed, with 32 the copy is nearly perfect. What the
-# samples lack: causes add up without bounds, so ink becomes negative and strokes mix that never meet. Week 6 replaces
-# the linear map by a network. Then the integral over $z$ is no longer known.
+# samples lack: causes add up without bounds, so ink becomes negative (white in the figure) and strokes mix that never
+# meet. Week 6 replaces the linear map by a network. Then the integral over $z$ is no longer known.
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
@@ -819,9 +820,8 @@ quiz.show("week01_foundations")
 # **Bring to class** (no easy answers):
 #
 # 1. A model gives the test part −17.0 nats, another −17.3. Under which circumstances would you choose the second?
-# 2. The independent Bernoulli of the scoreboard, smoothed, assigns each of the $2^{64}$ images a probability above 0, also
-#    the digits. In which sense does it "contain" the mixture's digits, and why do you hardly ever see one among its
-#    samples?
+# 2. The independent Bernoulli, smoothed, assigns each of the $2^{64}$ images a probability above 0, also the digits. Why do
+#    you hardly ever see one among its samples?
 # 3. The reverse KL avoids regions without data. Would you rather train an image generator by it? What would you need?
 
 # %% [markdown] summary
@@ -923,6 +923,8 @@ for which, (model, curve, _), question in [
     )
 
 # %% [markdown] collapse_text
+# **Once in six.** In the other starts two blobs share a component, while others have two.
+#
 # **What goes wrong.** Probabilities are at most 1, so the log-likelihood of a Bernoulli mixture is at most 0. A *density*
 # has no such limit. Put one component on a single training point, $m_k = x_n$, with covariance $s^2 I$, and let the others
 # cover the rest. At $x_n$ the density is at least $\pi_k\, (2 \pi s^2)^{-D/2}$. As $s \to 0$ it goes to infinity, and all
@@ -959,10 +961,10 @@ plotting.learning_curves(
 # %% [markdown] deeper_logs
 # ## Deeper · Mathematics or float32?
 #
-# In section 4 the fall ends at a floor. With $a = 0$ there is none. But $r_{nk}$ and $\mu_{kd}$ are kept as numbers, and
-# whatever is below $10^{-45}$ (float32) or $10^{-324}$ (float64) becomes 0; with $a > 0$ that does no harm, since what is
-# rounded away is tiny beside $a\, \bar m_d$. So which part of the fall is the likelihood's own? The same 40 components three
-# times, once with all sums in logarithms, which is slow.
+# In section 4 the fall ends at a floor. With $a = 0$ there is none. But $r_{nk}$ and $\mu_{kd}$ are kept as numbers,
+# and whatever is below $10^{-38}$ (float32) or $10^{-308}$ (float64) becomes 0 (TensorFlow keeps no *subnormal*
+# numbers); with $a > 0$ that does no harm, since what is rounded away is tiny beside $a\, \bar m_d$. So which part of
+# the fall is the likelihood's own? The same 40 components three times, once with all sums in logarithms, which is slow.
 
 
 # %% in_logs
@@ -1008,15 +1010,14 @@ if many:
         "EM steps",
         "log-likelihood (nats per image)",
         f"{many} components, no smoothing, validation part. Gaps: some image has probability 0.",
-        "One straight falling curve; two that leave it, jump about and have gaps.",
+        "A straight falling curve; that of float64 leaves it, jumps about and has gaps, that of float32 soon ends.",
     )
 
 # %% [markdown] impossible_says
 # **In logarithms no image becomes impossible, and the validation images lose about half a nat with each step: the fall is
 # the likelihood's own. Rounding only makes it end early, in
 # $-\infty$, after 7 steps in float32 and after 25 in float64,** and before that the numbers are already wrong. Infinite or
-# probability 0: find out whether it is the mathematics or the computer. (With 160 components, in logarithms, the mean has
-# come down to −1,614 nats after 50 steps.)
+# probability 0: find out whether it is the mathematics or the computer.
 
 # %% [markdown] deeper_patients
 # ## Deeper · Which patient is unlike the healthy?
