@@ -294,11 +294,13 @@ check_responsibilities(x, pi, mu, 16, exact, atol=0.01)
 def check_large(rng, B, D, K, share, far=False):
     """Against whole numbers, which neither round nor underflow.
 
-    far: no component suits the images, and the first suits them far less than the others, which differ in one pixel."""
+    far: the first component suits every other pixel far better than the others, and on the whole far less; these are
+    equal but for one pixel."""
     x, (pi, mu) = with_holes(rng, B, D, 16, share), draw_model(rng, K, D, close=True)
     if far:
-        x, mu = (8 + x // 2).astype(np.float32), np.full((K, D), 2 / 32, np.float32)
-        mu[0], mu[2:, 0], x[:, 0] = 1 / 32, 3 / 32, rng.integers(0, 4, B)
+        x = (8 + x // 2).astype(np.float32)
+        mu = np.tile(np.float32([[4, 1]] + [[2, 16]] * (K - 1)) / 32, D // 2)
+        mu[2:, 0], x[:, 0] = 3 / 32, rng.integers(0, 4, B)
     shares, blacks = np.rint(16 * pi).astype(int).tolist(), np.rint(32 * mu).astype(int).tolist()
     exact = []
     for image in x.tolist():
