@@ -805,8 +805,8 @@ board
 
 # %% [markdown] board_says
 # **The mixture is far ahead of the independent pixels, in likelihood and in every use; the paired standard error leaves no
-# doubt.** Its samples are still told from real digits, 0.61 in the two-sample test: within a component the pixels are
-# independent, and it shows at the edges of the strokes. The rows of other weeks stand here so that you can come back.
+# doubt.** Its samples are still told from real digits (two-sample test 0.61, not 0.5): within a component the pixels
+# are independent, and it shows at the edges of the strokes. The rows of other weeks stand here so that you can come back.
 
 # %% [markdown] check_text
 # ## Self-check

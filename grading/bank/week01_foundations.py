@@ -91,7 +91,7 @@ def bits_per_pixel(x, pi, mu, G):
 
 
 # %% wrong="bits_per_pixel"
-# Clips mu to [1e-300, 1 − 1e-16]: the price of a wrong pixel is finite, and a far better fit elsewhere pays it.
+# Clips mu to [1e-300, 1 − 1e-16]: a wrong pixel has a price that a far better fit elsewhere pays.
 # - x, mu = x[:, None].astype(float), mu.astype(float)  # (B, 1, D), (K, D)
 # + x, mu = x[:, None].astype(float), np.clip(mu.astype(float), 1e-300, 1 - 1e-16)
 

@@ -197,7 +197,8 @@ def check_certain(rng, K, D, G, far=False):
     far: all others are so far from them that any finite price of a wrong pixel, 10⁴ nats, would be worth paying."""
     pi, mu = draw_model(rng, K, D)
     if far:
-        mu = (rng.integers([[1]] + [[30]] * (K - 1), [[3]] + [[32]] * (K - 1), (K, D)) / 32).astype(np.float32)
+        low = np.array([[1]] + [[30]] * (K - 1))
+        mu = (rng.integers(low, low + 2, (K, D)) / 32).astype(np.float32)
     x = rng.binomial(G, mu[0], (8, D)).astype(np.float32)
     mu[0, :2], x[:4, :2], x[4:, :2] = [0, 1], [0, G], rng.integers(1, G, (4, 2))
     compare_bits(x, pi, mu, G, hint=CERTAIN)
@@ -500,8 +501,9 @@ mu_example = np.array([[0.1, 0.5, 0.2], [0.9, 0.4, 0.7]], np.float32)
 check_fill(x_example, np.array([[0.4, 0.6], [0.8, 0.2]], np.float32), mu_example, G=2, seed=1)
 x_empty, r_half = np.full((50, 3), np.nan, np.float32), np.full((50, 2), 0.5, np.float32)
 check_seed(lambda seed: call_fill(x_empty, r_half, mu_example, 2, seed))
-check_seed(lambda seed: call_fill(x_empty, r_half, np.float32([[0, 0, 1], [1, 0, 1]]), 2, seed))  # only z is chance
-check_seed(lambda seed: call_fill(x_empty, np.float32([[1, 0]] * 50), mu_example, 2, seed))  # only the pixels are
+mu_sure, r_sure = np.array([[0, 0, 1], [1, 0, 1]], np.float32), np.array([[1, 0]] * 50, np.float32)
+check_seed(lambda seed: call_fill(x_empty, r_half, mu_sure, 2, seed))  # only z is left to chance
+check_seed(lambda seed: call_fill(x_empty, r_sure, mu_example, 2, seed))  # only the pixels are
 ### BEGIN HIDDEN TESTS
 # Other sizes, models and holes, up to three of them; the seed.
 rng = stattests.grading_rng("fill_holes")
