@@ -222,7 +222,9 @@ def learning_curves(
     ax.set_ylabel(ylabel)
     ax.set_xscale("log" if xlog else "linear")
     ax.set_yscale("log" if ylog else "linear")
-    if len(curves) > 1:
+    if len(curves) > 4:  # a long legend stands outside: inside it would cover a curve
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    elif len(curves) > 1:
         ax.legend()
     show(fig, caption, alt)
 

@@ -90,6 +90,27 @@ def bits_per_pixel(x, pi, mu, G):
 # + log_px_z = np.sum(x * np.log(mu) + (G - x) * np.log1p(-mu), axis=2)
 
 
+# %% wrong="bits_per_pixel"
+# Clips mu to [1e-300, 1 − 1e-16]: a wrong pixel has a price that a far better fit elsewhere pays.
+# - x, mu = x[:, None].astype(float), mu.astype(float)  # (B, 1, D), (K, D)
+# + x, mu = x[:, None].astype(float), np.clip(mu.astype(float), 1e-300, 1 - 1e-16)
+
+
+# %% wrong="bits_per_pixel"
+# −10⁴ nats in place of log 0.
+def bits_per_pixel(x, pi, mu, G):
+    log_px_z = np.maximum(binom.logpmf(x[:, None], G, mu.astype(float)), -1e4).sum(axis=2)
+    return -logsumexp(np.log(pi) + log_px_z, axis=1) / np.log(2) / x.shape[1]
+
+
+# %% wrong="bits_per_pixel"
+# The sum over components for small images, the best one for large.
+def bits_per_pixel(x, pi, mu, G):
+    log_px_z = binom.logpmf(x[:, None], G, mu.astype(float)).sum(axis=2) + np.log(pi)
+    log_px = logsumexp(log_px_z, axis=1) if x.shape[1] < 50 else log_px_z.max(axis=1)
+    return -log_px / np.log(2) / x.shape[1]
+
+
 # %% equivalent="bits_per_pixel"
 # No image has the level G + 1.
 # - log_choices = np.log([math.comb(G, level) for level in range(G + 1)])
@@ -185,6 +206,21 @@ def responsibilities(x, pi, mu, G):
 # + return np.exp(log_w) / np.exp(log_w).sum(axis=1, keepdims=True)
 
 
+# %% wrong="responsibilities"
+# A product of ratios to the best component of each pixel underflows where components differ in many pixels.
+def responsibilities(x, pi, mu, G):
+    p = binom.pmf(np.nan_to_num(x)[:, None], G, mu.astype(float))
+    w = pi * np.where(np.isnan(x)[:, None], 1, p / p.max(axis=1, keepdims=True)).prod(axis=2)
+    return w / w.sum(axis=1, keepdims=True)
+
+
+# %% wrong="responsibilities"
+# Shifts by the mean over components, not by the largest: exp overflows.
+# - return np.exp(log_w - logsumexp(log_w, axis=1, keepdims=True))
+# + w = np.exp(log_w - log_w.mean(axis=1, keepdims=True))
+# + return w / w.sum(axis=1, keepdims=True)
+
+
 # %% right="m_step"
 # Python loops over images, components and pixels; plain numbers and lists.
 def m_step(x, r, a, G):
@@ -251,6 +287,18 @@ def m_step(x, r, a, G):
 # Smooths pi as well, which J does not say.
 # - return r.mean(axis=0), (black + a) / (total + 2 * a)
 # + return (r.sum(axis=0) + a) / (len(r) + a * r.shape[1]), (black + a) / (total + 2 * a)
+
+
+# %% wrong="m_step"
+# Clips mu, as the start of gap 6 does, although the prior keeps it away from 0 and 1.
+# - return r.mean(axis=0), (black + a) / (total + 2 * a)
+# + return r.mean(axis=0), np.clip((black + a) / (total + 2 * a), 0.02, 0.98)
+
+
+# %% wrong="m_step"
+# Clips mu by a thousandth.
+# - return r.mean(axis=0), (black + a) / (total + 2 * a)
+# + return r.mean(axis=0), np.clip((black + a) / (total + 2 * a), 1e-3, 1 - 1e-3)
 
 
 # %% right="fill_holes"
@@ -376,6 +424,18 @@ def fill_holes(x, r, mu, G, seed):
 # Draws without a seed.
 # - rng = np.random.default_rng(seed)
 # + rng = np.random.default_rng()
+
+
+# %% wrong="fill_holes"
+# The seed decides the pixels, but not z.
+# - z = draw_index(r, rng)  # (B,), one for each image
+# + z = draw_index(r, np.random.default_rng(0))
+
+
+# %% wrong="fill_holes"
+# The seed decides z, but not the pixels.
+# - return np.where(np.isnan(x), rng.binomial(G, mu[z]), x)
+# + return np.where(np.isnan(x), np.random.default_rng(0).binomial(G, mu[z]), x)
 
 
 # %% right="kl_by_drawing"
@@ -519,6 +579,22 @@ def kl_by_drawing(pi_p, mu_p, pi_q, mu_q, G, N, seed):
 # - log_ratio = np.log(p_x_z(x, mu_p, G) @ pi_p) - np.log(p_x_z(x, mu_q, G) @ pi_q)
 # + p_x = p_x_z(x, mu_p, G) @ pi_p
 # + log_ratio = p_x * (np.log(p_x) - np.log(p_x_z(x, mu_q, G) @ pi_q))
+
+
+# %% wrong="kl_by_drawing"
+# The exact sum with invented noise of the right size: nothing is drawn.
+def kl_by_drawing(pi_p, mu_p, pi_q, mu_q, G, N, seed):
+    x, rng = all_images(mu_p.shape[1], G), np.random.default_rng(seed)
+    p, q = p_x_z(x, mu_p, G) @ pi_p, p_x_z(x, mu_q, G) @ pi_q
+    d = np.log(p / q)
+    error = np.sqrt((p @ d**2 - (p @ d) ** 2) / N)
+    return p @ d + error * rng.normal(), error * (1 + rng.normal() / np.sqrt(2 * N))
+
+
+# %% wrong="kl_by_drawing"
+# Always 20,000 draws, whatever N says.
+# - rng = np.random.default_rng(seed)
+# + rng, N = np.random.default_rng(seed), 20_000
 
 
 # %% right="train_binomials"
@@ -672,3 +748,10 @@ def train_binomials(x_train, K, G, seed):
 # + mu = np.clip((black[start] / G + mean) / 2, 0.02, 0.98)
 # - for _ in range(40):
 # + for _ in range(0):
+
+
+# %% wrong="train_binomials"
+# Trains on the complete images of the notebook, not on those handed over.
+# - known = ~np.isnan(x_train)
+# + x_train = digits.train
+# + known = ~np.isnan(x_train)

@@ -55,7 +55,7 @@ def families() -> Picture:
         ("1  mixture", "mixture", "$\\sum_k \\pi_k\\, p(x \\mid k)$", "at once", "exact"),
         ("2–5  energy", "Boltzmann machine", "$\\exp(-E(x))\\, /\\, Z$", "by a chain", "up to $Z$"),
         ("6–7  VAE", "VAE", "$\\int p(z)\\, p(x \\mid z)\\, dz$", "at once", "a bound"),
-        ("8–9  GAN", "GAN", "none: $x = G(z)$", "at once", "none"),
+        ("8–9  GAN", "GAN", "implicit: $x = G(z)$", "at once", "none"),
         (
             "10–11  autoregressive",
             "autoregressive",
@@ -63,7 +63,7 @@ def families() -> Picture:
             "pixel by pixel",
             "exact",
         ),
-        ("12  flow", "flow", "$p(z)\\, |\\partial z / \\partial x|$", "at once", "exact"),
+        ("12  flow", "flow", "$p(z)\\, |\\det\\, \\partial z / \\partial x|$", "at once", "exact"),
         ("13–14  diffusion", "diffusion", "undoes noise", "step by step", "a bound"),
     ]
     for i, (name, family, *cells) in enumerate(rows):
