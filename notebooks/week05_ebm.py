@@ -3,8 +3,9 @@
 #
 # {{colab}}
 #
-# Any network that maps an image to one number defines a distribution, $p(x) \propto e^{f(x)}$. How does one draw from
-# it, train it without its normaliser, and estimate that after all?
+# In weeks 2 to 4 an energy had hidden units, which made sampling easy, layer by layer. Now any network that maps an image
+# to one number defines a distribution, $p(x) \propto e^{f(x)}$: how does one draw from it, train it without its
+# normaliser, and estimate that after all?
 #
 # **After this notebook you can**
 #
@@ -38,8 +39,9 @@
 # 3. Denoising score matching does not estimate the score of the data. Of what, then?
 # 4. NCE treats $\log Z$ as one more parameter. Why would maximum likelihood fail if one did the same?
 #
-# **Letters.** B batch, D pixels or coordinates, K mixture components or temperatures, $\varepsilon$ the step size of
-# Langevin dynamics. In sections 2 to 4 $x$ is real.
+# **Letters.** B batch, D pixels or coordinates, K mixture components. Other than last week: images are $x$ again, not $v$,
+# $\varepsilon$ is a step size, and $\sigma$ alone a standard deviation ($\sigma(\cdot)$ stays the logistic function). In
+# sections 2 to 4 $x$ is real.
 
 # %% setup
 
@@ -53,7 +55,7 @@ mcmc_steps = 5  # Langevin steps for each of them
 step_size = 0.3  # ε of the discrete Langevin steps
 learning_rate = 0.008  # of Adam; falls linearly to 0
 averaging = 0.99  # how slowly the averaged weights follow
-ais_temperatures = 400  # steps of an AIS run; also of a chain that imputes
+ais_temperatures = 400  # steps of an AIS run
 seed = 0
 
 # %% imports
@@ -64,7 +66,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from utils import datasets, evaluation, plotting, quiz, scoreboard
-from utils.boltzmann import AIS, all_states, base, bernoulli, copy, log_odds  # from week 3
+from utils.boltzmann import AIS, all_states, base, bernoulli, copy, log_odds  # as in weeks 3 and 4
 
 digits = datasets.load(dataset)
 rng = tf.random.Generator.from_seed(seed)
@@ -81,7 +83,8 @@ print(digits)
 # **The sign.** A network outputs $f$: large means probable. The energy is $E = -f$: low means probable. The code says
 # `f` wherever it means $f$. Week 3's RBM is such a model: minus its free energy,
 # $f(v) = b^\top v + \sum_j \mathrm{softplus}(c_j + v^\top W_{:j})$, is a linear term and a network with one hidden
-# layer. Its hidden units had a meaning, which block Gibbs sampling needed. Now we use more layers, and give up both.
+# layer. Its hidden units were random variables, which block Gibbs sampling needed. Now we use more layers, whose units
+# are mere intermediate results, and give up block Gibbs sampling.
 #
 # **The gradient in $\theta$.** Since
 # $\nabla_\theta \log Z_\theta = \frac{1}{Z_\theta} \sum_{x'} e^{f_\theta(x')}\, \nabla_\theta f_\theta(x') = \mathbb{E}_{x' \sim p_\theta}[\nabla_\theta f_\theta(x')]$,
@@ -91,7 +94,7 @@ print(digits)
 # = \mathbb{E}_\text{data}\left[\nabla_\theta f_\theta(x)\right] - \mathbb{E}_{p_\theta}\left[\nabla_\theta
 # f_\theta(x)\right].$$
 #
-# Data minus model, as in weeks 2 and 3. (For $x \in \mathbb{R}^D$ the sum is an integral, and $f$ must fall fast
+# Data minus model, as in weeks 2 to 4. (For $x \in \mathbb{R}^D$ the sum is an integral, and $f$ must fall fast
 # enough for both to exist.) In code one differentiates $\bar f_\text{data} - \bar f_\text{model}$ with the samples
 # held fixed.
 #
@@ -158,8 +161,8 @@ print(f"largest difference of the two gradients: {largest:.1e}")
 #
 # $$x \leftarrow x + \frac{\varepsilon}{2}\, s(x) + \sqrt{\varepsilon}\, z, \qquad z \sim \mathcal{N}(0, I).$$
 #
-# As $\varepsilon \to 0$, with more and more steps, it follows a diffusion whose stationary distribution is $p$. At a
-# finite $\varepsilon$ it has another one. **How far off?** For $p = \mathcal{N}(0, \sigma^2)$ a step is
+# As $\varepsilon \to 0$, with more and more steps, its stationary distribution tends to $p$ (the correction below, which
+# then accepts every step, shows why). At a finite $\varepsilon$ it has another one. **How far off?** For $p = \mathcal{N}(0, \sigma^2)$ a step is
 # $x \leftarrow (1 - \frac{\varepsilon}{2\sigma^2})\,x + \sqrt\varepsilon\, z$. The variance $V$ of $x$ turns into
 # $(1 - \frac{\varepsilon}{2\sigma^2})^2\, V + \varepsilon$. It stays the same if
 #
@@ -179,8 +182,8 @@ print(f"largest difference of the two gradients: {largest:.1e}")
 # in $x$ and $y$: detailed balance holds, so $p$ is stationary for *every* $\varepsilon$, and $Z$ cancels. This is the
 # *Metropolis-adjusted Langevin algorithm* (MALA). One pays with rejections.
 #
-# The targets of sections 2 to 4 are mixtures of round Gaussians, for which everything is known: with responsibilities
-# $r_k(x)$ as in week 1, $s(x) = \sum_k r_k(x)\,(m_k - x)/v_k$; and with noise $\mathcal{N}(0, \sigma^2 I)$ added to
+# The targets of sections 2 to 4 are mixtures of round Gaussians (weights $w_k$, means $m_k$, variances $v_k$), for which
+# everything is known: with responsibilities $r_k(x)$ as in week 1, $s(x) = \sum_k r_k(x)\,(m_k - x)/v_k$; and with noise $\mathcal{N}(0, \sigma^2 I)$ added to
 # $x$, $v_k + \sigma^2$ takes the place of $v_k$.
 
 
@@ -308,8 +311,8 @@ for name, states in runs.items():
 #
 # The last term is a constant. The middle one contains the unknown $s_p$; two ways around it follow.
 #
-# **Implicit score matching** (Hyvärinen, 2005; the name is Vincent's, 2011: $D_F$ itself, for which one would have to
-# know $s_p$, he calls *explicit*). Since $p\, s_p = \nabla p$, integrate by parts in each coordinate:
+# **Implicit score matching** (Hyvärinen, 2005). Since $p\, s_p = \nabla p$, integrate by parts in each coordinate
+# ($x_{-i}$: all others):
 #
 # $$\mathbb{E}_p[s_\theta \cdot s_p] = \sum_i \int s_{\theta,i}\, \frac{\partial p}{\partial x_i}\, dx
 # = \sum_i \int \bigl[s_{\theta,i}\, p\bigr]_{x_i = -\infty}^{x_i = \infty} dx_{-i} - \sum_i \int p\, \frac{\partial
@@ -330,7 +333,8 @@ for name, states in runs.items():
 #
 # A mean square is smallest at the conditional mean,
 # $s_\theta(\tilde x) = \mathbb{E}[\nabla \log q(\tilde x \mid x) \mid \tilde x]$. With
-# $p_\sigma(\tilde x) = \int p(x)\, q(\tilde x \mid x)\, dx$, the density of the *noisy* data, this is
+# $p_\sigma(\tilde x) = \int p(x)\, q(\tilde x \mid x)\, dx$, the density of the *noisy* data, and Bayes' rule,
+# $p(x \mid \tilde x) = p(x)\, q(\tilde x \mid x) / p_\sigma(\tilde x)$, this is
 #
 # $$\int \frac{p(x)\, q(\tilde x \mid x)}{p_\sigma(\tilde x)}\, \frac{\nabla_{\tilde x}\, q(\tilde x \mid x)}{q(\tilde x \mid x)}\, dx
 # = \frac{\nabla_{\tilde x}\, p_\sigma(\tilde x)}{p_\sigma(\tilde x)} = \nabla_{\tilde x} \log p_\sigma(\tilde x).$$
@@ -489,8 +493,9 @@ plotting.image_grid(images, shape, caption, alt, columns=4, titles=list(pictures
 #
 # $$p(x_i \mid x_{\text{rest}}) = \frac{e^{f(x)}}{e^{f(x)} + e^{f(x^{\neg i})}} = \sigma(f(x) - f(x^{\neg i})).$$
 #
-# Fit all D conditionals to the data by a score of forecasts that is best, on average, for the true probability. The
-# logarithm gives the **pseudo-likelihood** (Besag, 1975), the square **ratio matching** (Hyvärinen, 2007):
+# Fit all D conditionals to the data, by a loss that is smallest, on average, for the true probability. The logarithm
+# gives the **pseudo-likelihood** (Besag, 1975), which hid a failure when week 3 watched it, and is now trained itself;
+# the square gives **ratio matching** (Hyvärinen, 2007):
 #
 # $$J_\text{PL} = \mathbb{E}_p\Big[\sum_i -\log \sigma(f(x) - f(x^{\neg i}))\Big], \qquad
 # J_\text{RM} = \mathbb{E}_p\Big[\sum_i \sigma(f(x^{\neg i}) - f(x))^2\Big].$$
@@ -629,7 +634,13 @@ def discrete_step(f, b0, beta, x, f_x, g_x, eps, rng, adjusted=True):
 
 
 def annealing(f, b0, eps):
-    """AIS from independent pixels with log-odds b0, (D,) or (R, D), to e^f; its states are (x, f(x), ∇f(x))."""
+    """AIS from independent pixels with log-odds b0, (D,) or (R, D), to e^f; its states are (x, f(x), ∇f(x)).
+
+    Week 3's algorithm for any path: `AIS` gets log p*_β of a state, a step that leaves p*_β unchanged, and log Z₀.
+    `.estimate(K, start, rng)` walks in K steps from β = 0 to 1; from 1 to 0 with reverse=True. It returns log Z with
+    its standard error, the effective sample size (how many runs count), and the last states. `.walk(betas, start, rng)`
+    returns log weights and last states; with all betas 1 it samples from e^f / Z.
+    """
 
     def log_p_star(state, beta):
         return (1 - beta) * tf.reduce_sum(b0 * state[0], axis=1) + beta * state[1]
@@ -697,7 +708,7 @@ def train(
 
 # %% [markdown] small_text
 # **Sixteen pixels again**, where AIS has nowhere to hide: $\log Z$ exactly, by AIS, and by the reverse walk from exact
-# samples, with the effective sample size of weeks 3 and 4.
+# samples; and how many runs count, week 4's effective sample size $(\sum_r w_r)^2 / \sum_r w_r^2$.
 
 # %% small
 small_settings = {"B": 50, "M": 200, "k": 5, "eps": 0.3, "decay": 0.98}
@@ -731,7 +742,7 @@ print(f"KL(data ‖ model) {exact_kl(small.f):.2f} nats")
 #
 # **When is a likelihood of an energy network honest?** An AIS estimate whose weight sits on a few runs may be far too
 # small without showing it, and too small a $Z$ flatters. So we ask that the procedure was right where we could
-# enumerate (above); that at least 40 of the 400 runs carry the weight; and that the walk from the other side, from the
+# enumerate (above); that at least 40 of the 400 runs count; and that the walk from the other side, from the
 # replay buffer after many more steps, agrees to half a nat. Else no likelihood enters the scoreboard.
 
 # %% main
@@ -821,10 +832,10 @@ for kind, odd in kinds.items():
 # Training an energy is a game between $f$ and its samples. If the samples are not where $e^f$ has its mass, the
 # gradient never comes to rest: the weights grow, the landscape gets steeper, and on a steep landscape steps of the
 # same size sample even worse. On the 4×4 digits the exact divergence shows it. Where one cannot enumerate, watch the
-# *gap* $\bar f_\text{data} - \bar f_\text{model}$: at a maximum of the likelihood its mean is near 0, since scaling
-# $f$ would not help there either.
+# *gap* $\bar f_\text{data} - \bar f_\text{model}$. It is the derivative of the log-likelihood of $\alpha f$ in $\alpha$
+# at $\alpha = 1$, so at a maximum it is 0 on average.
 #
-# We provoke it: a constant rate, five times that of section 6, no noise on the data, and, as in much published code,
+# We provoke it: a constant rate, five times that of section 6's small network, no noise on the data, and, as in much published code,
 # no Metropolis correction. Where $f$ is steep, an uncorrected step flips pixels together that should not be flipped
 # together, and nothing sends them back. Then the cure, the correction, with five steps or one, from the buffer or from
 # noise.
@@ -862,7 +873,7 @@ plotting.learning_curves(curves, "gradient steps", "KL(data ‖ model) (nats)", 
 # </details>
 
 # %% [markdown] scoreboard_text
-# ## 9 · The scoreboard
+# ## The scoreboard
 #
 # The likelihood is an *estimate*, with the error of AIS's $\log Z$; differences are paired with week 3's large RBM.
 
