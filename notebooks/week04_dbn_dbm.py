@@ -81,10 +81,9 @@ rng = tf.random.Generator.from_seed(seed)
 print(digits)
 
 # %% [markdown] recall_text
-# **Week 3's code** comes from `utils.boltzmann`, in a more general form: the `RBM` with $F(v)$, its conditionals (`p_h_v`,
-# `p_v_h`) and their log-odds (`logits_h`, `logits_v`); centred PCD, `train(model, average, draw, …)`, which asks `draw()`
-# for the data of each epoch and returns `average`; and AIS. `posterior(v)` returns what the positive phase needs, so that
-# a DBM can put its own in its place.
+# **Week 3's code**, more general, is in `utils.boltzmann`: the `RBM` with $F(v)$, `p_h_v`, `p_v_h` and their log-odds
+# `logits_h`, `logits_v`; centred PCD, `train(model, average, draw, …)`, which asks `draw()` for each epoch's data and
+# returns `average`; AIS. The RBM's `posterior(v)` returns what the positive phase needs; a DBM will have its own.
 
 # %% [markdown] stack_text
 # ## 1 · A deep belief network is a stack of RBMs
@@ -97,7 +96,7 @@ print(digits)
 #
 # With the top RBM's free energy $F_2$, $\log p(v, h_1) = \log p(v \mid h_1) - F_2(h_1) - \log Z_2$. Given $v$, the
 # units of $h_1$ are *not* independent: those that explain the same pixel compete. (An RBM's own prior $p_1(h_1)$ undoes
-# just this; another prior does not.) As an approximation one keeps the
+# just this; another prior does not.) As an approximation keep the
 # first RBM's $q(h_{1,j} = 1 \mid v) = \sigma(r_j + v^\top W_{1,:j})$, in which they are ($r$ are its hidden biases).
 #
 # **The bound.** For any distribution $q(h_1 \mid v)$, by Jensen's inequality,
@@ -671,12 +670,12 @@ assert np.min(exact - bound) > -1e-3
 #
 # **The bound on the digits.** Given $h_1$, the units of $h_2$ *are* independent. With mean field's $q(h_1)$ and the
 # exact $p(h_2 \mid h_1)$ the bound rises by $\mathbb{E}_q[\mathrm{KL}(q(h_2) \,\|\, p(h_2 \mid h_1))]$, and has the
-# form of section 2: draw $h_1 \sim q$, sum out $h_2$, subtract $\log Z$. `evaluate` does this; below it stands the
-# mean-field bound.
+# form of section 2: draw $h_1 \sim q$, sum out $h_2$, subtract $\log Z$. The mean-field bound is printed
+# below it.
 #
 # A unit of $h_2$ is **alive** if it *varies from image to image*: the standard deviation of $\mu_{2,k}$ over the
 # validation images is above 0.1. `watcher` counts them during the training, and takes the mean bound of training minus
-# that of validation images, in which $\log Z$ cancels: the learning curve of a model whose likelihood nobody knows.
+# that of validation images, in which $\log Z$ cancels.
 #
 # **Predict:** in which runs is the second layer alive?
 
@@ -689,7 +688,7 @@ def alive(dbm, v):
 
 # %% watcher
 def watcher(log, first=0, moments=(), kept=None):
-    """A function for `train` that fills {epoch: (alive, training − validation)}, and keeps the weights of some moments."""
+    """A function for `train` that fills {epoch: (alive, training − validation)}, and keeps copies of some moments."""
 
     def watch(epoch, dbm):
         if (epoch + 1) % max(1, joint_epochs // 14) == 0:
@@ -698,7 +697,7 @@ def watcher(log, first=0, moments=(), kept=None):
             gap = float(bounds[0] - bounds[1])
             log[first + epoch + 1] = alive(dbm, parts["validation"]), gap
         if epoch + 1 in moments:
-            kept[epoch + 1] = [x.numpy() for x in dbm.variables]
+            kept[epoch + 1] = copy(dbm, new())
 
     return watch
 
@@ -790,19 +789,18 @@ def growth(dbm, v, x, rng):
 # %% mid_training
 past, other = new(), tf.random.Generator.from_seed(seed)
 states = sampler(past, np.concatenate([means, np.full(hidden2, 0.5)]), 300, other)
-for epoch, values in kept.items():
-    for variable, value in zip(past.variables, values):
-        variable.assign(value)
+for epoch, model in kept.items():
+    copy(model, past)
     gradient, formula, slope = growth(past, parts["train"], states(500), other)
     print(f"epoch {epoch}: W2 grows by {gradient:+.4f} a step, formula {formula:+.4f}; mean s {slope:.3f}")
 
 # %% [markdown] mid_training_says
 # **Early in the training $W_2$ is pulled to 0; later its units are too flat to leave.** Along $W_2$ the formula *is* the
 # gradient. At learning rate 1 $W_2$ shrinks by 6 % in a step at first, after ten epochs by 4 %. From epoch 20 on the pull
-# is gone (the model does not fit its data as the argument assumes), and $W_2$ grows or shrinks by less than half a percent.
-# But the mean slope falls from 0.25 to 0.04: the units have become constants, and whatever would make $W_2$ grow is
-# multiplied by $s$. And the mechanism removed: with states drawn from the posterior in place of the means, 2, 14 and 17 of
-# 64 units are alive after three such trainings (see Deeper), with the means none.
+# is gone (the model does not fit its data as the argument assumes): less than half a percent either way. But the mean
+# slope falls from 0.25 to 0.04, and whatever would make $W_2$ grow is multiplied by $s$. With the mechanism removed, states
+# drawn from the posterior in place of the means, 2, 14 and 17 of 64 units are alive after three trainings (see Deeper),
+# with the means none.
 #
 # **The cure** is to start far from $W_2 = 0$: pretraining gives $h_2$ something to say from the first step.
 
@@ -939,8 +937,8 @@ scoreboard.enter(sample_dbm, seed=seed, **dbm_row, **uses)
 # the kinds: a bound against an estimate. Mind the errors, too: they leave out the noise of training, a quarter of a nat
 # among three DBMs. Against RBMs of 140 epochs, too, the DBM was ahead in two of three trainings.
 #
-# Importance weights (the note) raise the bound by little, which suggests that it is nearly tight. (A mode that $q$
-# never draws would not show.)
+# Importance weights (the note) raise the bound by little: it seems nearly tight. (A mode that $q$ never draws would not
+# show.)
 
 # %% [markdown] check_text
 # ## Self-check
