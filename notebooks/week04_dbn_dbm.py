@@ -4,8 +4,8 @@
 # {{colab}}
 #
 # Week 3's RBM has one hidden layer. One RBM on top of another gives two different deep models: the one can be trained
-# layer by layer and sampled from top to bottom; in the other all layers talk to each other, and inference itself becomes
-# an optimisation.
+# layer by layer and sampled from top to bottom; in the other all layers talk to each other, and inference itself
+# becomes an optimisation.
 #
 # **After this notebook you can**
 #
@@ -95,9 +95,9 @@ print(digits)
 # p(h_1, h_2) = \frac{1}{Z_2}\, e^{\,h_1^\top W_2 h_2 + c_1^\top h_1 + c_2^\top h_2}.$$
 #
 # With the top RBM's free energy $F_2$, $\log p(v, h_1) = \log p(v \mid h_1) - F_2(h_1) - \log Z_2$. Given $v$, the
-# units of $h_1$ are *not* independent: those that explain the same pixel compete. (An RBM's own prior $p_1(h_1)$ undoes
-# just this; another prior does not.) As an approximation keep the
-# first RBM's $q(h_{1,j} = 1 \mid v) = \sigma(r_j + v^\top W_{1,:j})$, in which they are ($r$ are its hidden biases).
+# units of $h_1$ are *not* independent: those that explain the same pixel compete. (An RBM's own prior $p_1(h_1)$
+# undoes just this; another prior does not.) As an approximation keep the first RBM's
+# $q(h_{1,j} = 1 \mid v) = \sigma(r_j + v^\top W_{1,:j})$, in which they are ($r$ are its hidden biases).
 #
 # **The bound.** For any distribution $q(h_1 \mid v)$, by Jensen's inequality,
 #
@@ -108,9 +108,9 @@ print(digits)
 # $\mathcal{L}$ the *evidence lower bound*, ELBO.
 #
 # **What a second layer changes.** Write $p_2(h_1)$ for the prior that the top RBM defines, and
-# $\hat q(h_1) = \frac1N \sum_n q(h_1 \mid v_n)$ for the *aggregate posterior*, the data of the top RBM. With the
-# prior $p_1(h_1)$ and $q = p_1(h_1 \mid v)$ the bound is tight: its mean is the RBM's log-likelihood. Freeze $W_1$,
-# $b$ and $q$, and exchange the prior. Only one term changes, and the mean of the bound over the data by
+# $\hat q(h_1) = \frac1N \sum_n q(h_1 \mid v_n)$ for the *aggregate posterior*, the data of the top RBM. With the prior
+# $p_1(h_1)$ and $q = p_1(h_1 \mid v)$ the bound is tight: its mean is the RBM's log-likelihood. Freeze $W_1$, $b$ and
+# $q$, and exchange the prior. Only one term changes, and the mean of the bound over the data by
 #
 # $$\mathbb{E}_{\hat q}\big[\log p_2(h_1) - \log p_1(h_1)\big]
 # = \mathrm{KL}(\hat q \,\|\, p_1(h_1)) - \mathrm{KL}(\hat q \,\|\, p_2(h_1)).$$
@@ -123,10 +123,10 @@ print(digits)
 # 2. **Updates that do not lower their own objective** $\mathbb{E}_{\hat q}[\log p_2(h_1)]$: exact gradient steps that are
 #    small enough, or any step that is taken back when the objective falls.
 #
-# Then $\log p_\text{DBN} \ge \mathcal{L} \ge \log p_\text{RBM}$ in the mean over the *training* data; nothing is said about
-# test data. CD and PCD do not fulfil condition 2. After the exchange $q$ is no longer the exact
-# posterior, so for a *third* layer the argument protects the bound, not the log-likelihood. And the bound gains at
-# most $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$. (The log-likelihood may gain more.)
+# Then $\log p_\text{DBN} \ge \mathcal{L} \ge \log p_\text{RBM}$ in the mean over the *training* data; nothing is said
+# about test data. CD and PCD do not fulfil condition 2. After the exchange $q$ is no longer the exact posterior, so
+# for a *third* layer the argument protects the bound, not the log-likelihood. And the bound gains at most
+# $\mathrm{KL}(\hat q \,\|\, p_1(h_1))$. (The log-likelihood may gain more.)
 
 
 # %% dbn
@@ -399,8 +399,8 @@ dbn_log_z, dbn_bounds = evaluate("DBN, greedy by PCD", dbn, top, hidden_means)
 # trainings with more AIS runs it is there each time. Was there something to gain? *Deeper* computes it: the best
 # conceivable prior, $\hat q$ itself, would raise the bound of the training images by about a nat. With
 # $\rho = \hat q(h_1) / p_1(h_1)$ an image's bound changes by $\mathbb{E}_q[\log \rho]$, its log-likelihood by
-# $\log \mathbb{E}_q[\rho]$, which is never less: on new images the one falls, the other rises by almost half a nat. **A
-# bound that falls says nothing about the likelihood.** (One that rises from a tight start does.)
+# $\log \mathbb{E}_q[\rho]$, which is never less: on new images the one falls, the other rises by almost half a nat.
+# **A bound that falls says nothing about the likelihood.** (One that rises from a tight start does.)
 #
 # ## 3 · Wake and sleep
 #
@@ -427,9 +427,10 @@ dbn_log_z, dbn_bounds = evaluate("DBN, greedy by PCD", dbn, top, hidden_means)
 # = -\mathbb{E}_{p(v)}\big[\mathrm{KL}(p(h_1 \mid v) \,\|\, q(h_1 \mid v))\big] + \text{const}, \qquad
 # \frac{\partial}{\partial R} = \mathbb{E}_p\big[v\, (h_1 - q(h_1 \mid v))^\top\big].$$
 #
-# The bound's gap is $\mathrm{KL}(q \,\|\, p)$ at the *data*, week 1's reverse direction: $q$ settles on one explanation.
-# Sleep takes the direct one, where the model *dreams*: $q$ covers all. Both are 0 for $q = p(h_1 \mid v)$. Where $q$ cannot match, the two phases pull at different
-# things, and no single objective is guaranteed to rise.
+# The bound's gap is $\mathrm{KL}(q \,\|\, p)$ at the *data*, week 1's reverse direction: $q$ settles on one
+# explanation. Sleep takes the direct one, where the model *dreams*: $q$ covers all. Both are 0 for
+# $q = p(h_1 \mid v)$. Where $q$ cannot match, the two phases pull at different things, and no single objective is
+# guaranteed to rise.
 
 
 # %% wake_sleep
@@ -625,10 +626,10 @@ plotting.learning_curves(
 # $$\frac{\partial \mathcal{L}}{\partial W_1} = v\, \mu_1^\top - \mathbb{E}_p[v\, h_1^\top], \qquad
 # \frac{\partial \mathcal{L}}{\partial W_2} = \mu_1\, \mu_2^\top - \mathbb{E}_p[h_1 h_2^\top].$$
 #
-# The data phase takes mean-field means, the model phase persistent Gibbs chains. Why not mean
-# field for both? In $-\log Z$ the sign is reversed: a lower bound of $\log Z$ gives no bound on $\log p$, and
-# following it pushes the parameters to where mean field is *worst*. With $x = (v, \mu_2)$ this is the RBM's gradient,
-# so `train` can be used as it is: `DBM.posterior` is all that differs.
+# The data phase takes mean-field means, the model phase persistent Gibbs chains. Why not mean field for both? In
+# $-\log Z$ the sign is reversed: a lower bound of $\log Z$ gives no bound on $\log p$, and following it pushes the
+# parameters to where mean field is *worst*. With $x = (v, \mu_2)$ this is the RBM's gradient, so `train` can be used
+# as it is: `DBM.posterior` is all that differs.
 #
 # **First a small one, with an exact answer.** With 12 units in each hidden layer, $\log p(v)$ and $\log Z$ are sums
 # over 4,096 states of $h_1$. AIS sums out $h_1$ by hand and walks through states of $x = (v, h_2)$, from independent
@@ -664,14 +665,13 @@ assert np.min(exact - bound) > -1e-3
 #
 # **Which trained layer?** An ordinary RBM explains the image from one side alone; with a second layer above that says
 # the same, everything would be counted twice. Salakhutdinov and Hinton (2009) therefore train the first layer on *two
-# copies of the image*, each with half of the evidence: $\sigma(c_1 + W_1^\top v + W_2\, v)$. That is a DBM with H2 = D whose
-# $h_2$ is clamped to the copy. Nothing ties the halves, but they learn nearly the same, $W_2 \approx W_1^\top$. Then we
-# let go of the copy.
+# copies of the image*, each with half of the evidence: $\sigma(c_1 + W_1^\top v + W_2\, v)$. That is a DBM with H2 = D
+# whose $h_2$ is clamped to the copy. Nothing ties the halves, but they learn nearly the same, $W_2 \approx W_1^\top$.
+# Then we let go of the copy.
 #
 # **The bound on the digits.** Given $h_1$, the units of $h_2$ *are* independent. With mean field's $q(h_1)$ and the
 # exact $p(h_2 \mid h_1)$ the bound rises by $\mathbb{E}_q[\mathrm{KL}(q(h_2) \,\|\, p(h_2 \mid h_1))]$, and has the
-# form of section 2: draw $h_1 \sim q$, sum out $h_2$, subtract $\log Z$. The mean-field bound is printed
-# below it.
+# form of section 2: draw $h_1 \sim q$, sum out $h_2$, subtract $\log Z$. The mean-field bound is printed below it.
 #
 # A unit of $h_2$ is **alive** if it *varies from image to image*: the standard deviation of $\mu_{2,k}$ over the
 # validation images is above 0.1. `watcher` counts them during the training, and takes the mean bound of training minus
@@ -757,8 +757,9 @@ plotting.show(
 # the units fall silent.
 #
 # **Why dead?** Near $W_2 = 0$ the second layer is linear, with the slopes $s_k = \sigma'(c_{2,k})$:
-# $\mu_2 - \bar\mu_2 \approx \mathrm{diag}(s)\, W_2^\top (\mu_1 - \bar\mu_1)$ in the data phase, and in the model phase,
-# averaged over $h_2$, the same with states $h_1$ for means $\mu_1$. So the centred gradient, a difference of covariances, is
+# $\mu_2 - \bar\mu_2 \approx \mathrm{diag}(s)\, W_2^\top (\mu_1 - \bar\mu_1)$ in the data phase, and in the model
+# phase, averaged over $h_2$, the same with states $h_1$ for means $\mu_1$. So the centred gradient, a difference of
+# covariances, is
 #
 # $$\Delta W_2 \;\approx\; (\hat C - C)\, W_2\, \mathrm{diag}(s),$$
 #
@@ -795,12 +796,12 @@ for epoch, model in kept.items():
     print(f"epoch {epoch}: W2 grows by {gradient:+.4f} a step, formula {formula:+.4f}; mean s {slope:.3f}")
 
 # %% [markdown] mid_training_says
-# **Early in the training $W_2$ is pulled to 0; later its units are too flat to leave.** Along $W_2$ the formula *is* the
-# gradient. At learning rate 1 $W_2$ shrinks by 6 % in a step at first, after ten epochs by 4 %. From epoch 20 on the pull
-# is gone (the model does not fit its data as the argument assumes): less than half a percent either way. But the mean
-# slope falls from 0.25 to 0.04, and whatever would make $W_2$ grow is multiplied by $s$. With the mechanism removed, states
-# drawn from the posterior in place of the means, 2, 14 and 17 of 64 units are alive after three trainings (see Deeper),
-# with the means none.
+# **Early in the training $W_2$ is pulled to 0; later its units are too flat to leave.** Along $W_2$ the formula *is*
+# the gradient. At learning rate 1 $W_2$ shrinks by 6 % in a step at first, after ten epochs by 4 %. From epoch 20 on
+# the pull is gone (the model does not fit its data as the argument assumes): less than half a percent either way. But
+# the mean slope falls from 0.25 to 0.04, and whatever would make $W_2$ grow is multiplied by $s$. With the mechanism
+# removed, states drawn from the posterior in place of the means, 2, 14 and 17 of 64 units are alive after three
+# trainings (see Deeper), with the means none.
 #
 # **The cure** is to start far from $W_2 = 0$: pretraining gives $h_2$ something to say from the first step.
 
@@ -819,8 +820,8 @@ for epoch, model in kept.items():
 # | a bound minus $\log \hat Z$ (≳) | either way | bound down, AIS up | bound and AIS are |
 # | mean field for $\log Z$, too | no bound | *minus* a lower bound is an upper one | – |
 #
-# Hence the reverse walk below, from the last states of AIS walks: where its $\log Z$ is larger by more than the errors,
-# the row flatters.
+# Hence the reverse walk below, from the last states of AIS walks: where its $\log Z$ is larger by more than the
+# errors, the row flatters.
 
 # %% two_models
 undirected = {"DBN": (dbn.top, hidden_means), "DBM": (dbm, start_means(dbm))}
@@ -843,9 +844,9 @@ dbn_back, dbm_back = compare("DBN", dbn_bounds, dbn_log_z), compare("DBM", dbm_b
 
 # %% [markdown] lead_says
 # **The lead does not need a living second layer.** The pretrained DBM is ahead of the RBM. But over three trainings of
-# 140 epochs each (*Deeper*) it reaches −16.68 nats, the same with a second layer that *died* −16.69, an RBM −16.86, and an
-# RBM trained in two such stages −16.89. Whether it is the start from doubled images, or a second layer that helps before
-# it dies, these runs do not say.
+# 140 epochs each (*Deeper*) it reaches −16.68 nats, the same with a second layer that *died* −16.69, an RBM −16.86,
+# and an RBM trained in two such stages −16.89. Whether it is the start from doubled images, or a second layer that
+# helps before it dies, these runs do not say.
 
 # %% samples
 tops, pairs = sampler(dbn.top, hidden_means, 1000, rng), sampler(dbm, start_means(dbm), 1000, rng)
@@ -933,12 +934,12 @@ dbm_row = week_row | {
 scoreboard.enter(sample_dbm, seed=seed, **dbm_row, **uses)
 
 # %% [markdown] board_says
-# **The DBM is a quarter of a nat ahead of its RBM, about as much as with a dead second layer; the DBN gains nothing.** Mind
-# the kinds: a bound against an estimate. Mind the errors, too: they leave out the noise of training, a quarter of a nat
-# among three DBMs. Against RBMs of 140 epochs, too, the DBM was ahead in two of three trainings.
+# **The DBM is a quarter of a nat ahead of its RBM, about as much as with a dead second layer; the DBN gains nothing.**
+# Mind the kinds: a bound against an estimate. Mind the errors, too: they leave out the noise of training, a quarter of
+# a nat among three DBMs. Against RBMs of 140 epochs, too, the DBM was ahead in two of three trainings.
 #
-# Importance weights (the note) raise the bound by little: it seems nearly tight. (A mode that $q$ never draws would not
-# show.)
+# Importance weights (the note) raise the bound by little: it seems nearly tight. (A mode that $q$ never draws would
+# not show.)
 
 # %% [markdown] check_text
 # ## Self-check
