@@ -174,6 +174,26 @@ def gibbs_label(v, h2, theta, seed):
 
 
 # %% wrong="gibbs_label"
+# All chains go on from the state of the first.
+# - rng = np.random.default_rng(seed)
+# + rng = np.random.default_rng(seed)
+# + v, h2 = np.tile(v[:1], (len(v), 1)), np.tile(h2[:1], (len(v), 1))
+
+
+# %% wrong="gibbs_label"
+# One layer ignores the seed.
+# - h1 = draw(c1 + v @ W1 + h2 @ W2.T)
+# + x = c1 + v @ W1 + h2 @ W2.T
+# + h1 = (np.random.default_rng(0).random(x.shape) < expit(x)).astype(np.float32)
+
+
+# %% wrong="gibbs_label"
+# A new generator of the same seed for each layer: the layers share their random numbers.
+# - return (rng.random(x.shape) < expit(x)).astype(np.float32)
+# + return (np.random.default_rng(seed).random(x.shape) < expit(x)).astype(np.float32)
+
+
+# %% wrong="gibbs_label"
 # Ignores the seed.
 # - rng = np.random.default_rng(seed)
 # + rng = np.random.default_rng(0)

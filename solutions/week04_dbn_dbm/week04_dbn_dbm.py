@@ -258,12 +258,13 @@ def check_means(seed, stored, N=20_000):
 
 
 def check_seed(rng):
-    """The same seed twice, and another seed (fair bits by the hundred: equal by chance with probability below 1e-100)."""
+    """The same seed twice, and another seed (a layer is equal by chance with probability below 1e-30)."""
     theta = [0 * x for x in random_theta(rng, 8, 4, 4, 3)]
     v, h2 = np.ones((64, 8), np.float32), np.ones((64, 4), np.float32)
-    first, again, other = (np.hstack(call_gibbs(v, h2, theta, seed)) for seed in (5, 5, 6))
-    assert np.array_equal(first, again), "the same seed must give the same result"
-    assert not np.array_equal(first, other), "another seed must give another result"
+    first, again, other = (call_gibbs(v, h2, theta, seed) for seed in (5, 5, 6))
+    for name, a, b, c in zip(["the new v", "h1", "the new h2", "y"], first, again, other):
+        assert np.array_equal(a, b), f"the same seed must give the same result: {name} differs"
+        assert not np.array_equal(a, c), f"another seed must give another result: {name} stays as it was"
 
 
 check_seed(np.random.default_rng(3))
@@ -301,29 +302,32 @@ def exact_sweep(v, h2, theta):
 
 
 def check_gibbs(rng, D, H1, H2, K, scale, seed, N=20_000):
-    """N chains from one state: how often each joint state (v', h1, h2', y) comes up, against its exact probability.
+    """N chains from each of two states, in turn: how often each joint state (v', h1, h2', y) comes up, against its probability.
 
     Each frequency is a mean of N independent 0/1 values of known variance: Bernstein's inequality with a union bound over the
-    states. A false alarm has probability below 1e-7 for a call, and there are fewer than 10 calls.
+    states. A false alarm has probability below 1e-7 for a starting state, and there are fewer than 10.
     """
     theta = random_theta(rng, D, H1, H2, K, scale)
     v, h2 = (rng.integers(2, size=n).astype(np.float32) for n in (D, H2))
-    states, exact = exact_sweep(v.astype(float), h2.astype(float), theta)
-    where = number(*states)
-    reached = np.bincount(
-        number(*call_gibbs(np.tile(v, (N, 1)), np.tile(h2, (N, 1)), theta, seed)), minlength=where.max() + 1
-    )
-    for s in range(len(exact)):
-        f, p = reached[where[s]] / N, exact[s]
-        tolerance = stattests.bernstein_tolerance(N, p * (1 - p), 1.0, alpha=1e-7, comparisons=len(exact))
-        if abs(f - p) > tolerance:
-            a, g1, g2, k = (x[s].astype(int) for x in states)
-            raise AssertionError(
-                f"from v = {v.astype(int)}, h2 = {h2.astype(int)} the joint state v = {a}, h1 = {g1}, h2 = {g2}, y = {k} is "
-                f"reached in {f:.4f} of {N:,} chains, but its probability is {p:.4f} ± {tolerance:.4f}. Does h1 listen to v "
-                "and to h2, h2 to h1 and to y? Is y drawn (not the largest taken) from softmax(d + h2 W3), row by row? Are the "
-                "new v and h2 drawn given the new h1 and y, each chain on its own?"
-            )
+    starts = [(v, h2), (1 - v, 1 - h2)]  # row by row in turn
+    rows = [np.tile(np.stack(layer), (N, 1)) for layer in zip(*starts)]
+    after = number(*call_gibbs(*rows, theta, seed))
+    for i, (v, h2) in enumerate(starts):
+        states, exact = exact_sweep(v.astype(float), h2.astype(float), theta)
+        where = number(*states)
+        reached = np.bincount(after[i::2], minlength=where.max() + 1)
+        for s in range(len(exact)):
+            f, p = reached[where[s]] / N, exact[s]
+            tolerance = stattests.bernstein_tolerance(N, p * (1 - p), 1.0, alpha=1e-7, comparisons=len(exact))
+            if abs(f - p) > tolerance:
+                a, g1, g2, k = (x[s].astype(int) for x in states)
+                raise AssertionError(
+                    f"from v = {v.astype(int)}, h2 = {h2.astype(int)} the joint state v = {a}, h1 = {g1}, h2 = {g2}, y = {k} is "
+                    f"reached in {f:.4f} of {N:,} chains, but its probability is {p:.4f} ± {tolerance:.4f}. (Every other row "
+                    "starts from another state.) Does each row use its own v and h2? Does h1 listen to v and to h2, h2 to h1 "
+                    "and to y? Is y drawn (not the largest taken) from softmax(d + h2 W3), row by row? Are the new v and h2 "
+                    "drawn given the new h1 and y?"
+                )
 
 
 rng = stattests.grading_rng("gibbs_label")
