@@ -616,3 +616,27 @@ def train_stack(images, widths, seed):
 # Leaves the upper layers untrained.
 # - epochs, rate = (150, 0.5) if weights else (100, 0.3)
 # + epochs, rate = (0, 0.5) if weights else (100, 0.3)
+
+
+# %% wrong="gibbs_label"
+# The label of every chain hears the first row's h2.
+# - into_y = d + h2 @ W3
+# + into_y = d + np.tile(h2[:1], (len(h2), 1)) @ W3
+
+
+# %% wrong="gibbs_label"
+# One uniform number for all units of a row.
+# - return (rng.random(x.shape) < expit(x)).astype(np.float32)
+# + return (rng.random((len(x), 1)) < expit(x)).astype(np.float32)
+
+
+# %% wrong="mean_field_label"
+# Never more than ten sweeps.
+# - for _ in range(sweeps):
+# + for _ in range(min(sweeps, 10)):
+
+
+# %% wrong="mean_field_label"
+# Clips the means.
+# - return mu1, mu2, mu_y
+# + return np.clip(mu1, 0.01, 0.99), np.clip(mu2, 0.01, 0.99), mu_y
