@@ -748,7 +748,7 @@ plotting.show(
 )
 
 # %% [markdown] collapse_says
-# **Joint training ends with a dead second layer; the start from a trained layer delays that.** Of 64 units 46 live at
+# **Joint training ends with a dead second layer; the start from a trained layer delays that.** Of 64 units 45 live at
 # the start and 12 at the end, when the rate has fallen to 0; with a rate of 1.0 instead of 0.3 none (Deeper). Training
 # images get ahead by 1.3 nats (joint) and 1.5 (pretrained; the RBM: 1.1).
 #
