@@ -15,7 +15,7 @@
 # 3. derive implicit and denoising score matching, and for binary data pseudo-likelihood and ratio matching; check each
 #    against an exact case, and say what none of them sees;
 # 4. learn a normaliser by noise-contrastive estimation (NCE);
-# 5. train an energy network on the digits with a replay buffer, give it an honest likelihood, keep it stable.
+# 5. train an energy network on the digits with a replay buffer, give it an honest likelihood, stop in time.
 #
 # *Time:* reading 180 minutes, the core of this notebook 150 minutes. It computes for less than a minute on two CPU
 # cores. What stands under *Deeper* is for whoever wants it.
