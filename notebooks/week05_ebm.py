@@ -855,7 +855,7 @@ alt = "Two curves climb by powers of ten; three stay near or below independent p
 plotting.learning_curves(curves, "gradient steps", "KL(data ‖ model) (nats)", caption, alt, ylog=True)
 
 # %% [markdown] wrong_says
-# **More steps or a buffer delay it: 345 steps are fine, but within 90 epochs all four corrected runs have run away.**
+# **More steps or a buffer delay it: 345 steps are fine, within 90 epochs all four corrected runs have run away.**
 # So does the digits' network, in three times the epochs. With a fifth of the rate the run with five steps and buffer
 # still improves after 90 epochs (0.28 nats). Stop while the gap is near 0.
 #
