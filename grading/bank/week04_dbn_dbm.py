@@ -174,6 +174,26 @@ def gibbs_label(v, h2, theta, seed):
 
 
 # %% wrong="gibbs_label"
+# All chains go on from the state of the first.
+# - rng = np.random.default_rng(seed)
+# + rng = np.random.default_rng(seed)
+# + v, h2 = np.tile(v[:1], (len(v), 1)), np.tile(h2[:1], (len(v), 1))
+
+
+# %% wrong="gibbs_label"
+# One layer ignores the seed.
+# - h1 = draw(c1 + v @ W1 + h2 @ W2.T)
+# + x = c1 + v @ W1 + h2 @ W2.T
+# + h1 = (np.random.default_rng(0).random(x.shape) < expit(x)).astype(np.float32)
+
+
+# %% wrong="gibbs_label"
+# A new generator of the same seed for each layer: the layers share their random numbers.
+# - return (rng.random(x.shape) < expit(x)).astype(np.float32)
+# + return (np.random.default_rng(seed).random(x.shape) < expit(x)).astype(np.float32)
+
+
+# %% wrong="gibbs_label"
 # Ignores the seed.
 # - rng = np.random.default_rng(seed)
 # + rng = np.random.default_rng(0)
@@ -596,3 +616,27 @@ def train_stack(images, widths, seed):
 # Leaves the upper layers untrained.
 # - epochs, rate = (150, 0.5) if weights else (100, 0.3)
 # + epochs, rate = (0, 0.5) if weights else (100, 0.3)
+
+
+# %% wrong="gibbs_label"
+# The label of every chain hears the first row's h2.
+# - into_y = d + h2 @ W3
+# + into_y = d + np.tile(h2[:1], (len(h2), 1)) @ W3
+
+
+# %% wrong="gibbs_label"
+# One uniform number for all units of a row.
+# - return (rng.random(x.shape) < expit(x)).astype(np.float32)
+# + return (rng.random((len(x), 1)) < expit(x)).astype(np.float32)
+
+
+# %% wrong="mean_field_label"
+# Never more than ten sweeps.
+# - for _ in range(sweeps):
+# + for _ in range(min(sweeps, 10)):
+
+
+# %% wrong="mean_field_label"
+# Clips the means.
+# - return mu1, mu2, mu_y
+# + return np.clip(mu1, 0.01, 0.99), np.clip(mu2, 0.01, 0.99), mu_y

@@ -575,3 +575,33 @@ def train_energy(x_train, seed):
 # Keras builds the optimiser at the first step, too.
 # - optimizer.build(variables)
 # + pass
+
+
+# %% wrong="nce"
+# log(1 + exp(x)) as it stands: exp overflows, in float64 beyond 709.
+# - loss = (np.logaddexp(0, -delta_data).sum() + np.logaddexp(0, delta_noise).sum()) / B
+# + loss = (np.log1p(np.exp(-delta_data)).sum() + np.log1p(np.exp(delta_noise)).sum()) / B
+
+
+# %% wrong="fit_polynomial"
+# A ridge on M "for stability".
+# - return np.linalg.solve(M, r)
+# + return np.linalg.solve(M + 1e-3 * np.eye(K), r)
+
+
+# %% wrong="fit_polynomial"
+# Drops small singular values.
+# - return np.linalg.solve(M, r)
+# + return np.linalg.pinv(M, rcond=1e-3) @ r
+
+
+# %% wrong="langevin_step"
+# Replaces L in the noise by the Cholesky factor of P.
+# - return x + drift + np.sqrt(eps * T) * noise @ L.T
+# + return x + drift + np.sqrt(eps * T) * noise @ np.linalg.cholesky(L @ L.T).T
+
+
+# %% wrong="denoising_loss"
+# Keeps small levels out of the denominator.
+# - target = -noise / sigma[:, None]
+# + target = -noise / np.maximum(sigma[:, None], 0.1)

@@ -46,8 +46,8 @@ def graphs() -> Picture:
 def messages() -> Picture:
     """Mean field, unrolled from left to right. Below, the image v, shaded, which sends the same message up to each mean
     μ₁. Above, the means μ₂ of the second layer, at the left with the start one half. Each μ₁ in the middle row
-    hears v from below and the last μ₂ from above; the next μ₂ hears this μ₁ only; and so on in a zigzag. An axis below
-    says that the bound rises with each message."""
+    hears v from below and the last μ₂ from above; the next μ₂ hears this μ₁ only; and so on in a zigzag. An arrow below
+    says that the bound never falls."""
     p = Picture(8.5, 3.6)
     low, middle, high = 0.95, 2.0, 3.05
     above = p.node(0.7, high, "$\\frac{1}{2}$", r=0.36, colour=BM)
@@ -57,9 +57,9 @@ def messages() -> Picture:
         mean1 = p.node(x, middle, "$\\mu_1$", r=0.36, colour=BM)
         p.arrow(above, mean1, "$W_2$" if i == 0 else "", colour=BLUE)
         p.arrow(pixels, mean1, colour=VERMILLION)
-        p.text(x + 0.35, (low + middle) / 2, "$W_1$", VERMILLION)
+        p.text(x + 0.42, (low + middle) / 2, "$W_1^\\top$", VERMILLION)
         above = p.node(x + 1.2, high, "$\\mu_2$", r=0.36, colour=BM)
-        p.arrow(mean1, above, "$W_2$" if i == 0 else "", colour=BLUE)
-    p.arrow((1.2, 0.3), (8.1, 0.3), colour=GREY)
-    p.text(0.75, 0.3, "bound", GREY)
+        p.arrow(mean1, above, "$W_2^\\top$" if i == 0 else "", colour=BLUE)
+    p.arrow((2.6, 0.3), (8.1, 0.3), colour=GREY)
+    p.text(1.3, 0.3, "bound never falls", GREY)
     return p

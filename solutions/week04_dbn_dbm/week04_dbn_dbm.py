@@ -58,7 +58,7 @@ from utils import datasets, stattests
 # All parameters travel in one list, `theta = [W1, W2, W3, b, c1, c2, d]`, with shapes (D, H1), (H1, H2), (H2,
 # K), (D,), (H1,), (H2,), (K,). The line that unpacks it stands in each gap.
 #
-# This cell is given. You may use it to check yourself.
+# This cell is given. You may use it, in your answers too.
 
 
 # %% given="energy"
@@ -236,7 +236,7 @@ def call_gibbs(v, h2, theta, seed):
 
 
 def check_means(seed, stored, N=20_000):
-    """N chains from one state: the mean of each unit, and of each h1_j y_k and v_i h2_k, against stored exact values.
+    """N chains from one state: the mean of each unit, and of products of two, against stored exact values.
 
     Means of N independent 0/1 values: Hoeffding's inequality with a union bound, false alarms below 1e-7 for a call.
     """
@@ -244,8 +244,8 @@ def check_means(seed, stored, N=20_000):
     v, h2 = np.tile(np.float32([1, 0]), (N, 1)), np.tile(np.float32([0, 1]), (N, 1))
     v, h1, h2, y = call_gibbs(v, h2, theta, seed)
     means = {"v": v, "h1": h1, "h2": h2, "y": y}
-    means["h1 y (pairs)"] = (h1[:, :, None] * y[:, None]).reshape(N, -1)
-    means["v h2 (pairs)"] = (v[:, :, None] * h2[:, None]).reshape(N, -1)
+    for name, a, b in [("h1 y", h1, y), ("v h2", v, h2), ("v h1", v, h1), ("h1 h2", h1, h2)]:
+        means[f"{name} (pairs)"] = (a[:, :, None] * b[:, None]).reshape(N, -1)
     count = sum(len(right) for right in stored.values())
     tolerance = stattests.hoeffding_tolerance(N, 0, 1, alpha=1e-7, comparisons=count)
     for name, right in stored.items():
@@ -258,12 +258,13 @@ def check_means(seed, stored, N=20_000):
 
 
 def check_seed(rng):
-    """The same seed twice, and another seed (fair bits by the hundred: equal by chance with probability below 1e-100)."""
+    """The same seed twice, and another seed (a layer is equal by chance with probability below 1e-30)."""
     theta = [0 * x for x in random_theta(rng, 8, 4, 4, 3)]
     v, h2 = np.ones((64, 8), np.float32), np.ones((64, 4), np.float32)
-    first, again, other = (np.hstack(call_gibbs(v, h2, theta, seed)) for seed in (5, 5, 6))
-    assert np.array_equal(first, again), "the same seed must give the same result"
-    assert not np.array_equal(first, other), "another seed must give another result"
+    first, again, other = (call_gibbs(v, h2, theta, seed) for seed in (5, 5, 6))
+    for name, a, b, c in zip(["the new v", "h1", "the new h2", "y"], first, again, other):
+        assert np.array_equal(a, b), f"the same seed must give the same result: {name} differs"
+        assert not np.array_equal(a, c), f"another seed must give another result: {name} stays as it was"
 
 
 check_seed(np.random.default_rng(3))
@@ -274,6 +275,8 @@ exact_means = {
     "y": [0.4442, 0.1242, 0.4317],
     "h1 y (pairs)": [0.0315, 0.0088, 0.0306, 0.3312, 0.0926, 0.3219],
     "v h2 (pairs)": [0.0379, 0.0867, 0.2139, 0.5113],
+    "v h1 (pairs)": [0.0066, 0.1147, 0.07, 0.7094],
+    "h1 h2 (pairs)": [0.0046, 0.0384, 0.1513, 0.4115],
 }
 for seed in (1, 2):
     check_means(seed, exact_means)
@@ -301,29 +304,32 @@ def exact_sweep(v, h2, theta):
 
 
 def check_gibbs(rng, D, H1, H2, K, scale, seed, N=20_000):
-    """N chains from one state: how often each joint state (v', h1, h2', y) comes up, against its exact probability.
+    """N chains from each of two states, in turn: how often each joint state (v', h1, h2', y) comes up, against its probability.
 
     Each frequency is a mean of N independent 0/1 values of known variance: Bernstein's inequality with a union bound over the
-    states. A false alarm has probability below 1e-7 for a call, and there are fewer than 10 calls.
+    states. A false alarm has probability below 1e-7 for a starting state, and there are fewer than 10.
     """
     theta = random_theta(rng, D, H1, H2, K, scale)
     v, h2 = (rng.integers(2, size=n).astype(np.float32) for n in (D, H2))
-    states, exact = exact_sweep(v.astype(float), h2.astype(float), theta)
-    where = number(*states)
-    reached = np.bincount(
-        number(*call_gibbs(np.tile(v, (N, 1)), np.tile(h2, (N, 1)), theta, seed)), minlength=where.max() + 1
-    )
-    for s in range(len(exact)):
-        f, p = reached[where[s]] / N, exact[s]
-        tolerance = stattests.bernstein_tolerance(N, p * (1 - p), 1.0, alpha=1e-7, comparisons=len(exact))
-        if abs(f - p) > tolerance:
-            a, g1, g2, k = (x[s].astype(int) for x in states)
-            raise AssertionError(
-                f"from v = {v.astype(int)}, h2 = {h2.astype(int)} the joint state v = {a}, h1 = {g1}, h2 = {g2}, y = {k} is "
-                f"reached in {f:.4f} of {N:,} chains, but its probability is {p:.4f} ± {tolerance:.4f}. Does h1 listen to v "
-                "and to h2, h2 to h1 and to y? Is y drawn (not the largest taken) from softmax(d + h2 W3), row by row? Are the "
-                "new v and h2 drawn given the new h1 and y, each chain on its own?"
-            )
+    starts = [(v, h2), (1 - v, 1 - h2)]  # row by row in turn
+    rows = [np.tile(np.stack(layer), (N, 1)) for layer in zip(*starts)]
+    after = number(*call_gibbs(*rows, theta, seed))
+    for i, (v, h2) in enumerate(starts):
+        states, exact = exact_sweep(v.astype(float), h2.astype(float), theta)
+        where = number(*states)
+        reached = np.bincount(after[i::2], minlength=where.max() + 1)
+        for s in range(len(exact)):
+            f, p = reached[where[s]] / N, exact[s]
+            tolerance = stattests.bernstein_tolerance(N, p * (1 - p), 1.0, alpha=1e-7, comparisons=len(exact))
+            if abs(f - p) > tolerance:
+                a, g1, g2, k = (x[s].astype(int) for x in states)
+                raise AssertionError(
+                    f"from v = {v.astype(int)}, h2 = {h2.astype(int)} the joint state v = {a}, h1 = {g1}, h2 = {g2}, y = {k} is "
+                    f"reached in {f:.4f} of {N:,} chains, but its probability is {p:.4f} ± {tolerance:.4f}. (Every other row "
+                    "starts from another state.) Does each row use its own v and h2? Does h1 listen to v and to h2, h2 to h1 "
+                    "and to y? Is y drawn (not the largest taken) from softmax(d + h2 W3), row by row? Are the new v and h2 "
+                    "drawn given the new h1 and y?"
+                )
 
 
 rng = stattests.grading_rng("gibbs_label")
@@ -335,7 +341,7 @@ for D, H1, H2, K in [(2, 2, 2, 3), (1, 3, 2, 2), (3, 2, 1, 4)]:
 # ### Gap 3 · Mean field, all layers at once (3 points)
 #
 # With $v$ known, $h_1$, $h_2$ and $y$ depend on each other. Mean field puts
-# $q(h_1, h_2, y) = \prod_j q(h_{1,j}) \prod_k q(h_{2,k})\, q(y)$ in place of the posterior, described by the
+# $q(h_1, h_2, y) = \prod_j q(h_{1,j}) \prod_l q(h_{2,l})\, q(y)$ in place of the posterior, described by the
 # probabilities $\mu_1$, $\mu_2$ (that a unit is 1) and $\mu_y$ (of the K classes, which sum to 1). At the best
 # $q$ each is what its conditional distribution would be if all its neighbours had their mean values.
 #
@@ -439,6 +445,7 @@ for damping in (0.0, 0.5):
         for n in (20, 21, 22, 23)
     ]
     print(f"damping {damping}: mu1 after 20, 21, 22, 23 sweeps:", ", ".join(f"{float(x):.3f}" for x in path))
+compare_mean_field(np.zeros((1, 1), np.float32), rivals, 21, 0.0, [[[0.98995]], [[0.98995]], [[1.0]]])
 
 
 ### BEGIN HIDDEN TESTS
@@ -492,6 +499,7 @@ check_mean_field(rng, B=4, D=3, H1=4, H2=3, K=4, scale=1.0, sweeps=1, damping=fl
 check_mean_field(rng, B=2, D=5, H1=2, H2=3, K=5, scale=0.8, sweeps=4, damping=float(rng.uniform(0.1, 0.4)))
 check_mean_field(rng, B=1, D=2, H1=1, H2=4, K=3, scale=1.0, sweeps=2, damping=0.0)
 check_mean_field(rng, B=2, D=3, H1=2, H2=2, K=3, scale=0.4, sweeps=60, damping=0.2)
+check_mean_field(rng, B=5, D=4, H1=5, H2=4, K=3, scale=4.0, sweeps=2, damping=0.0)
 ### END HIDDEN TESTS
 
 # %% [markdown] given="bound_task"
@@ -502,7 +510,7 @@ check_mean_field(rng, B=2, D=3, H1=2, H2=2, K=3, scale=0.4, sweeps=60, damping=0
 # $$\log p(v) \;\ge\; \mathbb{E}_q[-E(v, h_1, h_2, y)] + \mathcal{H}(q) - \log Z,$$
 #
 # and the difference is $\mathrm{KL}(q \,\Vert\, p(h_1, h_2, y \mid v))$. Compute the right side for a batch, from
-# the means and a given $\log Z$. The expectation is exact, since the energy is linear in each unit; the entropy
+# the means and a given $\log Z$. The expectation is exact, since the energy is linear in each unit (call it with the means); the entropy
 # $\mathcal{H}(q) = -\mathbb{E}_q[\log q]$ has a term for each unit and one for the label.
 #
 # Entries of the means may be exactly 0 or 1, where a unit is certain and $0 \log 0$ counts as 0. In particular
@@ -680,7 +688,7 @@ def compare_gradient(case, exact):
             rtol=1e-3,
             atol=1e-3,
             hint=f"There are {len(case[0])} rows of data and {len(case[4])} chains; mean, not sum; positive minus negative; for the chains h1 and y "
-            "are conditional means given v and h2, y by a softmax.",
+            "are conditional means given v and h2, y by a softmax for each chain (axis=1).",
         )
 
 
@@ -758,8 +766,8 @@ check_gradient(rng, B=2, M=9, D=3, H1=4, H2=1, K=3)
 # The data are the 30 images of bars and stripes on a 4×4 grid, so no model can have a mean log-likelihood above
 # $-\log 30 = -3.40$ nats. Train the network layer by layer, with the sizes of `widths = (H1, H2, H3)`, and hand over
 # its seven parameters `[W1, W2, W3, b, c1, c2, c3]`. With 12, 10 and 10 hidden units all states can be listed, so
-# the test computes the *exact* likelihood, not a bound: the function that does it is given, and so is a trainer for
-# one RBM. You pass with at least **−4.8 nats** per image; the threshold leaves room for bad luck. For comparison: a
+# the test computes the *exact* likelihood, not a bound: the function that does it is given, and so is `train_rbm`,
+# which returns the weights, the visible and the hidden biases of one RBM. You pass with at least **−4.8 nats** per image; the threshold leaves room for bad luck. For comparison: a
 # first layer trained as in hint 1 reaches about −6.2 under a uniform $p(h_1)$, and about −5 with a second layer whose
 # units $h_2$ are independent and have the right means. Only these widths and images are judged, here with `seed=0`;
 # when you hand in, once more with another seed and the pixels in another order. It should take less than 10 seconds.

@@ -117,10 +117,10 @@ def check_langevin(A, k, x, L, eps, T, noise, exact, what):
 
 
 first = ([[2.0, 0.5], [0.5, 1.0]], [0.4, 0.2], [[1.0, -1.0], [0.5, 2.0]])  # A, k, x
-xi, slanted = [[0.3, -0.6], [-1.0, 0.2]], [[1.0, 0.0], [-0.5, 0.8]]
+xi, slanted = [[0.3, -0.6], [-1.0, 0.2]], [[1.0, 0.0], [-0.5, -0.8]]
 check_langevin(*first, np.eye(2), 0.1, 1.0, xi, [[0.9999, -1.1547], [0.0813, 1.8707]], "L = I")
 check_langevin(*first, np.eye(2), 0.4, 0.25, xi, [[0.7149, -1.0497], [-0.2262, 1.2932]], "L = I")
-check_langevin(*first, slanted, 0.4, 0.25, xi, [[0.6449, -0.8846], [0.1588, 1.7284]], "L lower triangular")
+check_langevin(*first, slanted, 0.4, 0.25, xi, [[0.6449, -0.581], [0.1588, 1.6272]], "L lower triangular")
 
 
 ### BEGIN HIDDEN TESTS
@@ -129,7 +129,12 @@ def compare_langevin(rng, B, D, eps, T, plain=False):
     """Compare with the gradient in closed form, A x + k x³."""
     root = rng.normal(size=(D, D))
     A, k = root @ root.T / D + np.eye(D), rng.uniform(0.2, 0.6, size=D)
-    L = np.eye(D) if plain else np.tril(rng.normal(0, 0.5, size=(D, D))) + np.eye(D)
+    L = (
+        np.eye(D)
+        if plain
+        else np.tril(rng.normal(0, 0.5, size=(D, D)), -1) + np.diag(rng.uniform(0.7, 1.3, size=D))
+    )
+    L[-1, -1] *= 1 if plain else -1  # not the Cholesky factor of L Lᵀ
     x, noise, L = (z.astype(np.float32) for z in (rng.normal(size=(B, D)), rng.normal(size=(B, D)), L))
     gradient = x.astype(float) @ A + k * x.astype(float) ** 3
     exact = x - eps / 2 * gradient @ L @ L.T + np.sqrt(eps * T) * noise @ L.T
@@ -143,7 +148,7 @@ compare_langevin(rng, B=1, D=2, eps=float(rng.uniform(0.5, 0.8)), T=float(rng.un
 ### END HIDDEN TESTS
 
 # %% [markdown] given="mala_task"
-# ### Gap 2 · The Metropolis correction (4 points, 30 minutes)
+# ### Gap 2 · The Metropolis correction (4 points, 35 minutes)
 #
 # A finite step leaves $e^{-E/T}$ only nearly unchanged. The Metropolis–Hastings rule removes the bias. The step
 # of gap 1 becomes a *proposal* $y$, with the density
@@ -162,7 +167,7 @@ compare_langevin(rng, B=1, D=2, eps=float(rng.uniform(0.5, 0.8)), T=float(rng.un
 # The determinants of the two Gaussians cancel. What remains is minus half a squared length. For
 # $q(y \mid x)$ it is that of $\xi$ itself. For $q(x \mid y)$ it is that of the noise that would lead back:
 # $L^{-1} \left(x - y + \frac{\varepsilon}{2} P\, \nabla E(y)\right) / \sqrt{\varepsilon T}$.
-# `np.linalg.solve(L, columns)` applies $L^{-1}$ to columns.
+# `np.linalg.solve(L, columns)` applies $L^{-1}$ to columns; for rows write `np.linalg.solve(L, rows.T).T`.
 # </details>
 
 
@@ -230,16 +235,16 @@ y = [
 ]
 check_mala(A, k, x, np.eye(2), 0.8, 1.0, xi, u, y, a)
 check_mala(A, k, x, np.eye(2), 0.8, 1.0, xi, u, y, a, constant=-500.0)
-x = [[0.0, -0.3], [0.0, -0.3], [0.7, -0.5], [0.1, 0.3], [0.8, 0.2], [0.4, 0.5]]
-xi = [[-1.0, -0.3], [1.7, 1.3], [1.1, -1.4], [-1.3, -1.4], [-2.1, -1.6], [1.1, 0.3]]
-u, a = [0.602, 0.351, 0.52, 0.657, 0.39, 0.722], [0.7081, 0.305, 0.6118, 0.5714, 0.4593, 0.628]
+x = [[0.0, -0.3], [0.0, -0.3], [0.7, -0.5], [0.1, 0.3], [-0.2, -1.8], [0.9, 0.4]]
+xi = [[-1.0, -0.3], [1.7, 1.3], [1.1, -1.4], [-1.3, -1.4], [2.6, 0.8], [1.9, -2.1]]
+u, a = [0.602, 0.351, 0.52, 0.657, 0.25, 0.246], [0.7081, 0.305, 0.6118, 0.5714, 0.2941, 0.2083]
 y = [
     [-0.672, -0.037],
     [1.1392, -0.084],
     [0.8193, -1.2606],
     [-0.8498, -0.0788],
-    [-1.3305, 0.2334],
-    [0.817, 0.2437],
+    [1.4406, -1.3079],
+    [1.3375, -1.1942],
 ]
 check_mala(A, k, x, [[1.0, 0.0], [-0.5, 0.8]], 0.9, 0.5, xi, u, y, a)
 
@@ -287,7 +292,7 @@ compare_mala(
 # %% [markdown] given="polynomial_task"
 # ## 2 · Score matching
 #
-# ### Gap 3 · Implicit score matching in closed form (3 points, 20 minutes)
+# ### Gap 3 · Implicit score matching in closed form (3 points, 25 minutes)
 #
 # For numbers $x$ and an energy that is a polynomial, $E_\theta(x) = \sum_{k=1}^{K} \theta_k x^k$, the
 # normaliser has no closed form if $K > 2$, so maximum likelihood needs numerical integration or sampling. Score
@@ -327,7 +332,7 @@ def check_polynomial(x, K, exact, what):
         stattests.call(fit_polynomial, x.astype(np.float32), K),
         exact,
         rtol=2e-2,
-        atol=2e-2,
+        atol=max(2e-2, 2e-3 * np.abs(exact).max()),
         hint="Is the score minus the derivative of the energy? J has its minimum where M theta = r.",
     )
 
@@ -370,6 +375,7 @@ for x, K, what in (
     (rng.normal(rng.uniform(-1, 1), rng.uniform(0.5, 1.5), size=100), 2, "a Gaussian sample"),
     (rng.uniform(-1.5, 1.5, size=300) + 0.2, 3, "a uniform sample"),
     (np.sign(rng.normal(size=400)) + 0.5 * rng.normal(size=400), 4, "a sample with two peaks"),
+    (0.07 * rng.normal(size=300), 3, "a narrow sample, where theta is large"),
 ):
     check_polynomial(x, K, minimum_of_J(x, K), what)
 ### END HIDDEN TESTS
@@ -392,7 +398,8 @@ for x, K, what in (
 # <details><summary>Hint</summary>
 #
 # Expressed by $\xi_b$ and $\sigma_b$ the target is short. $\sigma$ has the shape (B,), the points (B, D): where both
-# meet, write `sigma[:, None]`. A weight stands outside the square.
+# meet, write `sigma[:, None]`. A weight stands outside the square. `energy_and_gradient` takes a function of $x$ alone:
+# `lambda x: energy(x, sigma)`.
 # </details>
 
 
@@ -447,6 +454,7 @@ def compare_denoising(rng, B, D, r, s, kappa, low=0.05):
     """Compare with the score in closed form."""
     m, x, noise = rng.normal(size=D), rng.normal(size=(B, D)), rng.normal(size=(B, D))
     sigma = np.exp(rng.uniform(np.log(low), 0, B))
+    sigma[-1] = 0.02 if B > 1 else sigma[-1]
     x, noise, sigma = (z.astype(np.float32).astype(float) for z in (x, noise, sigma))
     noisy, column = x + sigma[:, None] * noise, sigma[:, None]
     score = -(noisy - m) / (s**2 + column**2) - kappa * column * np.cos(noisy)
@@ -478,7 +486,7 @@ compare_denoising(rng, B=1, D=3, r=0, s=float(rng.uniform(0.5, 1.5)), kappa=0.5,
 # P(\text{noise} \mid x) \right).$$
 #
 # Return $J$ and its derivative with respect to $\log Z$. The values of $f$ and of $\log q$ at the data and at the
-# noise are given. Values of $f$ may be several hundred, where $e^f$ overflows.
+# noise are given. Values of $f$ may be a thousand and more, of either sign, where $e^f$ overflows in `float64`, too.
 #
 # <details><summary>Hint</summary>
 #
@@ -526,8 +534,8 @@ as_much = ([0.5, -1.0, 2.0], [1.0, 0.0, -0.5], [-1.0, -2.0, -0.5], [-1.5, -1.0, 
 check_nce(*as_much, 2.1616, -0.6019, "as much noise as data")
 more = ([0.5, -1.0], [1.0, 0.0, -0.5, 0.2, 1.5], [-1.0, -2.0], [-1.5, -1.0, -3.0, -2.0, -0.5], -0.5)
 check_nce(*more, 4.9366, -1.7478, "more noise than data")
-large = ([700.0, -700.0], [650.0, 3.0, -650.0], [0.0, -1.0], [-2.0, 0.0, -1.0], 0.0)
-check_nce(*large, 676.8333, -0.4653, "f of several hundred")
+large = ([1500.0, -1500.0], [1450.0, 3.0, -1450.0], [0.0, -1.0], [-2.0, 0.0, -1.0], 0.0)
+check_nce(*large, 1476.8333, -0.4653, "f of a thousand and more")
 at_truth = counted_nce(np.random.default_rng(2), 1.7)
 _, slope = stattests.call(nce, *[np.float32(z) for z in at_truth])
 stattests.assert_close("dJ/dlog_z at the true log Z, where J has its minimum", slope, 0, atol=1e-3)
@@ -535,7 +543,7 @@ print(f"at the true log Z the derivative is {float(slope):.6f}")
 
 
 ### BEGIN HIDDEN TESTS
-# Other values and sizes, less noise than data, the true model, and values of f of several hundred.
+# Other values and sizes, less noise than data, the true model, and values of f of a thousand and more.
 def compare_nce(f_data, f_noise, log_q_data, log_q_noise, log_z, what):
     """Compare with the definition, logarithms of p / (p + ν q), and its derivative by differences."""
     arrays = [np.asarray(z, np.float32) for z in (f_data, f_noise, log_q_data, log_q_noise)]
@@ -562,11 +570,13 @@ rng = stattests.grading_rng("nce")
 compare_nce(*random_nce(rng, B=6, M=20), float(rng.normal()), "more noise than data")
 compare_nce(*random_nce(rng, B=7, M=3), float(rng.normal()), "less noise than data")
 compare_nce(*counted_nce(rng, float(rng.normal(0, 2))), "the true model")
-compare_nce(*random_nce(rng, B=5, M=9, scale=300.0), float(rng.normal()), "f of several hundred")
+large = random_nce(rng, B=5, M=9, scale=300.0)
+large[0][:2], large[1][:2] = [1500, -1500], [1500, -1500]
+compare_nce(*large, float(rng.normal()), "f of a thousand and more")
 ### END HIDDEN TESTS
 
 # %% [markdown] given="train_task"
-# ### Gap 6 · Train an energy (2 points, 25 minutes)
+# ### Gap 6 · Train an energy (2 points, 30 minutes)
 #
 # The network below gives an energy for points in the plane. Train it on the two moons: by noise-contrastive estimation,
 # or by any other way you like. It should take less than 10 seconds; noise from a Gaussian with the data's mean and 1.5
@@ -585,8 +595,8 @@ compare_nce(*random_nce(rng, B=5, M=9, scale=300.0), float(rng.normal()), "f of 
 # You need `tf.Variable`s for the five weights and for $\log Z$: $W_1$ and $W_2$ start at random, with entries of about
 # $1/\sqrt{\text{number of inputs}}$, the rest at zero. `tf.nn.softplus` gives both halves of the loss, and
 # `tf.keras.optimizers.Adam(0.02)` with a rate that falls to 0 (`tf.keras.optimizers.schedules.CosineDecay(0.02,
-# steps)`) minimises it. Put the step, or better the loop over all steps, into a `tf.function`. Watch $\log Z$: it
-# must settle.
+# steps)`) minimises it. Put the step, or better the loop over all steps, into a `tf.function`. Watch
+# $\log Z$: it should settle.
 # </details>
 
 # %% given="moons"
@@ -667,7 +677,7 @@ reached = exact_log_likelihood(moons_validation, moons_weights).mean()
 print(f"{reached:.2f} nats per point on the validation part")
 assert reached >= -2.60, (
     f"{reached:.2f} nats per point reached, at least −2.60 expected. Does the energy go down at the data and up at the noise, "
-    "is log Z learned, does the rate fall to 0?"
+    "does the noise cover the data, are there enough steps, does the rate fall to 0?"
 )
 ### BEGIN HIDDEN TESTS
 # The likelihood on points that the training has never seen, with another grid, shifted at random.
