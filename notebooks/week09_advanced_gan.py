@@ -73,7 +73,7 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.spatial.distance import cdist
 
 from utils import adversarial, datasets, evaluation, glyphs, plotting, quiz, scoreboard
-from utils.adversarial import GAN, Game, discriminator_loss, generator_loss, play  # week 8's game, taken apart
+from utils.adversarial import GAN, Game, discriminator_loss, generator_loss, play  # week 8's, taken apart
 from utils.networks import MLP, batches  # week 6
 
 digits = datasets.load(dataset)

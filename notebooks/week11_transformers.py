@@ -583,9 +583,9 @@ plotting.learning_curves(curves, *axes, look, alt)
 # %% [markdown] change_says
 # **All three make the samples correct, from 94 % to 100 %; top-k pays most for it in variety, temperature and a wide
 # nucleus almost nothing.** With $\tau = 0.6$ or $P = 0.95$ 99.7 % or more of the samples are sentences of the source,
-# and as many differ as before (88 and 87 %). With $k = 3$ it is 53 %: after "the" there are 32 nouns and 12 adjectives
-# to choose from, elsewhere mostly three to eleven, sometimes one, and one $k$ cannot be right for both. That was
-# Holtzman et al.'s reason for the nucleus.
+# and as many differ (88 and 87 %) as of the unchanged model's (88 %). With $k = 3$ it is 53 %: after "the" there are
+# 32 nouns and 12 adjectives to choose from, elsewhere mostly three to eleven, sometimes one, and one $k$ cannot be
+# right for both. That was Holtzman et al.'s reason for the nucleus.
 #
 # **But what cuts words off makes sentences impossible.** With $P = 0.95$ 4 % of the new sentences have the probability
 # 0, with $P = 0.8$ already 59 %: one improbable word is enough. So the mean log-likelihood of new text is $-\infty$;
