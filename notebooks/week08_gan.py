@@ -3,7 +3,8 @@
 #
 # {{colab}}
 #
-# A network that turns noise into images has a distribution, but as a rule no density that one can compute. So it
+# Weeks 6 and 7 trained a decoder through a bound on its likelihood. Keep the decoder, drop the encoder and the bound:
+# a network that turns noise into images has a distribution, but as a rule no density that one can compute. So it
 # learns by comparing samples: a second network tells drawn images from real ones, and the first one learns to mislead
 # it.
 #
@@ -15,8 +16,8 @@
 # 4. count the modes that a generator has lost, and cure it;
 # 5. measure samples by Fréchet and kernel distance, and say what neither of them sees.
 #
-# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute on two CPU
-# cores. What stands under *Deeper* is for whoever wants it.
+# *Time:* reading 150 minutes, the core of this notebook 150 minutes. It computes for about a minute on two CPU cores.
+# What stands under *Deeper* is for whoever wants it.
 
 # %% [markdown] picture_game
 # {{picture: game}}
@@ -40,8 +41,10 @@
 # 3. Why does the generator in practice not minimise the function that the discriminator maximises?
 # 4. A generator draws the same perfect image again and again. Who of the two players notices?
 #
-# **Letters.** B batch, L dimensions of the noise $z$. $a(x)$ is the discriminator's *logit* that $x$ is real,
-# $D(x) = \sigma(a(x))$ the probability. $p$ is the density of the data, $q$ that of the generator.
+# **Letters.** B batch, L dimensions of the noise $z$. New: $p$ is the density of the *data* and $q$ that of the
+# *generator*, the model (in weeks 6 and 7 $p$ was the model and $q$ the encoder). $a(x)$ is the discriminator's
+# *logit* that $x$ is real, $D(x) = \sigma(a(x))$ the probability; where shapes are given, D is still the number of
+# pixels. Images are grey from here on, 0 to 1 in 17 levels.
 
 # %% setup
 
@@ -88,6 +91,9 @@ print(digits)
 # **So the best classifier knows the ratio of the densities, though it has seen samples only.** It is right with
 # probability $\int \max(\tfrac12 p, \tfrac12 q)\, dx = \tfrac12 + \tfrac12 \mathrm{TV}(p, q)$, where
 # $\mathrm{TV} = \tfrac12 \int |p - q|\, dx$.
+#
+# This is week 5's noise-contrastive estimation, with one difference: there the density $q$ of the noise was known, so
+# the ratio gave $p$; here we have samples of both, and keep the ratio.
 #
 # **Check** in one dimension, where both densities are known: $p$ has two modes, $q$ is one Gaussian. A small network
 # learns from samples alone. **Predict:** where on the axis will its logit be worst?
@@ -192,8 +198,8 @@ if digits.shape == (8, 8):
         print(f"{name:>28}: accuracy {evaluation.classifier_two_sample_test(x_test, images)}")
 
 # %% [markdown] two_samples_say
-# **Training images pass (p-value 0.8). Shuffled pixels, each of them distributed as it should be, are found out in 99.5 %
-# of the cases, the mixture in 86 %.**
+# **Training images pass (p-value 0.8). Shuffled pixels, each of them distributed as it should be, are found out in
+# 99.5 % of the cases, the mixture in 86 %.**
 
 # %% [markdown] game_text
 # ## 2 · The game, and the divergence behind it
@@ -284,18 +290,20 @@ plotting.show(
 #
 # **Do the two players ever get there?** The smallest GAN says (Mescheder et al., 2018): all data lie at 0, the
 # generator puts all its mass at $\theta$, the logit is $a(x) = \psi x$. Then
-# $V = -\log 2 + \log(1 - \sigma(\psi\theta))$, and the players follow their slopes:
+# $V = -\log 2 + \log(1 - \sigma(\psi\theta))$ (the data's term is $\log \sigma(\psi \cdot 0)$), and the players follow
+# their slopes:
 #
-# $$\dot\theta = \sigma(\psi\theta)\, \psi, \qquad \dot\psi = -\sigma(\psi\theta)\, \theta - \gamma \psi .$$
+# $$\dot\theta = \sigma(\psi\theta)\, \psi, \qquad \dot\psi = -\sigma(\psi\theta)\, \theta .$$
 #
-# (Non-saturating: $\dot\theta = \sigma(-\psi\theta)\, \psi$.) With $\gamma = 0$ this is a rotation:
-# $\tfrac{d}{dt}(\theta^2 + \psi^2) = 0$. Nobody ever arrives. A step of finite length $h$ leaves the circle along its
-# tangent, so the radius grows by the factor $\sqrt{1 + h^2 \sigma^2}$ a step.
+# This is the saturating loss. The two terms of $\tfrac{d}{dt}(\theta^2 + \psi^2) = 2\theta\dot\theta + 2\psi\dot\psi$
+# cancel: the players rotate, and nobody ever arrives. (Non-saturating: $\dot\theta = \sigma(-\psi\theta)\, \psi$.) A
+# step of finite length $h$ leaves the circle along its tangent, so the radius grows by the factor
+# $\sqrt{1 + h^2 \sigma^2}$ a step.
 #
-# **The cure** is the last term. It is the slope, in $\psi$, of $-\tfrac{\gamma}{2} |\nabla_x a|^2$, here
-# $-\tfrac{\gamma}{2}\psi^2$: a discriminator that is steep *at the data* pays. Near the centre $\sigma = \tfrac12$, the
-# motion is linear, and its eigenvalues are $\tfrac12 (-\gamma \pm \sqrt{\gamma^2 - 1})$: a spiral inwards for $\gamma < 1$, at the rate
-# $\gamma / 2$. **Predict:** is a very large $\gamma$ faster still?
+# **The cure** adds $-\gamma \psi$ to $\dot\psi$. That is the slope, in $\psi$, of $-\tfrac{\gamma}{2} |\nabla_x a|^2$,
+# here $-\tfrac{\gamma}{2}\psi^2$: a discriminator that is steep *at the data* pays. Near the centre
+# $\sigma = \tfrac12$, the motion is linear, and its eigenvalues are $\tfrac12 (-\gamma \pm \sqrt{\gamma^2 - 1})$: a
+# spiral inwards for $\gamma < 1$, at the rate $\gamma / 2$. **Predict:** is a very large $\gamma$ faster still?
 
 
 # %% dirac
@@ -353,9 +361,9 @@ for gamma in [0.0, 0.3, 1.0, 5.0]:
 # **Two players that each do the right thing circle around the solution, or move away from it; a discriminator that
 # pays for its slope at the data brings both home.** The non-saturating loss pulls inwards far from the centre only;
 # near it a finite step pushes out more than the loss pulls in, and the players end on a circle, here of radius about
-# 0.63, wherever they start. And more penalty is not always better: beyond $\gamma = 1$ the slower
-# eigenvalue comes back to 0. The discriminator then follows at once, $\psi \approx -\theta / 2\gamma$, but is so flat
-# that the generator hardly moves.
+# 0.63, wherever they start. And more penalty is not always better: beyond $\gamma = 1$ the slower eigenvalue comes
+# back to 0. The discriminator then follows at once, $\psi \approx -\theta / 2\gamma$, but is so flat that the
+# generator hardly moves.
 
 # %% [markdown] gan_text
 # ## 4 · A GAN, and the modes it loses
@@ -366,10 +374,11 @@ for gamma in [0.0, 0.3, 1.0, 5.0]:
 # $$\mathcal{L}_D = \mathbb{E}_{p}[-\log \sigma(a(x))] + \mathbb{E}_{z}[-\log(1 - \sigma(a(G(z))))] + \tfrac{\gamma}{2}\, \mathbb{E}_{p}\, |\nabla_x a(x)|^2,
 # \qquad \mathcal{L}_G = \mathbb{E}_{z}[-\log \sigma(a(G(z)))].$$
 #
-# The penalty needs the slope of a slope: an inner tape for $\nabla_x a$, an outer one for the weights (this penalty is
-# called R1). The `train_step` of a `keras.Model` is ours here, because a step is special: two losses, two optimisers.
-# One more thing that most GANs need: the last weights of the generator circle, their **moving average** far less, so
-# the average makes the images (Yazıcı et al., 2019; Keras's optimiser keeps it, `use_ema`).
+# (The first two terms are twice section 1's logistic loss: $2 \log 2$ when $D = \tfrac12$.) The penalty needs the
+# slope of a slope: an inner tape for $\nabla_x a$, an outer one for the weights (this penalty is called R1). The
+# `train_step` of a `keras.Model` is ours here, because a step is special: two losses, two optimisers. One more thing
+# that most GANs need: the last weights of the generator circle, their **moving average** far less, so the average
+# makes the images (Yazıcı et al., 2019; Keras's optimiser keeps it, `use_ema`).
 
 
 # %% r1
@@ -417,7 +426,7 @@ class GAN(keras.Model):
             d_loss += 0.5 * self.gamma * slope
         watched = {"real": tf.reduce_mean(tf.sigmoid(real)), "drawn": tf.reduce_mean(tf.sigmoid(fake))}
         for name, player, loss in [("d", self.discriminator, d_loss), ("g", self.generator, g_loss)]:
-            slopes = tape.gradient(loss, player.trainable_variables)
+            slopes = tape.gradient(loss, player.trainable_variables)  # at the weights before the step, both
             rule = self.optimizer if name == "d" else self.generator_optimizer
             rule.apply(slopes, player.trainable_variables)
             watched[f"{name}_slope"] = tf.linalg.global_norm(slopes)
@@ -524,8 +533,10 @@ plotting.show(
 # **A discriminator that lags behind lets the whole cloud of samples run from one side of the ring to another, and it
 # settles nowhere; at equal rates the generator finds six to eight modes, and with the penalty all eight.** The picture
 # above says why. For a *fixed* discriminator the best answer of the generator is a single point, where the logit is
-# highest. If it gets there before the discriminator has moved, the game is played in the wrong order: the generator
-# should answer the *best* discriminator, not the last one. So anything helps that takes the generator's lead away.
+# highest. The minimum over $G$ of the maximum over $D$ asks for a generator that is good against the *best*
+# discriminator. A generator that arrives before the discriminator has moved answers the *last* one: the maximum over
+# $D$ of the minimum over $G$, whose inner answer is that one point. So anything helps that takes the generator's lead
+# away.
 #
 # <details><summary>Measured how?</summary>
 #
@@ -613,8 +624,8 @@ plotting.animate(
 # **After ten epochs the discriminator's mean answer is ½, for new images as for those of the training, and the
 # generator still improves.** The kernel distance of its samples (next section) × 1000 is 42, 11, 2, 3, 0 after 10, 20,
 # 30, 40, 60 epochs. So this curve does not say how good the images are. It says that neither player has run away, and
-# that the discriminator does not know its training images by heart. It can still rank real
-# above drawn images (in 0.79 of the pairs after 10 epochs, 0.6 at the end); the penalty keeps its logits small.
+# that the discriminator does not know its training images by heart. It can still rank real above drawn images (in 0.79
+# of the pairs after 10 epochs, 0.6 at the end); the penalty keeps its logits small.
 #
 # <details><summary>Measured how?</summary>
 #
@@ -629,14 +640,24 @@ plotting.animate(
 # %% [markdown] measure_text
 # ## 6 · How good are samples without a density?
 #
-# Two numbers are most in use. Both compare *features* of images, what the last hidden layer of a classifier makes of
-# them. The **Fréchet distance** pretends that both sets of features are Gaussian and takes their distance (Heusel et
-# al., 2017):
+# Two numbers are most in use. Both compare *features* of images, 64 numbers that the last hidden layer of a classifier
+# makes of them. (A small network that learned on the training part to name the digit and to tell how many pixels were
+# flipped; it is the same for all weeks.) The **Fréchet distance** pretends that both sets of features are Gaussian and
+# takes their distance (Heusel et al., 2017):
 #
 # $$d^2 = |\mu_1 - \mu_2|^2 + \mathrm{tr}\left(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2}\right).$$
 #
-# It is the squared *transport* distance of the two Gaussians: the least mean square move of a map from one to the other. The **kernel distance** (Bińkowski et al., 2018) is the squared difference of mean
-# features in a larger space (MMD, Deeper), with an estimate that is unbiased.
+# It is the squared *transport* distance of the two Gaussians: the least mean square move of a map from one to the
+# other.
+#
+# The **kernel distance** (Bińkowski et al., 2018) is the squared difference of mean features in a larger space, the
+# products of up to three features: $\mathbb{E}\, k(f, f') + \mathbb{E}\, k(g, g') - 2\, \mathbb{E}\, k(f, g)$ with
+# $k(f, g) = (f \cdot g / 64 + 1)^3$, where $f, f'$ are features of real images and $g, g'$ of drawn ones (MMD,
+# Deeper). Estimated without the pairs of an image with itself it is unbiased, so it can be negative.
+#
+# The scoreboard has a third number, **coverage** (Naeem et al., 2020): the share of test images that have a drawn one
+# nearer, by features, than their fifth nearest test image. It falls when a model leaves something out; the best that
+# 400 independent samples can expect is 0.97.
 #
 # **Check.** The best map between Gaussians is linear, after subtracting the means,
 # $T = \Sigma_1^{-1/2} (\Sigma_1^{1/2} \Sigma_2 \Sigma_1^{1/2})^{1/2} \Sigma_1^{-1/2}$. It must turn the first
@@ -709,9 +730,10 @@ plotting.show(
 # ## The scoreboard
 #
 # A GAN has no likelihood of a new image: its images fill a surface of at most 32 of 64 dimensions, and a test image
-# lies beside it. So the column stays empty, and no other number is put there. (A kernel density estimate of its
-# samples was once printed there; Deeper shows what is wrong with it.) What remains are the samples. Beside it the
-# mixture of section 1, on the same measures.
+# lies beside it. (Rounded to grey levels each image has a probability, but it is an integral over noise that nobody
+# can do.) So the column stays empty, and no other number is put there. (A kernel density estimate of its samples was
+# once printed there; Deeper shows what is wrong with it.) What remains are the samples. Beside it the mixture of
+# section 1, on the same measures.
 
 
 # %% board
@@ -737,10 +759,11 @@ board
 
 # %% [markdown] board_says
 # **By kernel distance the GAN's samples are about as close to the test images as the mixture's; the classifier tells
-# both from real ones, in 82 to 93 % of the cases.** Over four trainings the
-# GAN's distance × 1000 is 2, 4, 8, 1 (each ± 2), over three seeds the mixture's 4, 6, 5; the classifier is right on 0.86,
-# 0.86, 0.93, 0.82 of the images, and on 0.86, 0.87, 0.89. So one training does not say who is ahead. Last week's ladder
-# has 0.82 ± 0.02 (one training), and a likelihood.
+# both from real ones, in 82 to 93 % of the cases.** Over four trainings the GAN's distance × 1000 is 2, 4, 8, 1 (each
+# ± 2), over three seeds the mixture's 4, 6, 5; the classifier is right on 0.86, 0.86, 0.93, 0.82 of the images, and on
+# 0.86, 0.87, 0.89. So one training does not say who is ahead. Coverage tells them apart: 0.40 ± 0.02 against 0.89 ±
+# 0.02 (one training each). The grey ladder of week 7 (Deeper) has an accuracy of 0.82 ± 0.02 (one training), and a
+# likelihood.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -1016,7 +1039,8 @@ for name, samples in [("1,000 true samples", draw.normal(size=(1000, D))), ("50 
 # ## Going bigger
 #
 # The same notebook on MNIST or Fashion-MNIST: change the `parameters` cell only. (Maintainers: `make benchmark
-# WEEK=week08_gan`.) The features for images of 28×28 pixels are learned on the spot, so kernel distances compare within one run.
+# WEEK=week08_gan`.) The features for images of 28×28 pixels are learned on the spot, so kernel distances compare
+# within one run.
 #
 # ```python
 # dataset = "mnist"
@@ -1042,6 +1066,7 @@ for name, samples in [("1,000 true samples", draw.normal(size=(1000, D))), ("50 
 # - Heusel et al. (2017). *GANs trained by a two time-scale update rule converge to a local Nash equilibrium.* NeurIPS.
 # - Lopez-Paz, Oquab (2017). *Revisiting classifier two-sample tests.* ICLR.
 # - Mescheder, Geiger, Nowozin (2018). *Which training methods for GANs do actually converge?* ICML.
+# - Naeem, Oh, Uh, Choi, Yoo (2020). *Reliable fidelity and diversity metrics for generative models.* ICML.
 # - Nguyen, Wainwright, Jordan (2010). *Estimating divergence functionals and the likelihood ratio by convex risk
 #   minimization.* IEEE Transactions on Information Theory 56.
 # - Nowozin, Cseke, Tomioka (2016). *f-GAN: Training generative neural samplers using variational divergence

@@ -40,8 +40,10 @@
 #    wrong with it, and which loss notices?
 # 4. Why does StyleGAN2 scale the weights of a convolution, where its predecessor normalised the activations?
 #
-# **Letters.** B batch, D pixels, C channels, L dimensions of the noise $z$, $w$ a style. Images are 0 (paper) to 1
-# (ink).
+# **Letters.** B batch, D pixels, C channels, L dimensions of the noise $z$; $p$ is the data, $q$ the generator, as in
+# week 8. New: the *critic* $f$, no probability, but in the units of $x$, in the place of the logit; $T$ a plan, $u$,
+# $v$ its potentials. λ weighs the gradient penalty in sections 2 and 3, the cycle loss in section 4; γ stays week 8's
+# R1. $D_A$, $D_B$ are discriminators, $w$ is a style of size W. Images are 0 (paper) to 1 (ink).
 
 # %% setup
 
@@ -71,7 +73,7 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.spatial.distance import cdist
 
 from utils import adversarial, datasets, evaluation, glyphs, plotting, quiz, scoreboard
-from utils.adversarial import GAN, Game, discriminator_loss, generator_loss, play  # as in week 8
+from utils.adversarial import GAN, Game, discriminator_loss, generator_loss, play  # week 8's, taken apart
 from utils.networks import MLP, batches  # week 6
 
 digits = datasets.load(dataset)
@@ -95,8 +97,10 @@ print(digits)
 # $$W_1(p, q) = \max_{u, v} \sum_i p_i u_i + \sum_j q_j v_j \quad\text{with}\quad u_i + v_j \le |x_i - y_j|.$$
 #
 # Now $f(x) = \min_j \left[|x - y_j| - v_j\right]$ is a function on the whole space. As a minimum of cones it has slope
-# 1, and at the samples it is $u$ and $-v$. So the dual asks for a **critic** that is high at the data, low at the
-# samples, and nowhere steeper than 1 (Kantorovich and Rubinstein):
+# at most 1. By the constraint $f(x_i) \ge u_i$, by the cone at $y_j$ itself $f(y_j) \le -v_j$: its difference of means
+# reaches the dual's optimum. And no function of slope 1 exceeds the cost of a plan. So both are equalities, and the
+# dual asks for a **critic** that is high at the data, low at the samples, and nowhere steeper than 1 (Kantorovich and
+# Rubinstein):
 #
 # $$W_1(p, q) = \max_{|f(x) - f(y)| \le |x - y|} \mathbb{E}_{x \sim p}[f(x)] - \mathbb{E}_{y \sim q}[f(y)].$$
 
@@ -172,9 +176,9 @@ plotting.show(
 # $$\mathcal{L}_\text{critic} = \mathbb{E}[f(\tilde x)] - \mathbb{E}[f(x)] + \lambda\, \mathbb{E}\left[\left(|\nabla f(\hat x)| - 1\right)^2\right],
 # \qquad \hat x = \alpha x + (1 - \alpha)\, \tilde x,\ \ \alpha \sim U(0, 1).$$
 #
-# Between the two, because the best critic has slope 1 on the lines of the plan. (The pairs are random, not those of
-# the plan; nobody knows the plan.) A fresh $\alpha$ for each pair, uniform: a normal one would leave the segment
-# between them.
+# Between the two, because the best critic has slope 1 on the lines of the plan. (The pairs are random; nobody knows
+# the plan.) Week 8's R1 pulls the slope to 0, at the data only, to damp a circle; this one pulls it to 1, in between,
+# since $W_1$ is defined by slope 1. Sections 4 and 5 go back to R1.
 #
 # **Exact.** A linear critic $f(x) = a^\top x$ has the penalty $(|a| - 1)^2$ wherever one looks. And for two points at
 # a distance θ on a line the loss is $-a \theta + \lambda (a - 1)^2$, with its minimum at
@@ -226,7 +230,7 @@ np.testing.assert_allclose(gradient_penalty(lambda x: x @ a, real, 0 * real), 4.
 # %% [markdown] critics_text
 # **On the line**, where the best critic is known. Three networks of equal size and equal training: without a penalty,
 # with the penalty, and with a *one-sided* one, $\max(0, |\nabla f| - 1)^2$, which only forbids steep slopes (Petzka et
-# al., 2018).
+# al., 2018). (The number "by its steepest pair" is explained below.)
 #
 # **Predict:** the data have two peaks, the samples lie between them. So the best critic falls from the left peak to
 # the middle and rises to the right one. Where must its slope pass on the way from $-1$ to $1$, and what does the
@@ -268,25 +272,25 @@ assert certified <= exact["plane"] + 1e-4
 # **Without a penalty the estimate grows without end; with the two-sided penalty and λ = 10 the critic on the line is
 # stuck, and its estimate may even be negative; the one-sided penalty cures it.** On a line a slope that changes its
 # sign passes 0, and from −1 to 1 the two-sided penalty has its peak there. So the network stays a straight line, of
-# the sign with which it began. A slope of 0 costs the one-sided penalty nothing (it is also convex in $f$). In the
-# plane a gradient can turn round without getting shorter, and the two penalties agree. Images have many dimensions,
-# and we keep the published, two-sided one.
+# the sign with which it began. A slope of 0 costs the one-sided penalty nothing. In the plane a gradient can turn
+# round without getting shorter, and the two penalties agree. For images we keep the published, two-sided one.
 #
-# Both overestimate by some percent, as the formula says, since slopes exceed 1. Divided by its steepest pair, *any*
-# critic gives a lower bound of $W_1$ (along no line of the plan can it rise more steeply); only that number can be
-# trusted without knowing how well the network has learned.
+# Both overestimate by some percent, as the formula says. Divide $f$ by the largest $|f(x) - f(y)| / |x - y|$ over all
+# pairs, its *steepest pair*: now $f(x_i) - f(y_j) \le |x_i - y_j|$ everywhere, so, weighted by the cheapest plan, the
+# difference of means is at most $W_1$. This lower bound holds for *any* critic; only it can be trusted without knowing
+# how well the network has learned.
 #
 # <details><summary>Measured how?</summary>
 #
 # Networks 1-64-64-1, Adam at 0.01 falling to 0. On another draw of the same two distributions, where $W_1 = 1.297$,
 # three seeds, 1,000 steps: two-sided −0.24, 0.43, −0.24; one-sided 1.375, 1.377, 1.376, divided by the steepest pair
-# 1.257, 1.259, 1.257; with λ = 50 1.292, 1.296, 1.295, divided 1.260, 1.264, 1.266. In the plane, two seeds, both
-# penalties: 2.052 to 2.053, divided 1.775 to 1.787, where $W_1 = 1.850$.
+# 1.257, 1.259, 1.257. In the plane, two seeds, both penalties: 2.052 to 2.053, divided 1.775 to 1.787, where
+# $W_1 = 1.850$.
 #
-# Is it the penalty's optimum or a trap on the way? On this notebook's points, 600 more steps: a critic fitted with the
-# one-sided penalty keeps its V under the two-sided one (estimate 1.22, divided 1.117); one that was stuck with the
-# two-sided penalty (0.41) finds the V under the one-sided one (1.22, divided 1.116). So it is a trap. Five times as
-# many steps, or five times the rate, do not lead out of it (one seed each); λ = 1 does (divided 1.059).
+# Optimum or trap? On this notebook's points, 600 more steps: a critic fitted with the one-sided penalty keeps its V
+# under the two-sided one (estimate 1.22); one that was stuck with the two-sided penalty (0.41) finds the V under the
+# one-sided one (1.22). So it is a trap. Five times as many steps, or five times the rate, do not lead out of it (one
+# seed each); λ = 1 does.
 # </details>
 
 # %% [markdown] wgan_text
@@ -389,10 +393,10 @@ for name, images in {"samples": samples / levels, "training images": parts["trai
 
 # %% [markdown] digits_say
 # **The estimate falls fast, then stays, and validation images get nearly the same: the critic has not learned the
-# training images by heart.** It falls because the samples come nearer. The last line puts it in its place: 400 test
-# images are 1.4 from 400 training images, by the best assignment, although both are digits; in 64 dimensions the
-# nearest image of a finite set is never near. The samples are at 1.8 to 1.9. A small smooth critic sees a distance of
-# 0.1 to 0.2: it averages what an assignment must match one by one.
+# training images by heart.** It falls because the samples come nearer. But 400 test images are 1.4 from 400 training
+# images, by the best assignment (Euclidean distance, pixels 0 to 1), although both are digits: in 64 dimensions the
+# nearest image of a finite *set* is never near. The samples are at 1.8 to 1.9. The critic's 0.1 to 0.2 is what a small
+# smooth function can tell of it.
 
 # %% [markdown] cycle_text
 # ## 4 · Translation without pairs
@@ -412,8 +416,8 @@ for name, images in {"samples": samples / levels, "training images": parts["trai
 # + \lambda \left(\mathbb{E}_a \lVert F(G(a)) - a \rVert_1 + \mathbb{E}_b \lVert G(F(b)) - b \rVert_1\right).$$
 #
 # The norms are means over pixels. We take week 8's loss with R1 for the two games (Zhu et al. take least squares, and
-# scores for patches). A translator is a small U-Net (Ronneberger et al., 2015) with random weights: each pixel of its
-# answer depends on most of the glyph, so it has the freedom to draw another letter.
+# scores for patches). A translator is a small U-Net (Ronneberger et al., 2015): each pixel of its answer depends on
+# most of the glyph, so it *could* draw another letter. (λ = 30, γ = 0.03.)
 
 
 # %% cyclegan
@@ -508,26 +512,20 @@ plotting.image_grid(
 #
 # **The cycle loss is needed where a translator has much freedom.** One that adds three 3×3 convolutions to the image
 # sees 7×7 pixels: there the loss added nothing. For one without the U-Net's finer levels it halved the error. Zhu et
-# al. (2017) found it essential, with deep translators. Who tries only one architecture praises the loss for what the
-# architecture does, or the other way round.
+# al. (2017) found it essential, with deep translators.
 #
 # **And the bold glyph made paler is nearer than all of them**, by two numbers that were chosen on true pairs. In 16×16
 # pixels a stroke thinner than a pixel *is* a paler one, and a mean absolute difference likes grey where it is unsure.
-# Three controls were passed; this one was not.
 #
 # <details><summary>Measured how?</summary>
 #
 # 225 steps, 100 test characters, seeds 0 (committed), 1, 2; with and without the loss from the same start, with the
 # same batches: CycleGAN 0.0492, 0.0499, 0.0506; without the cycle loss more by 0.0060 ± 0.0007, 0.0199 ± 0.0011,
 # 0.0059 ± 0.0005; untranslated by 0.0115 ± 0.0012, 0.0108 ± 0.0011, 0.0101 ± 0.0012; nearest by 0.0089 ± 0.0018,
-# 0.0082 ± 0.0017, 0.0075 ± 0.0017; the paler glyph 0.0387. Three other trainings of 300 steps: 0.0460, 0.0470, 0.0531.
-# Settings chosen on the 57 validation pairs with one seed, all that follows is one training each. Validation, 450
-# steps: the 7×7 translator with λ = 10 0.0411, without the cycle loss −0.0002 ± 0.0011 more; the same from random
-# weights and without the image added 0.0410, −0.0021 ± 0.0008 more. A U-Net without its finer levels: λ = 10 0.058, λ
-# = 30 0.052, λ = 100 0.054, without the cycle loss 0.122. That one as an addition to the image, so that it begins as
-# the identity, λ = 10 0.0531, without 0.0110 ± 0.0012 more; another seed on the test characters, 300 steps, λ = 30,
-# 0.0562, without 0.0033 ± 0.0009 more, and the nearest glyph no more than 0.0019 ± 0.0018. The 7×7 translator trained
-# on *true pairs*, 300 steps of 32: 0.0315, where the paler glyph has 0.0392.
+# 0.0082 ± 0.0017, 0.0075 ± 0.0017; the paler glyph 0.0387. Settings chosen on the 57 validation pairs with one seed,
+# all that follows is one training each. Validation, 450 steps: the 7×7 translator with λ = 10 0.0411, without the
+# cycle loss −0.0002 ± 0.0011 more. A U-Net without its finer levels: λ = 10 0.058, λ = 30 0.052, λ = 100 0.054,
+# without the cycle loss 0.122.
 # </details>
 
 # %% [markdown] style_text
@@ -551,13 +549,13 @@ plotting.image_grid(
 #   For uncorrelated inputs of unit variance the output has unit variance, whatever the style. The first StyleGAN normalised
 #   the *actual* activations of each image, and so destroyed what their size says. Its images had blobs; Karras et al. (2020)
 #   take them for the way in which the network smuggled the size through, and without that normalisation they were gone.
-# - **Noise.** One random number a pixel, the same for all channels, times a learned strength: for what is not worth
-#   deciding, such as the place of a hair.
-# - **ToRGB.** At each resolution a 1×1 convolution, modulated, *not* demodulated, gives an image; they are enlarged and
-#   summed. No activation follows: else a layer could only add ink, never take it back.
+# - **Noise.** One random number a pixel, the same for all channels, times a learned strength: for what is not worth deciding.
+# - **ToRGB.** At each resolution a 1×1 convolution, modulated, *not* demodulated, gives an image (here a grey one); they are
+#   enlarged and summed. No activation follows: else a layer could only add ink, never take it back.
 #
-# A kernel for each image is slow. Since a convolution is linear, one kernel does: scale the inputs by $s_i$, and the
-# outputs by the root. `weights_of` is the definition, `call` the fast way.
+# A kernel for each image is slow. Since a convolution is linear, one kernel does: scale the inputs by $s_i$, and
+# divide the outputs by the root. `weights_of` is the definition, `call` the fast way. (The picture leaves out the
+# second convolutions at 8×8 and 16×16.)
 
 
 # %% modulated
@@ -645,7 +643,7 @@ class StyleGenerator(keras.Model):
 
 # %% stylegan
 class StyleGAN(GAN):
-    """Week 8's game, the non-saturating loss with R1; a share `mixing` of the samples has two styles."""
+    """Week 8's game with R1, its drawing (`fake`) overridden; a share `mixing` of the samples has two styles."""
 
     def __init__(self, generator, discriminator, gamma=0.1, mixing=0.5):
         super().__init__(generator, discriminator, generator.L, gamma)
@@ -722,9 +720,8 @@ plotting.image_grid(
 
 # %% [markdown] style_says
 # **After this short training samples have the build of letters, but only one in ten is clear enough for the reader**
-# (seeds 0, 1, 2: 9, 10, 8 %; 22, 16, 15 characters). This reader is strict. Of the glyphs of a real font that it has
-# not seen it reads 77 %, and 99 % of these rightly; of the training glyphs, a little blurred (a Gaussian of 0.7
-# pixels), half; of means of two characters, 3 %. What this generator is good for here is to show what each part does.
+# (seeds 0, 1, 2: 9, 10, 8 %; 22, 16, 15 characters). This reader is strict: of the glyphs of a real font that it has
+# not seen it reads 77 %, and 99 % of these rightly. Here it serves to show what each part does.
 
 # %% [markdown] mixing_text
 # **Style mixing and truncation.** Take the styles of the first layers from one sample and those of the last two, at
@@ -760,16 +757,17 @@ for psi in [1.0, 0.75, 0.5, 0.25, 0.0]:
 
 # %% [markdown] mixing_says
 # **What the early styles fix is exact: along a row the images at 4×4 and 8×8 are the same, and the late styles can
-# only change what the last two layers add.** In the faces of Karras et al. (2019) early styles carry pose and shape,
-# late ones colour. **Strong truncation made samples fewer here, not better:** for ψ = 1, 0.75, 0.5, 0.25, 0 in one
-# training 22, 24, 18, 6 and 0 characters occurred, and 10, 12, 10, 5 and 0 % of the samples were read. The mean style
-# of faces gives a face; here it gives no letter.
+# only change what the last two layers add.** Here the early ones decide height and place; the late ones change the
+# strokes, and often the letter with them. In the faces of Karras et al. (2019) early styles carry pose and shape, late
+# ones colour. **Strong truncation made samples fewer here, not better:** for ψ = 1, 0.75, 0.5, 0.25, 0 in one training
+# 22, 24, 18, 6 and 0 characters occurred, and 10, 12, 10, 5 and 0 % of the samples were read. The mean style of faces
+# gives a face; here it gives no letter.
 
 # %% [markdown] board_text
 # ## 6 · The scoreboard
 #
-# A GAN has no likelihood, so the column stays empty (week 8 shows why an estimate would mislead). What can be measured
-# are its samples, rounded to the grey levels of the scans.
+# A GAN has no likelihood, so the column stays empty (week 8, Deeper, shows why an estimate would mislead). What can be
+# measured are its samples, rounded to the grey levels of the scans.
 
 # %% board
 row = {"week": 9, "family": "GAN", "data": dataset, "value": None, "kind": "none"}
@@ -784,10 +782,10 @@ scoreboard.enter(
 
 # %% [markdown] board_says
 # **By kernel distance the samples come near to digits, by the classifier they are told apart in more than nine cases
-# of ten.** The two measures do not contradict each other: the kernel distance compares means of features, the
-# classifier uses whatever tells. Seeds 0 (committed), 1, 2: kernel distance × 1000 12.3 ± 2.8, 17.4 ± 4.1, 11.1 ± 3.1,
-# accuracy 0.94, 0.93, 0.96. Longer training helps: 200 passes in place of 90 gave, for one seed and on validation
-# images, 0.4 ± 1.9. Here the clock was the limit.
+# of ten.** The kernel distance compares means of features, the classifier uses whatever tells. Seeds 0 (committed), 1,
+# 2: kernel distance × 1000 12.4 ± 2.8, 17.4 ± 4.1, 11.1 ± 3.1, accuracy 0.94, 0.93, 0.96. Longer training helps: 200
+# passes in place of 90 gave, for one seed and on validation images, 0.4 ± 1.9. Last week's DCGAN has 1.5 ± 2.0 and
+# 0.82, but it is convolutional, this one an MLP: that says nothing of the two losses.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -818,6 +816,9 @@ quiz.show("week09_advanced_gan")
 #   little keeps it anyway.
 # - StyleGAN2: a style for each layer, by scaled weights of unit norm. Early and late layers can have different styles, and truncation
 #   pulls all samples towards one.
+#
+# **Next week**: no second player and no noise. The probability of an image as a product, pixel after pixel:
+# likelihoods come back, and exactly.
 
 # %% [markdown] clipping_text
 # ## Deeper · Clipped weights, and what they do to the critic
@@ -1107,14 +1108,14 @@ print(
 # | WGAN-GP, 512-512 | none | 0.0227 ± 0.0096 | 670 s |
 # | Conditional WGAN-GP, 512-512 | none | 0.030 ± 0.015 | 177 s |
 #
-# One training each, on a machine with two busy cores; the whole notebook took 24 CPU minutes. The features for images of
-# 28×28 pixels are learned on the spot, so kernel distances compare within one run. The line of section 3 with $W_1$ gave
-# 6.39 for 400 test images and 400 samples, and 6.61 for 400 training images in their place.
+# One training each, on a machine with two busy cores; the whole notebook took 24 CPU minutes. The features for images
+# of 28×28 pixels are learned on the spot, so kernel distances compare within one run. The line of section 3 with $W_1$
+# gave 6.39 for 400 test images and 400 samples, and 6.61 for 400 training images in their place.
 #
-# The emoji are two designs of Google's Noto emoji of 2017, 448 blobs and 449 redrawn ones of other characters, with true
-# pairs for the judge; they are read from the folder that `LGM_DATA_DIR` names (`noto_emoji`). **There the translation is
-# no better than none:** L1 to the true counterpart 0.175, untranslated 0.177, paired 0.002 ± 0.003; without the cycle loss
-# it is worse, by 0.020 ± 0.005.
+# The emoji are two designs of Google's Noto emoji of 2017, 448 blobs and 449 redrawn ones of other characters, with
+# true pairs for the judge; they are read from the folder that `LGM_DATA_DIR` names (`noto_emoji`). **There the
+# translation is no better than none:** L1 to the true counterpart 0.175, untranslated 0.177, paired 0.002 ± 0.003;
+# without the cycle loss it is worse, by 0.020 ± 0.005.
 
 # %% [markdown] references
 # ## References

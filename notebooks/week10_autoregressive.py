@@ -3,8 +3,9 @@
 #
 # {{colab}}
 #
-# Write the probability of an image as a product, one factor for each pixel given those before it. Nothing is
-# approximated, nothing has to be summed: this family has exact likelihoods, and pays for them when it draws.
+# GANs draw in one pass and have no likelihood; this family is the opposite. Write the probability of an image as a
+# product, one factor for each pixel given those before it. Nothing is approximated, nothing has to be summed: the
+# likelihood is exact, and drawing pays for it.
 #
 # **After this notebook you can**
 #
@@ -43,7 +44,9 @@
 # 4. A model has only ever seen real beginnings. What does it do after its first own mistake?
 #
 # **Letters.** B batch, D pixels, T length of a sequence, H hidden units, C channels, V symbols of an alphabet, K
-# values of a pixel. $x_{<d}$ are the variables before $x_d$.
+# values of a pixel (in section 4's code: symbols of the chain). $x_{<d}$ are the variables before $x_d$. Since last
+# week: $p$ is the model again, as before week 8 (in section 4 the truth, and $q$ the model); pixels are again 0 or 1;
+# $a$ is a logit (in section 1 a pseudo-count, in a gate one half).
 
 # %% setup
 
@@ -141,7 +144,7 @@ def ngram(x_train, x, n, V, a):
     p = np.full(len(x), 1 / V)
     for k in range(1, n + 1):
         runs, queries = runs_of(x_train, k, V), runs_of(x, k, V)
-        N_sc, N_s = counts(runs, queries), counts(runs // V, queries // V)
+        N_sc, N_s = counts(runs, queries), counts(runs // V, queries // V)  # // V: without its last symbol
         p[k - 1 :] = (N_sc + a * p[k - 1 :]) / (N_s + a)
     return p
 
@@ -163,15 +166,15 @@ print(f"{corpus}\nvalidation: {np.round(curves['validation text'][1], 3)} nats p
 
 # %% [markdown] ngram_says
 # **On the text that was counted the loss falls on and on; on new text it hardly falls from $n = 6$ on (1.47 nats per
-# character, then 1.46).** The pseudo-count $a$ was chosen among 1, 3, 10 and 30 on these validation characters. It
-# matters: with $a = 1$ new text is best at $n = 4$, with 1.71 nats, and gets worse from there, to 2.08 at $n = 8$.
-# Long contexts that were seen once or twice are then trusted too much.
+# character, then 1.46).** The pseudo-count $a$ was the best of 1, 3, 10 and 30 on these validation characters (larger
+# ones were not tried). It matters: with $a = 1$ new text is best at $n = 4$, with 1.71 nats, and gets worse from
+# there, to 2.08 at $n = 8$. Long contexts that were seen once or twice are then trusted too much.
 #
 # A table cannot know that two contexts mean the same. A **recurrent network** puts the whole past into a state of
 # fixed size, $h_t = f(h_{t-1}, x_{t-1})$, and predicts from it. It learns by maximum likelihood too: given the *true*
 # text up to $t - 1$ predict $x_t$, for all $t$ in one pass. That is called **teacher forcing** (Williams and Zipser,
 # 1989); section 4 looks at its price. Like all models of this notebook it is a plain `keras.Model` whose `call`
-# returns the log-probability.
+# returns the log-probability (here per symbol, later of the image).
 
 
 # %% rnn
@@ -205,8 +208,9 @@ print(f"GRU: validation {np.round(curve['val_loss'], 2)} nats per character, by 
 
 # %% [markdown] rnn_says
 # **After this short training the network is far behind the counts of the same 60,000 characters (2.8 nats per new
-# character against 2.32), and the loss still falls.** Trained by six passes over the whole text, in rows of 64, the
-# same GRU has 1.60, where counts that forget every 32 characters, as it does, have 1.52.
+# character against 2.32, not in the cells), and the loss still falls.** Trained by six passes over the whole text, in
+# rows of 64, the same GRU has 1.60, where counts that forget every 32 characters, as it does (a row starts with an
+# empty state), have 1.52.
 #
 # <details><summary>Measured how?</summary>
 #
@@ -312,7 +316,8 @@ class MADE(Autoregressive):
 # And the slope of output $d$ in input $e$ must be 0 for all $e \ge d$ in the order. All $D \times D$ slopes come from
 # one backward pass: take $D$ copies of an image, and of copy $d$ only output $d$.
 #
-# **Predict:** with "≤" in both masks, what would the probabilities of the 256 images sum to?
+# **Predict:** with "≤" in both masks, must the probabilities of the 256 images still sum to 1, and can the sum exceed
+# 1?
 
 
 # %% made_check
@@ -341,10 +346,10 @@ print(
 assert abs(total - 1) < 1e-5 and S[~seen].max() == 0 and S[seen].min() > 0
 
 # %% [markdown] made_check_says
-# **Both hold for every weight, so no training can break them.** With "≤" in both masks all factors but the last would
-# depend on their own pixel and be no conditionals. The sum could then be anything between 0 and 128 (no unit knows the
-# last pixel), and in training the loss falls below the entropy of the data. So a likelihood that is too good is the
-# symptom to look for, and a forbidden slope the proof.
+# **Both hold for every weight, so no training can break them.** With "≤" in both masks all factors but the last depend
+# on their own pixel and are no conditionals. The first seven may each be 1 for every image, while the eighth still is
+# a conditional, since no unit knows the last pixel: the sum can be anything up to $2^7 = 128$. So a likelihood that is
+# too good is the symptom to look for, and a forbidden slope the proof.
 #
 # **The digits.** The MADE has 1,000 hidden units. In training 70 % of them are left out at random (dropout). Both
 # numbers, the rate and the number of epochs were chosen on validation images.
@@ -374,8 +379,7 @@ for name in names[:2]:
 # %% [markdown] made_digits_says
 # **On new images the MADE has −17.3 nats, 2.1 fewer than on its training images, and gains nothing in the last ten
 # epochs: the rate is then near 0; 100 epochs give the same.** In the figure the training curve lies below at first,
-# though it is of images that the model knows: it is measured with 70 % of the hidden units missing. The printed
-# numbers use all of them.
+# though it is of images that the model knows: it is measured with 70 % of the hidden units missing.
 
 # %% [markdown] pixelcnn_text
 # ## 3 · PixelCNN: the same mask for a convolution
@@ -407,7 +411,7 @@ class MaskedConv2D(keras.layers.Layer):
         self.built = True
 
     def call(self, x, padding=None):
-        """x: (B, height, width, C_in) → (B, height, width, C)."""
+        """x: (B, height, width, C_in) → (B, height, width, C). padding: for drawing row by row (Deeper)."""
         if self.W.shape[:2] == (1, 1):
             return tf.tensordot(x, self.W[0, 0], 1) + self.b  # a product of matrices: faster on a CPU
         W = self.W if self.mask is None else self.W * self.mask
@@ -478,7 +482,7 @@ plotting.show(
 # %% [markdown] gated_text
 # Both stacks have masks A and B in their own way: the first vertical layer leaves out the own row, the first
 # horizontal one the own pixel; later layers keep them. The activation is a gate, $\tanh(a) \odot \sigma(b)$ with one
-# convolution for $a$ and $b$, and the horizontal stack has residual connections, both as in the paper.
+# convolution for $a$ and $b$, and the horizontal stack has residual connections.
 
 
 # %% gated
@@ -500,7 +504,7 @@ class GatedBlock(keras.layers.Layer):
         self.link = MaskedConv2D(2 * C, 2 * C, np.ones((1, 1)))
         self.out = MaskedConv2D(C, C, np.ones((1, 1)))
         self.dropout = keras.layers.Dropout(dropout)
-        self.C_in, self.reach, self.first = C_in, k // 2, first
+        self.C_in, self.reach, self.first = C_in, k // 2, first  # C_in and reach: for Deeper
         self.built = True
 
     def down(self, v, padding=None):
@@ -509,7 +513,7 @@ class GatedBlock(keras.layers.Layer):
         return gate(u), self.link(u)
 
     def along(self, h, link, padding=None, training=False):
-        """The horizontal stack → its next layer. h may begin with further pixels on the left: see section 5."""
+        """The horizontal stack → its next layer. h may begin with further pixels on the left: see Deeper."""
         u = self.dropout(gate(self.horizontal(h, padding=padding) + link), training=training)
         return self.out(u) if self.first else h[:, :, -u.shape[2] :] + self.out(u)
 
@@ -525,7 +529,7 @@ class PixelCNN(Autoregressive):
     def __init__(self, shape, C, blocks, dropout=0.0, first=5, k=3, head=None, outputs=1):
         super().__init__()
         self.shape, self.D, head, one = shape, shape[0] * shape[1], head or C, np.ones((1, 1))
-        self.sequence, self.scale = np.arange(self.D, dtype=np.int32), 1.0
+        self.sequence, self.scale = np.arange(self.D, dtype=np.int32), 1.0  # scale: for Deeper
         self.blocks = [GatedBlock(1, C, first, dropout, first=True)]
         self.blocks += [GatedBlock(C, C, k, dropout) for _ in range(blocks)]
         self.head, self.last = MaskedConv2D(C, head, one), MaskedConv2D(head, outputs, one)
@@ -600,9 +604,7 @@ plotting.image_grid(
 #
 # PixelCNN minus MADE, test images, training seeds 0, 1, 2: −0.33 ± 0.13, −0.46 ± 0.12, −0.33 ± 0.11. Reach, with 32
 # channels, dropout 0.3, rate 0.01, 12 epochs in batches of 50, seed 0, validation images: kernels 7, 5, 5 −17.62;
-# seven layers of 3×3 −17.68; 5, 3, 3 −19.80. Kernels 7, 5, 5 in a training planned for 25 epochs: −17.0 after 19 of
-# them. MADE, other settings: 500 units and dropout 0.6, 30 epochs −17.75; 1,000 units, dropout 0.7, 100 epochs in
-# batches of 100 −17.06.
+# seven layers of 3×3 −17.68; 5, 3, 3 −19.80.
 # </details>
 
 # %% [markdown] exposure_text
@@ -621,8 +623,10 @@ plotting.image_grid(
 # added to each count. The truth visits 40 of the 400 contexts.
 #
 # Call a step that the truth never takes a **slip**. Let $\epsilon$ be the probability of a slip in a context that the
-# truth has, and $r$ that of a right step in a context that it never has. Then slips come and go like a chain of two
-# states, and their share tends to
+# truth has, and $r$ that of a right step in a context that it never has. A context, two symbols, is one that the truth
+# has exactly if the step between them was right. So the last step says in which of two states the model is; it leaves
+# "right" with $\epsilon$ and "slip" with $r$, and at rest $(1 - \text{share})\, \epsilon = \text{share} \cdot r$. The
+# share of slips tends to
 #
 # $$\frac{\epsilon}{\epsilon + r} .$$
 #
@@ -643,7 +647,7 @@ def true_chain(K, rng):
 
 
 def table(older, x, K, a):
-    """Counts of x[t] after older[t − 2] and x[t − 1], plus a → q(c | a, b): (K, K, K)."""
+    """Counts of x[t] after older[t − 2] and x[t − 1], plus a → q(next | last but one, last): (K, K, K)."""
     N = np.zeros((K, K, K))
     np.add.at(N, (older[:-2], x[1:-1], x[2:]), 1)
     return (N + a) / np.sum(N + a, axis=-1, keepdims=True)
@@ -699,13 +703,9 @@ plotting.show(
 # <details><summary>Measured how?</summary>
 #
 # Five chains (seeds 0 to 4). Table: after a true past 1.36 to 1.45 %, reading itself 12.4 % in all five ($r = 0.100$);
-# with noise 1.64 to 1.77 % and 3.1 to 3.4 % ($r$ 0.48 to 0.52), its loss on true text 0.003 to 0.005 nats per symbol
-# higher. Three chains (seeds 0 to 2), after a true past and reading itself. Network (two one-hot vectors, Adam, 3,000
-# steps of 64): 0.17 to 0.19 % and 0.18 to 0.21 %, $r$ 0.94 to 0.95; after 300 steps 1.7 to 2.0 % and 2.2 to 2.4 %, $r$
-# 0.78. With one one-hot vector for the pair $r$ is 0.13 to 0.15, and it slips seven times as often when it reads
-# itself: 0.33 % and 2.2 to 2.6 %. Mixing, $a = 30$: 1.7 to 1.9 % and 1.9 to 2.0 %, $r = 0.91$; $a = 2$: 0.01 % and
-# 0.01 to 0.02 %, $r = 0.99$. Table with 0.001 added to each count: 0.01 % and 0.14 %, $r = 0.10$. A table over the
-# last symbol alone: 0.7 % and 0.7 %.
+# with noise 1.64 to 1.77 % and 3.1 to 3.4 % ($r$ 0.48 to 0.52). Three chains (seeds 0 to 2), after a true past and
+# reading itself. Network (two one-hot vectors, Adam, 3,000 steps of 64): 0.17 to 0.19 % and 0.18 to 0.21 %, $r$ 0.94
+# to 0.95. Mixing, $a = 30$: 1.7 to 1.9 % and 1.9 to 2.0 %, $r = 0.91$; $a = 2$: 0.01 % and 0.01 to 0.02 %, $r = 0.99$.
 # </details>
 
 # %% [markdown] cached_text
@@ -782,15 +782,17 @@ plotting.image_grid(
 )
 
 # %% [markdown] complete_says
-# **Completing, the order that fits has 14 % of the missing pixels wrong, the other one 24 %: with more draws it comes
-# to the pixels' means (22 %), since it draws from $p(\text{lower})$ alone. As a model of whole images it is, trained
-# equally, as good or a little better** (three seeds: by 0.11, 0.11, 0.09, each ± 0.08; here, after half the epochs,
-# −17.5). It does know how halves belong together, in $p(\text{upper} \mid \text{lower})$: one would have to draw many
-# lower halves and weight each by that factor. An autoregressive model answers cheaply only those questions that agree
-# with its order.
+# **Completing, the order that fits has 14 % of the missing pixels wrong, the other one 24 %; as a model of whole
+# images the other one is, trained equally, as good or a little better.** (Three seeds: by 0.11, 0.11, 0.09, each ±
+# 0.08. That of the cell, with half the epochs, has −17.5.) The other one draws from $p(\text{lower})$ alone, so with
+# more draws it comes to the pixels' means (22 %). It does know how halves belong together, in
+# $p(\text{upper} \mid \text{lower})$: one would have to draw many lower halves and weight each by that factor. An
+# autoregressive model answers cheaply only those questions that agree with its order.
 
 # %% [markdown] board_text
 # ## The scoreboard
+#
+# One row, the MADE's: exact log-likelihood, samples, completions, anomalies.
 
 
 # %% board
@@ -813,12 +815,11 @@ enter(
 )
 
 # %% [markdown] board_says
-# **An exact likelihood, and a place in the middle: −17.27 nats.** The IWAE's bound, −16.71, is higher, as is that of
-# the conditional VAE, which has seen labels in training; the RBM's estimate, −16.96, is higher too. In completing and
-# in anomalies (an area of 0.875) the MADE is where the others are, and by the classifier its samples are told from
-# test images in 66 % of the cases (one training). With 1,197 images an exact objective wins nothing: week 1's mixture,
-# exact too, has −17.34. Without dropout the MADE is as good if its schedule ends after 30 epochs; after 50 it is 0.5
-# nats worse (three seeds).
+# **An exact likelihood, and a place in the middle: −17.27 nats.** Above it are the bounds of the VAEs (plain −17.03,
+# ladder −16.96, IWAE −16.71: the likelihoods are higher still) and the estimates for RBM (−16.96), DBN (−16.99) and
+# DBM (−16.67). In completing and in anomalies (an area of 0.875) the MADE is where the others are, and by the
+# classifier its samples are told from test images in 66 % of the cases (one training). With 1,197 images an exact
+# objective wins nothing: week 1's mixture, exact too, has −17.34.
 
 # %% [markdown] check_text
 # ## Self-check
