@@ -1112,6 +1112,10 @@ print(
 # of 28×28 pixels are learned on the spot, so kernel distances compare within one run. The line of section 3 with $W_1$
 # gave 6.39 for 400 test images and 400 samples, and 6.61 for 400 training images in their place.
 #
+# On Fashion-MNIST (`dataset = "fashion-mnist"`, the rest as above) the kernel distances are 0.008 ± 0.008 and 0.006 ±
+# 0.009, a classifier is right in 65 and 69 % of the cases, 0.87 and 0.89 of the test images are covered (one training
+# each; 8 CPU minutes for the notebook, with the embedded glyphs in section 4).
+#
 # The emoji are two designs of Google's Noto emoji of 2017, 448 blobs and 449 redrawn ones of other characters, with
 # true pairs for the judge; they are read from the folder that `LGM_DATA_DIR` names (`noto_emoji`). **There the
 # translation is no better than none:** L1 to the true counterpart 0.175, untranslated 0.177, paired 0.002 ± 0.003;
