@@ -315,10 +315,11 @@ plotting.show(
 #
 # <details><summary>Measured how?</summary>
 #
-# One training, seed 0 (seeds 1 and 2, with points of their own: −1.23, −1.19). The truth is −1.144 on the same held-out points, by integrals along the arcs.
-# The cell also spreads the kinks of the first layer over the data: of two variables the network sees one, and with
-# biases that start at 0 all features of this one number have their kink at the same place. With Keras' own start the
-# flow had −1.83 after 1,200 steps (at twice the rate; one training), and showed one blob.
+# One training, seed 0 (seeds 1 and 2, with points of their own: −1.23, −1.19). The truth is −1.144 on the same
+# held-out points, by integrals along the arcs. The cell also spreads the kinks of the first layer over the data: of
+# two variables the network sees one, and with biases that start at 0 all features of this one number have their kink
+# at the same place. With Keras' own start the flow had −1.83 after 1,200 steps (at twice the rate; one training), and
+# showed one blob.
 # </details>
 #
 # ## 3 · Grey levels: a density is no probability
@@ -777,9 +778,9 @@ enter(f"MAF, {maf_layers} layers", maf, samples["MAF"], maf_seconds, maf.count_p
 # needs at most 2.04 bits per dimension, the MAF 2.10, the continuous flow (Deeper) 2.09; in samples they are behind
 # VAE and GAN.** A classifier tells their samples from test images in 83 to 88 % of the cases. Their kernel distances
 # (× 1000) are 29, 45 and 20; the ladder VAE has 6, the DCGAN 1.5. By this measure the continuous flow is the best of
-# the three, by bits the RealNVP, and so it is with two more seeds (RealNVP 2.04 twice, the others 2.09 to 2.10; distances 26,
-# 39, 19 and 26, 42, 20, each ± 3 to 4). Week 10's grey PixelCNN, exact, is ahead of all with 1.99. All are short trainings of
-# plain MLPs that know no neighbourhood, so neither order says much about the kinds of flow.
+# the three, by bits the RealNVP, and so it is with two more seeds (RealNVP 2.04 twice, the others 2.09 to 2.10;
+# distances 26, 39, 19 and 26, 42, 20, each ± 3 to 4). Week 10's grey PixelCNN, exact, is ahead of all with 1.99. All
+# are short trainings of plain MLPs that know no neighbourhood, so neither order says much about the kinds of flow.
 
 # %% [markdown] check_text
 # ## Self-check

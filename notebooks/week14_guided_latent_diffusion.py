@@ -796,9 +796,9 @@ scoreboard.enter(
 )
 
 # %% [markdown] board_says
-# **On 8×8 images the code buys little: the samples are told from test images in about 80 of 100 cases, those of week 13
-# in 75, but cover more, 0.90 in place of 0.70.** (Captions say which digits to draw; guidance doubles the calls.) The
-# code's floor alone is about 70.
+# **On 8×8 images the code buys little: the samples are told from test images in about 80 of 100 cases, those of week
+# 13 in 75, but cover more, 0.90 in place of 0.70.** (Captions say which digits to draw; guidance doubles the calls.)
+# The code's floor alone is about 70.
 
 # %% [markdown] families_text
 # ## 6 · The families side by side
@@ -835,10 +835,10 @@ scoreboard.table(list(best.values()))
 # %% [markdown] families_says
 # **The DDPM's samples are the hardest to tell from test images, and diffusion costs the most time: tens of passes
 # through a network, where VAE and GAN need one. Its coverage is 0.70, that of the other networks in this table at most
-# 0.43; in bits per dimension (bounds, but for the autoregressive model) the VAE and the autoregressive model lead.** The
-# VAE is faster than every flow, with the better bound; its samples are closer than the best flow's by kernel distance,
-# not by the classifier (82 ± 2 and 83 ± 2 of 100). The mixture covers 0.89, week 9's conditional GAN 0.76. (One
-# training each.)
+# 0.43; in bits per dimension (bounds, but for the autoregressive model) the VAE and the autoregressive model lead.**
+# The VAE is faster than every flow, with the better bound; its samples are closer than the best flow's by kernel
+# distance, not by the classifier (82 ± 2 and 83 ± 2 of 100). The mixture covers 0.89, week 9's conditional GAN 0.76.
+# (One training each.)
 #
 # | family | gives | lacks | take it for |
 # |---|---|---|---|
@@ -1118,10 +1118,11 @@ plotting.show(
 # |---|---|---|---|
 # | latent diffusion, 20 steps, captions | none | 0.000 ± 0.010 | 6 CPU minutes |
 #
-# **On Fashion-MNIST 400 drawn images cannot be told from 400 test images by kernel distance, and a classifier is right in
-# 70 % of the cases; 0.95 of the test images are covered.** The whole notebook took 10 CPU minutes on two cores (one
-# training). Guidance does what it did on the digits: from $w = 0$ to 4 the class of a caption is drawn in 75, 88, 93, 96 and 97 %
-# of the cases (test images: 88 %), and beyond $w = 1$ the kernel distance rises (× 1000: −6, −7, −7, 1, 12, each ± 5).
+# **On Fashion-MNIST 400 drawn images cannot be told from 400 test images by kernel distance, and a classifier is right
+# in 70 % of the cases; 0.95 of the test images are covered.** The whole notebook took 10 CPU minutes on two cores (one
+# training). Guidance does what it did on the digits: from $w = 0$ to 4 the class of a caption is drawn in 75, 88, 93,
+# 96 and 97 % of the cases (test images: 88 %), and beyond $w = 1$ the kernel distance rises (× 1000: −6, −7, −7, 1,
+# 12, each ± 5).
 
 # %% [markdown] references
 # ## References
