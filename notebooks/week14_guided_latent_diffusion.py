@@ -30,7 +30,7 @@
 # | Ho and Salimans (2022), *Classifier-free diffusion guidance*: all but the tables. | 30 |
 # | Rombach et al. (2022), *High-resolution image synthesis with latent diffusion models*: sections 1, 3 and 4.3. | 60 |
 #
-# Alternatives: Murphy, *Probabilistic Machine Learning: Advanced Topics*, chapter 25; Prince, chapter 18.
+# Alternatives: Murphy, *Probabilistic Machine Learning: Advanced Topics*, chapter 25.
 #
 # **Focus questions.** Have an answer to each before you go on.
 #
@@ -170,8 +170,7 @@ alt = "Two panels. Grey shading splits from one band at the left into three at t
 plotting.show(fig, caption, alt)
 
 # %% [markdown] ddim_text
-# **Check 1.** Both must reach the mixture: means of 32 waves against those of true points, within Hoeffding's
-# tolerance (week 13).
+# **Check 1.** Both must reach the mixture, by week 13's test of 32 waves.
 #
 # **Check 2: DDIM is an Euler step of the ODE**, in other variables. Put $u = x / \sqrt{\bar\alpha}$ and
 # $\sigma = \sqrt{1 - \bar\alpha} / \sqrt{\bar\alpha}$, the noise beside a signal that is not shrunk. From
@@ -382,11 +381,10 @@ print(
 
 # %% [markdown] measures_text
 # How good can any model of the code be? Not better than reconstructions: that is the floor. (Of *training* images:
-# reconstructions of the test images would be compared with the very images that they copy.) The simplest model of the
-# code is one Gaussian with the training codes' mean and covariance: what a diffusion model must beat. *Coverage*
-# (Naeem et al., 2020), on the scoreboard since week 1, is the share of test images that have a sample among their five
-# nearest neighbours; it falls when a model leaves something out. A support vector machine, trained on the training
-# images, judges captions.
+# those of test images would be compared with what they copy.) The simplest model of the code is one Gaussian with the
+# training codes' mean and covariance: what a diffusion model must beat. *Coverage* (Naeem et al., 2020), on the
+# scoreboard since week 1, is the share of test images that have a sample among their five nearest neighbours; it falls
+# when a model leaves something out. A support vector machine, trained on the training images, judges captions.
 
 
 # %% measures
@@ -576,8 +574,7 @@ plotting.image_grid(rows, digits.shape, caption, alt, 16, row_titles=words[4:])
 # ### Are the captions obeyed?
 #
 # We ask for the captions of 400 test images; the classifier says which digit was drawn. **Control:** the same network
-# with empty captions, judged by the same captions, must be at chance. And one word alone: the same noise, with "thin"
-# and with "bold".
+# with empty captions, judged by the same captions, must be at chance.
 
 # %% obey
 wanted = c_test[:400]
@@ -609,8 +606,8 @@ print(f"ink from the same noise: {ink(thin).mean():.2f} {words[2]}, {more} more 
 # %% [markdown] sweep_text
 # ### Guidance on digits
 #
-# On the mixture guidance bought clarity with diversity. Here four numbers: class obeyed, kernel distance, coverage,
-# and *spread*, the standard deviation of a pixel within a class.
+# As on the mixture? Four numbers: class obeyed, kernel distance, coverage, and *spread*, the standard deviation of a
+# pixel within a class.
 #
 # **Predict:** which of the four turns for the worse first, as $w$ grows?
 
@@ -656,8 +653,7 @@ plotting.show(fig, caption, alt)
 # %% [markdown] failure_text
 # ## 4 · A code that does not fit the noise
 #
-# The schedule was made for data of standard deviation 1; a code has some $c$, as training left it. What if one forgets
-# to divide by $c$?
+# The schedule was made for data of standard deviation 1; a code has some $c$. What if one forgets to divide by $c$?
 #
 # If $z$ has the standard deviation 1 and the data are $c\, z$, then
 # $x_t = \sqrt{\bar\alpha}\, c z + \sqrt{1 - \bar\alpha}\, \epsilon$ divided by $\sqrt r$,
@@ -720,10 +716,10 @@ plotting.image_grid(rows, digits.shape, caption, alt, 16, row_titles=["c = 1", "
 #
 # The lower half of an image is missing; the course's task of imputing. No training for it is needed: at each level we
 # know how the known part would look with so much noise. So after each step the known part is **replaced** by a noisy
-# version of the truth (Song et al., 2021, in pixels), and the model makes the rest fit. Since the encoder saw each
-# patch alone, the upper half of the code is known exactly if the upper half of the image is. The caption is empty. As
-# in week 11, five completions are averaged and cut at the threshold. **Controls:** the lower halves that were drawn
-# for *other* images; the means of the training pixels.
+# version of the truth (Song et al., 2021), and the model makes the rest fit. Since the encoder saw each patch alone,
+# the upper half of the code is known exactly if the upper half of the image is. The caption is empty. As in week 11,
+# five completions are averaged and cut at the threshold. **Controls:** the lower halves that were drawn for *other*
+# images; the means of the training pixels.
 
 # %% inpaint
 missing = evaluation.lower_half(digits.shape)
@@ -810,8 +806,8 @@ scoreboard.enter(
 # ## 6 · The families side by side
 #
 # From each of five families of networks, and a mixture, we take the row of grey digits with the lowest two-sample
-# accuracy; three rows are of Deeper sections (weeks 7, 10, 12). (Chosen on the test images: read small differences
-# with care.)
+# accuracy; three rows are of Deeper sections (weeks 7, 10, 12). (Chosen on test images: small differences may be
+# chance.)
 
 # %% families
 rows = {row.key: row for row in [*scoreboard.reference(), *scoreboard.mine()]}
