@@ -882,8 +882,8 @@ quiz.show("week14_guided_latent_diffusion")
 # one pass, in D, in as many as you like. *How do we know that it is right?* On a case with a known answer, with a
 # control, and with an error beside each number.
 #
-# **What comes next**: four units for whoever goes on: generating in few steps and in discrete spaces, audio, video,
-# and comparing and choosing models.
+# **What comes next**: four units: generating in few steps and in discrete spaces, audio, video, and comparing and
+# choosing models.
 
 # %% [markdown] deeper_likelihood
 # ## Deeper · The likelihood by the ODE
