@@ -676,7 +676,9 @@ for ax, (name, lines) in zip(axes, [("lines of training", np.stack([x_0, x_1])),
     ax.plot(*lines[:, :60].transpose(2, 0, 1), color=purple, linewidth=0.8)
     for end, colour in [(0, "#888888"), (-1, "black")]:
         ax.plot(*lines[end, :60].T, ".", color=colour, markersize=4)
-    ax.set(title=name, xlabel="first coordinate", ylabel="second coordinate", aspect="equal")
+    ax.set(
+        title=name, xlabel="first coordinate (no unit)", ylabel="second coordinate (no unit)", aspect="equal"
+    )
 plotting.show(
     fig,
     "From noise (grey) to data (black). Lines of training cross. Do the paths of the flow, and are they straight?",
