@@ -3,8 +3,9 @@
 #
 # {{colab}}
 #
-# Bend a Gaussian, by a map that can be undone, until it looks like the data. Then one can draw all variables at once
-# and has an exact density as well: VAEs and GANs lack the one, autoregressive models the other.
+# The models of the last two weeks have an exact likelihood, and draw one variable after the other. Now bend a
+# Gaussian, by a map that can be undone, until it looks like the data. Then one can draw all variables at once and has
+# an exact density as well: VAEs and GANs lack the density, autoregressive models the drawing at once.
 #
 # **After this notebook you can**
 #
@@ -39,8 +40,10 @@
 # 3. An autoregressive flow evaluates densities in one pass and draws in $D$. What would the opposite be good for?
 # 4. Each pair of noise and image is joined by a straight line, and lines cross. Can the flow's own paths meet?
 #
-# **Letters.** B batch, D data, H hidden units, K grey levels or components. $z$ is the noise, $x = f(z)$ the data, $t$
-# a time from 0 (noise) to 1 (data); in a layer, $s$ is a logarithm of a scale and $m$ a shift.
+# **Letters.** B batch, D data (pixels again, no longer a width), H hidden units, K grey levels or components. $z$ is
+# the noise, $x = f(z)$ the data; in section 5 noise is $x_0$ and data $x_1$ ($t$ runs from 0, noise, to 1, data), and
+# $v$ a velocity. In a layer, $s$ is a logarithm of a scale and $m$ a shift. $u$ is noise within a grey level in
+# section 3, a network's velocity in section 5. Images are grey again: whole levels, 0 to 16.
 
 # %% setup
 
@@ -315,12 +318,14 @@ plotting.show(
 #
 # <details><summary>Measured how?</summary>
 #
-# One training, seed 0 (seeds 1 and 2, with points of their own: −1.23, −1.19). The truth is −1.144 on the same held-out points, by integrals along the arcs.
-# The cell also spreads the kinks of the first layer over the data: of two variables the network sees one, and with
-# biases that start at 0 all features of this one number have their kink at the same place. With Keras' own start the
-# flow had −1.83 after 1,200 steps (at twice the rate; one training), and showed one blob.
+# One training, seed 0 (seeds 1 and 2, with points of their own: −1.23, −1.19). The truth is −1.144 on the same
+# held-out points, by integrals along the arcs. The cell also spreads the kinks of the first layer over the data: of
+# two variables the network sees one, and with biases that start at 0 all features of this one number have their kink
+# at the same place. With Keras' own start the flow had −1.83 after 1,200 steps (at twice the rate; one training), and
+# showed one blob.
 # </details>
-#
+
+# %% [markdown] grey_text
 # ## 3 · Grey levels: a density is no probability
 #
 # Grey levels are integers $k$; a flow has a density. Given isolated points, likelihood training has an easy way to
@@ -335,9 +340,13 @@ plotting.show(
 # larger by $\log K$ for each dimension: subtract it.
 #
 # The flow of images starts (on the side of the data) with a layer that has nothing to learn. Each pixel has its own
-# histogram of levels; its cumulative distribution maps the pixel to a uniform number, and the inverse Gaussian one,
-# $\Phi^{-1}$, to a standard normal. Without any coupling this flow is a product of histograms. The couplings add what
-# pixels know of each other. (On MNIST the same: 256 levels.)
+# histogram of levels, $p_d(k)$. With noise it lies at $x_d$ within level $k = \lfloor x_d \rfloor$; the histogram's
+# cumulative distribution maps it to a uniform number, and the inverse Gaussian one, $\Phi^{-1}$, to a standard normal:
+#
+# $$z_d = \Phi^{-1}\big(p_d(<k) + p_d(k)\,(x_d - k)\big), \qquad \log \frac{\partial z_d}{\partial x_d} = \log p_d(k) + \tfrac12 z_d^2 + \tfrac12 \log 2\pi .$$
+#
+# Without any coupling this flow is a product of histograms. The couplings add what pixels know of each other. (On
+# MNIST the same: 256 levels.)
 
 
 # %% marginals
@@ -393,7 +402,7 @@ def levels(x):
 # **Images.** Eight couplings, their masks in pairs: a checkerboard and its complement, rows, columns, blocks. And the
 # failure on purpose: the same flow, trained the same way, without noise.
 #
-# **Predict:** how many bits per dimension will the flow without noise reach on held-out images?
+# **Predict:** is there a floor under the loss of the flow without noise, on held-out images?
 
 # %% realnvp
 height, width = digits.shape
@@ -440,15 +449,18 @@ plotting.learning_curves(
 
 # %% [markdown] failure_says
 # **Without noise the loss is at −5 bits per dimension after two epochs, on images that the flow has never seen: the
-# logarithm of a density, and no code length.** Nearly half of all pixels have level 0, which lies at the border of the
-# histogram map. There $\Phi^{-1}$ and its slope have no limit (the code stops at $10^{-6}$), so it is enough to shift
-# them; every flow finds such a place where the data are points. Later it overfits as well, and the curve rises. With
-# noise the flow needs about 2.05 bits per dimension at most, on validation images. The product of histograms that it
-# started from needs 2.44: the difference is what the couplings add.
+# logarithm of a density, and no code length.** Nearly half of all pixels have level 0. Without noise such a pixel lies
+# at the border of its histogram, where $\Phi^{-1}$ and its slope have no limit. The code stops at $10^{-6}$:
+# $z = \Phi^{-1}(10^{-6}) = -4.75$, and $z^2 / 2 = 11.3$ nats stand in the log-slope. The couplings shift these pixels
+# from −4.75 towards 0, where the Gaussian is highest; a shift costs nothing, and the 11.3 nats stay. So the only floor
+# is one of the code; every flow finds such a place where the data are points. Later it overfits as well, and the curve
+# rises. With noise the flow needs about 2.05 bits per dimension at most, on validation images. The product of
+# histograms that it started from needs 2.44 (on test images 2.42): the difference is what the couplings add.
 #
 # The likelihood that a paper reports for a flow is this bound. It says how well the flow would do as a code for
-# levels, and can be set beside week 10's PixelCNN, whose softmax gives probabilities at once.
-#
+# levels, and can be set beside week 10's grey PixelCNN (Deeper), whose softmax gives probabilities at once.
+
+# %% [markdown] maf_text
 # ## 4 · Autoregressive flows: the same with another mask
 #
 # A coupling layer knows two groups of variables. Why not $D$ groups of one variable each? Let scale and shift of
@@ -464,7 +476,7 @@ plotting.learning_curves(
 # data takes $D$. Each is the other one run backwards. A MAF with a single layer is a model of week 10, with Gaussian
 # conditionals; layers in alternating order make it more.
 #
-# **Predict:** what will 100 densities and 100 samples cost in RealNVP, MAF, IAF?
+# **Predict:** what will 100 densities and 100 samples cost in RealNVP, MAF, IAF? (The cell measures the first two.)
 
 
 # %% maf
@@ -529,7 +541,8 @@ print(f"MAF: at most {in_bits(maf_curve['val_loss'])[1][-1]:.3f} bits per dimens
 # **One pass against D: MAF is as fast as RealNVP where densities are wanted, and slower by far when it draws.** For an
 # IAF exchange the two columns (Deeper runs one). On validation images the MAF needs at most 2.11 bits per dimension
 # (12 epochs; 2.110 and 2.112 with two more seeds).
-#
+
+# %% [markdown] matching_text
 # ## 5 · Continuous flows and flow matching
 #
 # All layers so far had to have a special form. Let there be infinitely many, each of which does almost nothing, and
@@ -550,11 +563,15 @@ print(f"MAF: at most {in_bits(maf_curve['val_loss'])[1][-1]:.3f} bits per dimens
 #
 # $$\frac{d}{dt} \mathbb{E}\, g(x_t) = \mathbb{E}\left[ \nabla g(x_t) \cdot (x_1 - x_0) \right] = \mathbb{E}\left[ \nabla g(x_t) \cdot v(x_t, t) \right].$$
 #
-# Particles that move with $v$ obey the same equation. So they have at each time the distribution of $x_t$, and arrive
-# as data, although **not one of them walks along one of the lines**.
+# (The first step is the chain rule along each line; for the second, average first over all lines through one point.)
+# Particles with $dX/dt = v(X, t)$ have $\tfrac{d}{dt} \mathbb{E}\, g(X) = \mathbb{E}[\nabla g(X) \cdot v(X, t)]$: the
+# same equation, for every $g$, from the same start $x_0$. It has one solution (for a smooth $v$). So they have at each
+# time the distribution of $x_t$, and arrive as data, although **not one of them walks along one of the lines**.
 #
 # For a mixture of Gaussians $\sum_k w_k \mathcal{N}(\mu_k, \sigma^2)$ the mean is known. Given component $k$, $x_t$ is
-# Gaussian around $t \mu_k$ with variance $c_t = t^2 \sigma^2 + (1 - t)^2$, and a Gaussian regresses linearly:
+# Gaussian around $t \mu_k$ with variance $c_t = t^2 \sigma^2 + (1 - t)^2$, and $x_1 - x_0$ is Gaussian with it. So its
+# mean given $x_t$ is linear, with slope covariance over variance, and
+# $\mathrm{Cov}(x_1 - x_0, x_t) = t \sigma^2 - (1 - t)$:
 #
 # $$v(x, t) = \sum_k P(k \mid x_t = x) \left[ \mu_k + \frac{t \sigma^2 - (1 - t)}{c_t}\, (x - t \mu_k) \right].$$
 
@@ -659,7 +676,9 @@ for ax, (name, lines) in zip(axes, [("lines of training", np.stack([x_0, x_1])),
     ax.plot(*lines[:, :60].transpose(2, 0, 1), color=purple, linewidth=0.8)
     for end, colour in [(0, "#888888"), (-1, "black")]:
         ax.plot(*lines[end, :60].T, ".", color=colour, markersize=4)
-    ax.set(title=name, xlabel="x₁ (no unit)", ylabel="x₂ (no unit)", aspect="equal")
+    ax.set(
+        title=name, xlabel="first coordinate (no unit)", ylabel="second coordinate (no unit)", aspect="equal"
+    )
 plotting.show(
     fig,
     "From noise (grey) to data (black). Lines of training cross. Do the paths of the flow, and are they straight?",
@@ -682,10 +701,12 @@ for name, field in fields.items():
 # **The lines of training are straight and cross everywhere; the paths of the flow bend, and never meet.** (Where two
 # cross in the drawing, one was there earlier.) At $t = 0$ the point says nothing of its end, so
 # $v(x, 0) = \mathbb{E}[x_1] - x$: all set out for the mean of the data, and a single Euler step puts every point *on*
-# that mean (it is 1.96 off, the whole spread of the data). Only later does the mean over lines turn to one component.
+# that mean (it is 1.96 off, the whole spread of the data; *off* is the root mean square distance from where the same
+# start ends after 100 Heun steps, in units of the plane). Only later does the mean over lines turn to one component.
 # With optimal-transport pairs hardly a line crosses, so a line is almost a path, and one step ends 0.35 off, eight
-# 0.06. In both pairings the exact velocity leads to the mixture. (The learned ones come near: their scatter about the
-# components is 0.43 and 0.52 where the truth has 0.42. Both were trained briefly.)
+# 0.06. Each pairing has an exact velocity of its own (we know only that of the independent one), and both lead to the
+# mixture. (The learned ones come near: their scatter about the components is 0.43 and 0.52 where the truth has 0.42.
+# Both were trained briefly.)
 #
 # **Euler or Heun?** For the exact velocity and 8 calls Heun's error is 0.17 and Euler's 0.26, for 32 calls 0.01 to
 # 0.03 and 0.10: Heun, of second order, is closer to the ODE's solution. But look at the last number, the scatter about
@@ -699,22 +720,23 @@ for name, field in fields.items():
 # Exact velocity, 20,000 points, one seed, against 200 Heun steps. Calls, error and scatter: Euler 8, 0.260, 0.421; 16,
 # 0.163, 0.415; 32, 0.103, 0.418. Heun 8, 0.165, 0.456; 16, 0.063, 0.439; 32, 0.025, 0.429.
 # </details>
-#
+
+# %% [markdown] matching_digits_text
 # **Images.** The same regression in 64 dimensions. The data are the images with noise, after the layer of histograms
-# (their "normal scores"), so noise and data have the same distribution in each pixel and differ in what pixels know of
+# ("Gaussianised" pixels), so noise and data have the same distribution in each pixel and differ in what pixels know of
 # each other.
 
 
 # %% matching_digits
 class ImageMatching(FlowMatching):
-    """Flow matching to the normal scores of images of integer levels."""
+    """Flow matching to the Gaussianised pixels of images of integer levels."""
 
     def __init__(self, marginals, D, H):
         super().__init__(D, H)
         self.marginals = marginals
 
     def scores(self, x):
-        """x: (B, D) levels → normal scores of x + u (B, D), log |det| of this map (B,)."""
+        """x: (B, D) levels → Gaussianised pixels of x + u (B, D), log |det| of this map (B,)."""
         return self.marginals.inverse(x + tf.random.uniform(tf.shape(x)))
 
     def call(self, x):
@@ -773,13 +795,14 @@ enter(f"RealNVP, {couplings} couplings", nvp, samples["RealNVP"], nvp_seconds, n
 enter(f"MAF, {maf_layers} layers", maf, samples["MAF"], maf_seconds, maf.count_params())
 
 # %% [markdown] board_says
-# **In bits these flows stand between week 7's mixture of histograms (2.21) and its ladder VAE (at most 1.87): RealNVP
-# needs at most 2.04 bits per dimension, the MAF 2.10, the continuous flow (Deeper) 2.09; in samples they are behind
-# VAE and GAN.** A classifier tells their samples from test images in 83 to 88 % of the cases. Their kernel distances
-# (× 1000) are 29, 45 and 20; the ladder VAE has 6, the DCGAN 1.5. By this measure the continuous flow is the best of
-# the three, by bits the RealNVP, and so it is with two more seeds (RealNVP 2.04 twice, the others 2.09 to 2.10; distances 26,
-# 39, 19 and 26, 42, 20, each ± 3 to 4). Week 10's grey PixelCNN, exact, is ahead of all with 1.99. All are short trainings of
-# plain MLPs that know no neighbourhood, so neither order says much about the kinds of flow.
+# **In bits these flows stand between week 7's mixture of histograms (2.21) and its ladder VAE (at most 1.87; both
+# Deeper): RealNVP needs at most 2.04 bits per dimension, the MAF 2.10, the continuous flow (Deeper) 2.09; by kernel
+# distance their samples are behind those of VAE and GAN.** These distances (× 1000) are 29, 45 and 20; the ladder VAE
+# has 9.7 ± 3.1, week 8's DCGAN 1.5 ± 2.0. A classifier tells the flows' samples from test images in 87, 88 and 83 % of
+# the cases, those of VAE and GAN in 82 to 83 %. By the distance the continuous flow is the best of the three, by bits
+# the RealNVP, and so it is with two more seeds (RealNVP 2.04 twice, the others 2.09 to 2.10; distances 26, 39, 19 and
+# 26, 42, 20, each ± 3 to 4). Week 10's grey PixelCNN (Deeper), exact, is ahead of all flows with 1.99. All are short
+# trainings of plain MLPs that know no neighbourhood, so neither order says much about the kinds of flow.
 
 # %% [markdown] check_text
 # ## Self-check
@@ -809,7 +832,8 @@ quiz.show("week12_flows")
 # - Flow matching regresses on the directions of straight lines. The minimiser is their mean, whose paths bend, and
 #   whose distributions are right at each time.
 #
-# **Next week**: noise is added step by step instead of mixed in along a line, and a network learns the way back.
+# **Next week**: noise comes in by many small steps, a Markov chain with a bound as in week 6; the regression that
+# remains is nearly this week's. Mind the letters: there $x_0$ is the *data*.
 
 # %% [markdown] deeper_likelihood
 # ## Deeper · The likelihood of a continuous flow, and how many steps
@@ -897,8 +921,8 @@ for steps, heun in [(4, False), (16, False), (8, True), (100, False), (100, True
 # steps bring both solvers to the same samples, which are worse in this measure. The reason is the one seen in the
 # plane: Euler's error makes samples too narrow, and of these samples too many have stray pixels. (The solution, shrunk
 # to the spread of Euler's samples: 16.7, with 19.3 before and Euler's 15.5; each ± 1.2, seed 1.) Look at the standard
-# deviations; the normal scores of images have 1. Whoever chooses a solver by sample quality alone sets its error
-# against the model's.
+# deviations; Gaussianised pixels have 1. Whoever chooses a solver by sample quality alone sets its error against the
+# model's.
 #
 # The likelihood needs no more than 12 Heun steps: with 25 and 50 it changes by 0.0006 bits per dimension at most. The
 # change goes up, so the row says a little less than a bound should (0.0001 bits, in its note).

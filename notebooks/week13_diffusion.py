@@ -3,7 +3,9 @@
 #
 # {{colab}}
 #
-# Destroy an image by noise in many small steps, and learn to undo one step. Then start from noise and undo them all.
+# Last week a straight line led from noise to each image, and a network learned the mean direction. Now noise is added
+# in many small steps: destroy an image, learn to undo one step, then start from noise and undo them all. Each step has
+# a Gaussian for a latent variable, so week 6's bound comes back.
 #
 # **After this notebook you can**
 #
@@ -38,9 +40,12 @@
 # 3. The network predicts the noise. Why is its loss not 0, however good it is?
 # 4. DDIM needs no noise on the way back. Where does the variety of its samples come from?
 #
-# **Letters.** B batch, D dimensions, K steps of a chain, C channels. $x_0$ is an image, $x_t$ its noisy version,
-# $t = 1, \dots, T$. As in Ho et al., $\beta_t$ is the share of noise that step $t$ adds, and
-# $\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)$ the share of the original's variance that is left. (Prince's
+# **Letters.** B batch, D dimensions, C channels, K steps of a chain (`steps` in the code), of T = 1,000 levels.
+# **Turned round since last week:** $x_0$ is now the *image* (pixels from −1 to 1), $x_t$ its noisy version and $x_T$
+# noise; the time $t = 1, \dots, T$ counts steps into noise (in week 12 $t = 0$ was noise and $x_1$ the data), and the
+# *velocity* $v$ points from the image to the noise. $\beta_t$ is a share of noise, no longer week 6's weight of the
+# rate, and the encoder $q$ has nothing to learn. As in Ho et al., $\beta_t$ is the share of noise that step $t$ adds,
+# and $\bar\alpha_t = \prod_{r \le t} (1 - \beta_r)$ the share of the original's variance that is left. (Prince's
 # $\alpha_t$ is this $\bar\alpha_t$.) In the code `a` is $\bar\alpha_t$, and `b` that of the step before,
 # $\bar\alpha_{t-1}$.
 
@@ -85,7 +90,7 @@ print(digits)
 # $$q(x_t \mid x_{t-1}) = \mathcal{N}\big(\sqrt{1 - \beta_t}\, x_{t-1},\ \beta_t I\big).$$
 #
 # To train on step $t$ we do not want to run $t$ steps. We need not: sums of Gaussians are Gaussian. The signal shrinks
-# by $\prod_s \sqrt{1 - \beta_s} = \sqrt{\bar\alpha_t}$, and if the variance of the noise so far is
+# by $\prod_{r \le t} \sqrt{1 - \beta_r} = \sqrt{\bar\alpha_t}$, and if the variance of the noise so far is
 # $1 - \bar\alpha_{t-1}$, the next step makes it $(1 - \beta_t)(1 - \bar\alpha_{t-1}) + \beta_t = 1 - \bar\alpha_t$. So
 # by induction
 #
@@ -168,7 +173,13 @@ plotting.image_grid(
 #
 # So the model uses just this step with a *guess* $\hat x_0(x_t, t)$ in place of $x_0$:
 # $p(x_{t-1} \mid x_t) = q(x_{t-1} \mid x_t, \hat x_0)$. All latent variables $x_1, \dots, x_T$ are as large as the
-# image, the encoder $q$ is fixed, and week 6's bound becomes a sum over steps:
+# image, the encoder $q$ is fixed, and week 6's bound is $\mathbb{E}_q[\log p(x_{0:T}) - \log q(x_{1:T} | x_0)]$. In it
+# turn each step $t \ge 2$ of the encoder round, by Bayes' rule given $x_0$:
+#
+# $$q(x_t | x_{t-1}) = q(x_t | x_{t-1}, x_0) = q(x_{t-1} | x_t, x_0)\, \frac{q(x_t | x_0)}{q(x_{t-1} | x_0)} .$$
+#
+# Along the chain, with $q(x_1 | x_0)$ for the first step, the ratios cancel but for $q(x_T | x_0)$. What is left pairs
+# up, step by step:
 #
 # $$-\log p(x_0) \le \underbrace{\mathrm{KL}\big(q(x_T | x_0) \,\|\, p(x_T)\big)}_{\text{no parameters}} + \sum_{t=2}^{T}
 # \underbrace{\mathbb{E}_q\, \mathrm{KL}\big(q(x_{t-1} | x_t, x_0) \,\|\, p(x_{t-1} | x_t)\big)}_{\text{two Gaussians of equal variance}} \underbrace{-
@@ -177,17 +188,25 @@ plotting.image_grid(
 # The middle terms differ in the mean only, so each is
 # $|\tilde\mu_t(x_0) - \tilde\mu_t(\hat x_0)|^2 / 2 \tilde\beta_t$. Put $\tilde\mu_t$ in, and
 #
-# $$\mathrm{KL}_t = \tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t)\, |x_0 - \hat x_0|^2 .$$
+# $$\mathrm{KL}_t = \frac{\bar\alpha_{t-1} \beta_t}{2 (1 - \bar\alpha_t)(1 - \bar\alpha_{t-1})}\, |x_0 - \hat x_0|^2 = \tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t)\, |x_0 - \hat x_0|^2 .$$
+#
+# (The first factor is that of $x_0$ in $\tilde\mu_t$, squared, over $2 \tilde\beta_t$. And
+# $\bar\alpha_{t-1} \beta_t = \bar\alpha_{t-1} - \bar\alpha_t$ is the numerator of the difference of the SNRs.)
 #
 # **One regression remains: from the noisy image, guess the clean one.** It has several names, because $x_t$ is known
 # and $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$: whoever guesses one of
 #
-# - the data $x_0$, the noise $\epsilon$, the *velocity* (Salimans and Ho, 2022) $v = \sqrt{\bar\alpha_t}\, \epsilon - \sqrt{1 - \bar\alpha_t}\, x_0$, or the score
-#   $-\epsilon / \sqrt{1 - \bar\alpha_t}$
+# - the data $x_0$, the noise $\epsilon$, the *velocity* (Salimans and Ho, 2022) $v = \sqrt{\bar\alpha_t}\, \epsilon - \sqrt{1 - \bar\alpha_t}\, x_0$, or the score of
+#   $q(x_t | x_0)$, which is $-\epsilon / \sqrt{1 - \bar\alpha_t}$
 #
-# has guessed the others, and the squared errors differ by a factor only:
+# has guessed the others, and the squared errors differ by a factor only (at fixed $x_t$ an error $\delta x_0$ comes
+# with $\sqrt{1 - \bar\alpha_t}\, \delta\epsilon = -\sqrt{\bar\alpha_t}\, \delta x_0$):
 #
 # $$|\epsilon - \hat\epsilon|^2 = \mathrm{SNR}_t\, |x_0 - \hat x_0|^2 = \bar\alpha_t\, |v - \hat v|^2 .$$
+#
+# Why *velocity*? Write $\sqrt{\bar\alpha_t} = \cos\varphi$: then $x_t = \cos\varphi\; x_0 + \sin\varphi\; \epsilon$
+# moves along a quarter of an ellipse, and $v = dx_t / d\varphi$. Week 12's was the velocity along the straight line,
+# towards the data.
 #
 # Ho et al. leave out all weights and minimise $\mathbb{E}\, |\epsilon - \hat\epsilon|^2$, the **simple loss**. In the
 # bound its weight would be $\tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t) / \mathrm{SNR}_t$, large for small $t$: the
@@ -249,12 +268,13 @@ np.testing.assert_allclose([by_data[0], by_noise[0], by_velocity[0]], kl, rtol=1
 # ## 3 · A case where the answer is known
 #
 # What would a perfect network say? The best guess in the mean square is the conditional mean,
-# $\epsilon^*(x, t) = \mathbb{E}[\epsilon \mid x_t = x]$. And it is the **score** of the noisy data (Tweedie's formula:
-# Efron, 2011; Vincent, 2011; week 5's denoising score matching):
+# $\epsilon^*(x, t) = \mathbb{E}[\epsilon \mid x_t = x]$. And up to a factor it is the **score** of the noisy data
+# (Tweedie's formula: Efron, 2011; Vincent, 2011; in week 5's denoising score matching the factor was $\sigma$, here
+# the standard deviation of the noise on the shrunk image):
 #
 # $$\epsilon^*(x, t) = -\sqrt{1 - \bar\alpha_t}\; \nabla_x \log q_t(x), \qquad q_t(x) = \int q(x_t = x \mid x_0)\, p_{\text{data}}(x_0)\, dx_0 .$$
 #
-# (Differentiate $q_t$ under the integral:
+# (Differentiate $q_t$ under the integral, divide by $q_t$:
 # $\nabla q(x_t | x_0) = -\tfrac{\epsilon}{\sqrt{1 - \bar\alpha_t}}\, q(x_t | x_0)$.) For a mixture of Gaussians with
 # weights $w_k$, means $m_k$ and widths $s_k$, $q_t$ is again one, with means $\sqrt{\bar\alpha_t} m_k$ and variances
 # $\bar\alpha_t s_k^2 + 1 - \bar\alpha_t$. So we know the score at every noise level, draw it beside a learned one, and
@@ -301,8 +321,11 @@ print("E[ε | x_t] is −√(1 − ᾱ_t) times the gradient of log q_t")
 
 # %% [markdown] denoiser_text
 # The model is a network that is told the noise level. Here it is told $\log \mathrm{SNR}_t$, by sines and cosines, not
-# the number of the step: so we may later take other steps, or another schedule, without training again. Training draws
-# for each image a level and a noise; the loss is the simple one.
+# the number of the step: so we may later take other steps, or another schedule, without training again. It answers
+# with the velocity, which we turn into noise,
+# $\hat\epsilon = \sqrt{1 - \bar\alpha_t}\, x_t + \sqrt{\bar\alpha_t}\, \hat v$; so in strong noise even an untrained
+# network says "all is noise". Training draws for each image a level and a noise; the loss is the simple one, the error
+# of the noise.
 
 
 # %% denoiser
@@ -437,9 +460,10 @@ def reverse(step, model, x, path):
 #
 # **Check 2: Gaussian data.** For $x_0 \sim \mathcal{N}(m, s^2)$ all is linear. Think of
 # $(\sqrt{\bar\alpha_t}\, s, \sqrt{1 - \bar\alpha_t})$ as a vector: its length is the standard deviation of $x_t$. A
-# DDIM step makes of it the next length, times the *cosine of the angle between the two vectors*. With steps that
-# become small the product of the cosines goes to 1, and $\mathcal{N}(m, s^2)$ is reached; every finite number of steps
-# loses variance.
+# DDIM step multiplies the samples' standard deviation by (next length / this length) · *cosine of the angle between
+# the two vectors*. The ratios of the lengths multiply to $s$; the cosines, each below 1, are what is lost. With steps
+# that become small their product goes to 1, and $\mathcal{N}(m, s^2)$ is reached; every finite number of steps loses
+# variance.
 
 
 # %% sampler_check
@@ -500,8 +524,7 @@ for K in [5, 10, 20, 50, 250]:
 # is, and each single pixel, to know where the pen was. A **U-Net** (Ronneberger et al., 2015) does both: on the way
 # down it halves the image and doubles the channels; on the way up it doubles the image, and at each size it gets back,
 # beside what comes from below, what it knew there before. The noise level enters every block as a shift of each
-# channel. Ours reads its output as velocity, so that the skip from $x_t$ to the noise need not be learned, and is
-# trained by the simple loss.
+# channel. As in section 3 it answers with the velocity, and is trained by the simple loss.
 
 # %% [markdown] picture_unet
 # {{picture: unet}}
@@ -587,8 +610,9 @@ plotting.image_grid(np.concatenate([*rows.values()]), digits.shape, caption, alt
 # ### Bits per dimension
 #
 # The bound needs a number for each step and a decoder: the last step must give a *probability* to each grey level.
-# Take a Gaussian around the last guess and its mass in the bin of each level, with the variance $s^2$ that the last
-# guesses have on validation images. All the other terms are the $\mathrm{KL}_t$ of section 2.
+# Take a Gaussian around the last guess and its mass in the bin of each level, with the variance $\tau^2$ of the last
+# guesses' errors on validation images (`s` is $\tau$ in the code). All the other terms are the $\mathrm{KL}_t$ of
+# section 2.
 
 
 # %% bound
@@ -633,8 +657,9 @@ print(
 # **The loss on unseen images falls with that of the training part: no overfitting yet. The bound is about 2.5 bits per
 # dimension, and two thirds of what the steps cost is due to the last three of fifty**, where the noise falls from two
 # grey levels to half of one. Nobody sees those steps: by the kernel distance the guess before them is as near to the
-# test images as what comes out at the end. The simple loss need not be the cause: trained once with the bound's
-# weights, the same network had no better bound. What other variances do stands in Deeper.
+# test images as what comes out at the end (measured below, not in the cells). The simple loss need not be the cause:
+# trained once with the bound's weights, the same network had no better bound. Other variances than $\tilde\beta_t$ win
+# 0.4 bits (Deeper).
 #
 # <details><summary>Measured how?</summary>
 #
@@ -648,7 +673,7 @@ print(
 # %% [markdown] denoise_text
 # ### Application: taking noise out of a given image
 #
-# A scan with noise of standard deviation $s$ is, after scaling by $1 / \sqrt{1 + s^2}$, an $x_t$ with
+# A scan $y$, an image with noise of standard deviation $s$, is, after scaling by $1 / \sqrt{1 + s^2}$, an $x_t$ with
 # $\bar\alpha_t = 1 / (1 + s^2)$. One call of the network gives the mean of all clean images that fit; the reverse
 # chain from there *draws* one of them. The best linear filter for the training images' mean $m$ and covariance
 # $\Sigma$ is $m + \Sigma (\Sigma + s^2 I)^{-1} (y - m)$ (Wiener).
@@ -663,7 +688,7 @@ m, S = flat.mean(axis=0), np.cov(flat.T)
 start, here = tf.constant(scan * a**0.5), tf.fill([len(scan)], a)
 on = np.concatenate(
     [[a], alpha_bar[1 : np.argmax(alpha_bar < a)][::-5], [1.0]]
-)  # every fifth level from here
+)  # from this image's level over every fifth level to 1: 53 steps
 restored = {
     "scan": scan,
     "Wiener filter": m + (seen - m) @ np.linalg.solve(S + s**2 * np.eye(len(S)), S),
@@ -706,6 +731,7 @@ z, start, found = (
 )
 for name, schedule in {"too short": short, "right": alpha_bar}.items():
     x = reverse(ancestral_step, plane, start, path(schedule, 50)).numpy()
+    # the first cluster lies at the lower left
     off, share = np.abs(wave_means(x) - true_waves).max(), np.mean(x.sum(axis=1) < -0.5)
     print(
         f"{name:>9}: mixture off by {off:.3f} (tolerance {tolerance:.3f}), first cluster {share:.3f} of 0.7"
@@ -758,9 +784,9 @@ scoreboard.enter(
 # %% [markdown] board_says
 # **By the classifier the samples are the best so far on grey digits: it is right in about three cases of four (GAN and
 # ladder VAE: more than four of five). The bound is poor: a histogram for each pixel, which knows no digit, has 2.42
-# bits (week 7), the ladder VAE at most 1.87.** By kernel distance they are not told from those of week 8's DCGAN (×
-# 1000: 0.2, 3.4, 2.7 in three trainings, the DCGAN 1.5, each ± 2 to 3). So samples and likelihood say opposite things
-# of one model. Deeper finds 0.4 bits in the variances.
+# bits, the ladder VAE at most 1.87 (both week 7, Deeper).** By kernel distance they are not told from those of week
+# 8's DCGAN (× 1000: −0.1, 3.4, 2.7 in three trainings, the DCGAN 1.5, each ± 1 to 3). So samples and likelihood say
+# opposite things of one model. (Unbiased, the distance can be negative.)
 
 # %% [markdown] check_text
 # ## Self-check
@@ -779,14 +805,14 @@ quiz.show("week13_diffusion")
 # 2. The simple loss is not the bound. The samples are good and the bound is poor. Which of the two would you report, and for which use?
 # 3. A perfect network would know $\mathbb{E}[\epsilon \mid x_t]$ for the training images, a mixture of 1,197 points. What would its samples
 #    be? Why is ours no copying machine?
-#
+
 # %% [markdown] summary
 # ## Summary
 #
 # - The forward process is known in closed form at every step, and so is the step back, if the original is known.
 # - The bound is a sum of $\tfrac12 (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t)\, |x_0 - \hat x_0|^2$, one regression with a weight for each level. Noise, data,
 #   velocity and score are names of one guess.
-# - The best guess is a conditional mean. Its error is not 0, and it is the score of the noisy data.
+# - The best guess is a conditional mean. Its error is not 0, and up to a factor it is the score of the noisy data.
 # - Ancestral steps draw from $q(x_{t-1} \mid x_t, \hat x_0)$; DDIM steps are deterministic and stand fewer levels.
 # - A chain must begin where the forward process ends: look at $\bar\alpha_T$.
 # - The simple loss makes good samples; the bound pays for noise that nobody sees.
@@ -1020,10 +1046,10 @@ for shape in ["linear", "cosine", "even"]:
 # | DDPM, the same, best variances | ≤ 1.93 bits per dimension | 0.011 ± 0.011 | the same |
 #
 # **Fifty steps draw MNIST about as well as a thousand, as far as 400 images tell.** Kernel distance × 1000 to the test
-# images: 50 ancestral steps 15 ± 12, 1,000 steps 23 ± 13; DDIM with 10, 20, 50 steps 18 ± 9, 34 ± 16, 20 ± 11. So whether
-# DDIM with 20 steps comes within 10 % of 1,000 steps cannot be said from these images. A classifier still tells drawn from
-# real images in 92 % of the cases; 0.89 of the test images are covered. The whole notebook took 32 CPU minutes on two
-# cores (one training, MNIST; Fashion-MNIST has not been measured).
+# images: 50 ancestral steps 15 ± 12, 1,000 steps 23 ± 13; DDIM with 10, 20, 50 steps 18 ± 9, 34 ± 16, 20 ± 11. So
+# whether DDIM with 20 steps comes within 10 % of 1,000 steps cannot be said from these images. A classifier still
+# tells drawn from real images in 92 % of the cases; 0.89 of the test images are covered. The whole notebook took 32
+# CPU minutes on two cores (one training, MNIST; Fashion-MNIST has not been measured).
 
 # %% [markdown] references
 # ## References

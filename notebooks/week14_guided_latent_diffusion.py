@@ -3,8 +3,9 @@
 #
 # {{colab}}
 #
-# Tell a diffusion model in words what to draw, let it listen more closely than it learned to, and let it work on a
-# small code of the image in place of the pixels: these three make Stable Diffusion.
+# Last week's model draws any digit it likes, on pixels. Now its steps become infinitely small; then we tell it in
+# words what to draw, let it listen more closely than it learned to, and let it work on a small code in place of the
+# pixels: the last three make Stable Diffusion.
 #
 # **After this notebook you can**
 #
@@ -29,7 +30,7 @@
 # | Ho and Salimans (2022), *Classifier-free diffusion guidance*: all but the tables. | 30 |
 # | Rombach et al. (2022), *High-resolution image synthesis with latent diffusion models*: sections 1, 3 and 4.3. | 60 |
 #
-# Alternatives: Murphy, *Probabilistic Machine Learning: Advanced Topics*, chapter 25; Prince, chapter 18.
+# Alternatives: Murphy, *Probabilistic Machine Learning: Advanced Topics*, chapter 25.
 #
 # **Focus questions.** Have an answer to each before you go on.
 #
@@ -38,9 +39,11 @@
 # 3. Why should a network that draws not work on pixels?
 # 4. In cross-attention, what asks and what answers?
 #
-# **Letters.** As last week: B batch, D dimensions, K steps, C channels, $x_t$ a noisy image or code, `a` its level
-# $\bar\alpha_t$. $y$ is a class or caption, $w$ the strength of guidance, $s(x, t) = \nabla_x \log q_t(x)$ the score,
-# $z$ an autoencoder's code.
+# **Letters.** As last week: B batch, D dimensions, K steps, C channels, $x_0$ the image or code, $x_t$ noisy, `a` its
+# level $\bar\alpha_t$. Changed: $t$ is real, from 0 (data) to 1 (noise), against week 12's direction, and $\beta(t)$
+# is a *rate*. $s(x, t) = \nabla_x \log q_t(x)$ is the score and nothing else, $w$ the strength of guidance (last week
+# a weight of the mixture), $y$ a class or caption, $z$ an autoencoder's code (week 12: noise), $\lambda$ how much
+# noise the way back gets, $c$ a code's standard deviation.
 
 # %% setup
 
@@ -89,8 +92,12 @@ print(digits)
 #
 # $$dx = -\tfrac12 \beta(t)\, x\, dt + \sqrt{\beta(t)}\, dW, \qquad \bar\alpha(t) = e^{-\int_0^t \beta(r)\, dr} .$$
 #
-# ($dW$ is a Gaussian of variance $dt$.) The density of all particles obeys the Fokker-Planck equation, whose second
-# term, diffusion, can be written as a drift, since $\Delta q = \nabla \cdot (q\, \nabla \log q)$:
+# ($dW$ is a Gaussian of variance $dt$. As $\beta(t) = T \beta_t$, last week's 1,000 steps from 0.0001 to 0.02 are the
+# rates 0.1 to 20.) Particles of velocity $v(x, t)$ have $\partial q / \partial t = -\nabla \cdot (q v)$: week 12's
+# $\tfrac{d}{dt} \mathbb{E}\, g = \mathbb{E}[\nabla g \cdot v]$, integrated by parts. Independent pushes of variance
+# $\beta\, dt$ add $\tfrac12 \beta\, \Delta q$, from the second order of $g(x + \sqrt{\beta}\, dW)$. This is the
+# Fokker-Planck equation, whose second term can be written as a drift, since
+# $\Delta q = \nabla \cdot (q\, \nabla \log q)$:
 #
 # $$\frac{\partial q_t}{\partial t} = \nabla \cdot \left( \tfrac12 \beta x\, q_t \right) + \tfrac12 \beta\, \Delta q_t = -\nabla \cdot \left( \left[ -\tfrac12 \beta x - \tfrac12 \beta\, s(x, t) \right] q_t \right).$$
 #
@@ -100,8 +107,10 @@ print(digits)
 #
 # $$dx = \left[ -\tfrac12 \beta x - \tfrac{1 + \lambda}{2} \beta\, s(x, t) \right] dt + \sqrt{\lambda \beta}\; d\bar W$$
 #
-# has the same $q_t$. $\lambda = 0$ is the ODE, $\lambda = 1$ the reverse SDE of Anderson (1982). The score is known
-# from the guess of the noise, $s = -\epsilon^* / \sqrt{1 - \bar\alpha}$ (week 13).
+# has the same $q_t$. (Backwards, the noise adds $\tfrac12 \lambda \beta\, \Delta q$, and the extra drift takes away
+# $\nabla \cdot (\tfrac12 \lambda \beta\, s\, q)$, which is the same.) $\lambda = 0$ is the ODE, $\lambda = 1$ the
+# reverse SDE of Anderson (1982). The score is known from the guess of the noise,
+# $s = -\epsilon^* / \sqrt{1 - \bar\alpha}$ (week 13).
 #
 # **Predict:** paths in both panels below start at the same points. In which can two cross?
 
@@ -153,7 +162,7 @@ for ax, (name, places) in zip(axes, roads.items()):
     ax.pcolormesh(times[::5], grid, np.sqrt(shades), cmap="Greys", shading="nearest")
     ax.set_prop_cycle(color=plt.cm.plasma(np.linspace(0, 0.9, 9)))  # a colour for each start
     ax.plot(times, places, linewidth=1.4)
-    ax.set(title=name, xlabel="time t (no unit), from noise to data", xlim=(1, 0), ylim=(-3, 3))
+    ax.set(title=name, xlabel="time t (no unit), from 1 (noise) to 0 (data)", xlim=(1, 0), ylim=(-3, 3))
     ax.grid(False)
 axes[0].set_ylabel("x (no unit)")
 caption = "The same nine starts by ODE and SDE, on the density of all noisy data. Do equal starts end in equal clusters?"
@@ -161,16 +170,18 @@ alt = "Two panels. Grey shading splits from one band at the left into three at t
 plotting.show(fig, caption, alt)
 
 # %% [markdown] ddim_text
-# **Check 1.** Both must reach the mixture: means of 32 waves against those of true points, within Hoeffding's
-# tolerance (week 13).
+# **Check 1.** Both must reach the mixture, by week 13's test of 32 waves.
 #
 # **Check 2: DDIM is an Euler step of the ODE**, in other variables. Put $u = x / \sqrt{\bar\alpha}$ and
-# $\sigma = \sqrt{1 - \bar\alpha} / \sqrt{\bar\alpha}$, the noise beside a signal that is not shrunk. Then the drift
-# $-\tfrac12 \beta x$ drops out, and
+# $\sigma = \sqrt{1 - \bar\alpha} / \sqrt{\bar\alpha}$, the noise beside a signal that is not shrunk. From
+# $\sigma^2 = 1 / \bar\alpha - 1$ follows $d\sigma / dt = \beta / (2 \bar\alpha \sigma)$, and
+# $du / dt = (dx / dt + \tfrac12 \beta x) / \sqrt{\bar\alpha} = -\tfrac12 \beta s / \sqrt{\bar\alpha} = \beta \epsilon^* / (2 \bar\alpha \sigma)$:
+# the drift has dropped out. Divide:
 #
 # $$\frac{du}{d\sigma} = \epsilon^*(x, t), \qquad \text{Euler: } u' = u + (\sigma' - \sigma)\, \epsilon^* = \hat x_0 + \sigma' \epsilon^*,$$
 #
-# which is DDIM. If the guess of the noise stays as it is along the way, a step of any length is exact.
+# which is DDIM (as $u = \hat x_0 + \sigma \epsilon^*$). If the guess of the noise stays as it is along the way, a step
+# of any length is exact.
 
 # %% sde_check
 frequencies = np.random.default_rng(seed).normal(0, 2, size=(1, 16))
@@ -198,14 +209,14 @@ print("DDIM is an Euler step in x / √ᾱ and √((1 − ᾱ) / ᾱ)")
 # **ODE and SDE reach the same mixture, by different paths: those of the ODE never cross, so a start decides where it
 # ends; those of the SDE forget their start.** Hence an ODE is good for what needs a reversible map (interpolating,
 # editing, a likelihood: Deeper), and an SDE undoes early errors (Karras et al., 2022): shift all starts by 1, and the
-# samples end 1.2 off by the ODE, 0.04 by the SDE. (Wasserstein distances; errors of the score near the *end* it makes
-# worse.)
+# samples end 1.2 off by the ODE, 0.04 by the SDE (Wasserstein-1, units of x; not in the cells). What the SDE makes
+# worse is an error of the score near the *end*.
 
 # %% [markdown] guidance_text
 # ## 2 · Guidance
 #
-# We want an image of a seven. A model of $p(x \mid y)$ draws one, but among its draws are some that another class
-# would fit as well. How does one ask for *more* seven?
+# A model of $p(x \mid y)$ draws a seven, but some of its sevens would fit another class as well. How does one ask for
+# *more* seven?
 #
 # Bayes' rule for scores: $\nabla \log p(x \mid y) = \nabla \log p(x) + \nabla \log p(y \mid x)$. **Classifier
 # guidance** (Song et al., 2021; Dhariwal and Nichol, 2021) trains a classifier of noisy images and adds its gradient
@@ -214,8 +225,8 @@ print("DDIM is an Euler step in x / √ᾱ and √((1 − ᾱ) / ᾱ)")
 #
 # $$s_w(x, t) = s(x \mid y) + w\, \nabla \log p(y \mid x) = (1 + w)\, s(x \mid y) - w\, s(x) .$$
 #
-# At $w = 0$ this is the conditional model, at $w = -1$ it ignores $y$. (Others write $g = 1 + w$. Stable Diffusion's
-# usual 7.5 is such a $g$.) The guesses of noise combine in the same way.
+# At $w = 0$ this is the conditional model, at $w = -1$ it ignores $y$. (Others write $g = 1 + w$.) The guesses of
+# noise combine in the same way.
 #
 # Which distribution does this draw? At *one* noise level $s_w$ is the score of the sharpened
 # $q_t(x)\, q_t(y \mid x)^{1 + w}$ (normalised). So one expects samples to follow $p(x)\, p(y \mid x)^{1 + w}$. Class
@@ -286,8 +297,7 @@ plotting.show(fig, caption, alt)
 #
 # 5,000 samples, 200 steps, $w = 3$, three seeds. It is not the steps: with 1,000 the middle cluster has 2 % (ODE), 14
 # % (SDE) and 28 % ($\lambda = 4$). Guidance in strong noise only ($\bar\alpha < 0.5$): middle cluster 2 % (ODE) and 17
-# to 18 % (SDE); in weak noise only ($\bar\alpha \ge 0.5$): 45 to 47 % and 39 to 40 %; for $\bar\alpha \ge 0.8$ 49 to
-# 51 %.
+# to 18 % (SDE); in weak noise only ($\bar\alpha \ge 0.5$): 45 to 47 % and 39 to 40 %.
 # </details>
 
 # %% [markdown] latent_text
@@ -307,13 +317,12 @@ plotting.show(fig, caption, alt)
 # | captions | go in by cross-attention | the same |
 # | left out in training | 10 % of the captions | 15 % |
 # | guidance | $g = 7.5$, $w = 6.5$ | $w = 0.5$ |
-# | noise levels, steps | 1,000, about 50 | 1,000, 20 |
 #
 # ### The autoencoder
 #
-# A VAE (week 6) whose KL weight is so small that it only keeps the code from growing: its prior is *not* used to draw.
-# The encoder looks at each patch of 2×2 pixels alone, so that a place of the code knows nothing of other places (we
-# shall need that in section 5); the decoder sees neighbours.
+# A VAE whose KL weight (week 6's β) is so small that it only keeps the code from growing: its prior is *not* used to
+# draw. The encoder looks at each patch of 2×2 pixels alone, so that a place of the code knows nothing of other places
+# (needed in section 5); the decoder sees neighbours.
 
 
 # %% autoencoder
@@ -371,11 +380,11 @@ print(
 )
 
 # %% [markdown] measures_text
-# How good can any model of the code be? Not better than reconstructions: that is the floor. (Of training images: the
-# test images' own look too good.) The simplest model of the code is one Gaussian with the training codes' mean and
-# covariance: what a diffusion model must beat. *Coverage* (Naeem et al., 2020) is the share of test images that have a
-# sample among their five nearest neighbours; it falls when a model leaves something out. A support vector machine,
-# trained on the training images, judges captions.
+# How good can any model of the code be? Not better than reconstructions: that is the floor. (Of *training* images:
+# those of test images would be compared with what they copy.) The simplest model of the code is one Gaussian with the
+# training codes' mean and covariance: what a diffusion model must beat. *Coverage* (Naeem et al., 2020), on the
+# scoreboard since week 1, is the share of test images that have a sample among their five nearest neighbours; it falls
+# when a model leaves something out. A support vector machine, trained on the training images, judges captions.
 
 
 # %% measures
@@ -402,22 +411,21 @@ for name, z in [("reconstructions", z_train[:400]), ("one Gaussian, decoded", ga
     measure(name, to_pixels(decode(z)))
 
 # %% [markdown] caption_text
-# **The code is not free: reconstructions are told from test images in 69 of 100 cases (67 to 74 by set and training;
-# training images: 48 to 51). One Gaussian is far off: 95 of 100, kernel distance × 1000 26 ± 3, coverage 0.31.** (0.97
-# is the best coverage that 400 independent samples can expect.)
+# **The code is not free: reconstructions are told from test images in 69 of 100 cases (67 to 74 by set and training).
+# One Gaussian is far off: 95 of 100, kernel distance × 1000 26 ± 3, coverage 0.31.** (0.97 is the best coverage that
+# 400 independent samples can expect.)
 #
 # ### Captions and cross-attention
 #
 # A caption has three words, "a thin seven" or "a bold three". Bold is an image with more ink than the median of its
 # class in the training part. The empty caption, three empty words, stands for "anything".
 #
-# **Cross-attention** is week 11's attention with two sorts of members. Each *pixel* of a layer $h$ asks; the *words*
+# **Cross-attention** is week 11's attention with two sorts of members. Each *place* of a layer $h$ asks; the *words*
 # $e$ answer:
 #
 # $$h_n \leftarrow h_n + W_O \sum_j A_{nj}\, W_V e_j, \qquad A_{nj} = \mathrm{softmax}_j \left( \frac{(W_Q h_n) \cdot (W_K e_j)}{\sqrt d} \right).$$
 #
-# So each place of the image may listen to other words. **Check:** the sum does not know in which order the words came.
-# (Keras: `MultiHeadAttention`.)
+# **Check:** the sum does not know in which order the words came. (Keras: `MultiHeadAttention`.)
 # %% [markdown] picture_attention
 # {{picture: attention}}
 
@@ -454,7 +462,7 @@ print(", ".join(spoken(c) for c in c_train[:6]))
 
 # %% cross_attention
 class CrossAttention(keras.layers.Layer):
-    """Pixels h (B, height, width, C) ask, words e (B, J, E) answer: h plus what they say, of the shape of h."""
+    """Places h (B, height, width, C) ask, words e (B, J, E) answer: h plus what they say, of the shape of h."""
 
     def __init__(self, C, heads=2):
         super().__init__()
@@ -463,12 +471,12 @@ class CrossAttention(keras.layers.Layer):
         self.out = dense(C, use_bias=False, kernel_initializer="zeros")
 
     def weights_of(self, h, e):
-        """→ A: (B, heads, pixels, J)."""
+        """→ A: (B, heads, places, J)."""
         q, k = self.split(self.Q(h)), self.split(self.K(e))
         return tf.nn.softmax(tf.einsum("bnid,bjid->binj", q, k) / q.shape[-1] ** 0.5)
 
     def split(self, u):
-        """(B, …, C) → (B, pixels or J, heads, d)."""
+        """(B, …, C) → (B, places or J, heads, d)."""
         return tf.reshape(u, [tf.shape(u)[0], -1, self.heads, u.shape[-1] // self.heads])
 
     def call(self, h, e):
@@ -485,9 +493,9 @@ print("the order of words makes no difference")
 # %% [markdown] unet_text
 # ### The U-Net, and its training
 #
-# Last week's blocks, one halving, and attention to the caption after three of the four blocks. The loss is last week's
-# too; the only news is that in training a share of the captions is replaced by the empty one. So *one* network learns
-# both $\epsilon(x \mid y)$ and $\epsilon(x)$, and guidance runs it with both captions.
+# Last week's blocks, one halving, and attention to the caption after three of the four blocks. The loss is last
+# week's, but in training a share of the captions is replaced by the empty one. So *one* network learns both
+# $\epsilon(x \mid y)$ and $\epsilon(x)$, and guidance runs it with both captions.
 
 
 # %% latent_model
@@ -565,9 +573,8 @@ plotting.image_grid(rows, digits.shape, caption, alt, 16, row_titles=words[4:])
 # %% [markdown] obey_text
 # ### Are the captions obeyed?
 #
-# We ask for what the test images are: their captions, 400 of them. The classifier says which digit was drawn; ink
-# above the class's median counts as bold. **Control:** the same network with empty captions, judged by the same
-# captions, must be at chance. And one word alone: the same noise, with "thin" and with "bold".
+# We ask for the captions of 400 test images; the classifier says which digit was drawn. **Control:** the same network
+# with empty captions, judged by the same captions, must be at chance.
 
 # %% obey
 wanted = c_test[:400]
@@ -599,10 +606,10 @@ print(f"ink from the same noise: {ink(thin).mean():.2f} {words[2]}, {more} more 
 # %% [markdown] sweep_text
 # ### Guidance on digits
 #
-# On the mixture guidance bought clarity with diversity. The *spread* is the standard deviation of a pixel within a
-# class.
+# As on the mixture? Four numbers: class obeyed, kernel distance, coverage, and *spread*, the standard deviation of a
+# pixel within a class.
 #
-# **Predict:** which of the four panels turn for the worse first, as $w$ grows?
+# **Predict:** which of the four turns for the worse first, as $w$ grows?
 
 
 # %% sweep
@@ -637,27 +644,25 @@ plotting.show(fig, caption, alt)
 #
 # <details><summary>Measured how?</summary>
 #
-# 400 samples each, 20 DDIM steps. Trainings with seeds 0, 1, 2 at $w$ = 0, 0.5, 4: class right 0.92, 0.99, 1.00; 0.94,
-# 0.99, 1.00; 0.90, 0.98, 1.00. Coverage 0.83, 0.89, 0.45; 0.83, 0.90, 0.59; 0.85, 0.92, 0.51 (each ± 0.02). Kernel
-# distance × 1000 −0.5, −1.8, 13.5; −1.0, −2.3, 8.1; 0.4, −2.7, 11.7 (± 1 to 3.5). Spread 0.164, 0.143, 0.145; 0.160,
-# 0.148, 0.137; 0.165, 0.150, 0.139. But 20 *ancestral* steps at $w = 0$ have class 0.96, 0.96 and coverage 0.89, 0.94
+# 400 samples each, 20 DDIM steps. Seeds 1, 2 at $w$ = 0, 0.5, 4: class right 0.94, 0.99, 1.00; 0.90, 0.98, 1.00.
+# Coverage 0.83, 0.90, 0.59; 0.85, 0.92, 0.51 (± 0.02). Kernel distance × 1000 −1.0, −2.3, 8.1; 0.4, −2.7, 11.7 (± 1 to
+# 3.5; seed 0: −0.5, −1.8, 13.5). But 20 *ancestral* steps at $w = 0$ have class 0.96, 0.96 and coverage 0.89, 0.94
 # (seeds 0, 3).
 # </details>
 
 # %% [markdown] failure_text
 # ## 4 · A code that does not fit the noise
 #
-# An autoencoder's code has some standard deviation $c$, as its training left it. The schedule was made for data of
-# standard deviation 1. What if one forgets to divide by $c$?
+# The schedule was made for data of standard deviation 1; a code has some $c$. What if one forgets to divide by $c$?
 #
-# We need not train again to see it. If $z$ has the standard deviation 1 and the data are $c\, z$, then
+# If $z$ has the standard deviation 1 and the data are $c\, z$, then
 # $x_t = \sqrt{\bar\alpha}\, c z + \sqrt{1 - \bar\alpha}\, \epsilon$ divided by $\sqrt r$,
 # $r = c^2 \bar\alpha + 1 - \bar\alpha$, is a noisy $z$ at the level
 #
 # $$\bar\alpha' = \frac{c^2 \bar\alpha}{c^2 \bar\alpha + 1 - \bar\alpha}, \qquad \mathrm{SNR}' = c^2\, \mathrm{SNR},$$
 #
-# so a network that knows $z$ guesses the noise for $c\, z$ just as well (the course's tests check it on a mixture).
-# Only one thing is changed: *which noise levels the chain visits*.
+# so a network that knows $z$ guesses the noise for $c\, z$ just as well. Only one thing is changed: *which noise
+# levels the chain visits*.
 #
 # **Predict:** $c = 0.03$. At which end of the chain is something missing?
 
@@ -700,24 +705,21 @@ plotting.image_grid(rows, digits.shape, caption, alt, 16, row_titles=["c = 1", "
 #
 # <details><summary>Measured how?</summary>
 #
-# One network, the same noise and captions, $w = 0$, 20 DDIM steps; trainings with seeds 0, 1, 2: kernel distance ×
-# 1000 with $c$ = 1, 0.03, 100: −0.1, 18, 27; −1.1, 8, 24; 0.5, 17, 31; class obeyed 0.91, 0.92, 0.83; 0.92, 0.94,
-# 0.81; 0.92, 0.98, 0.78. Controls (seed 0): at the levels where $\bar\alpha'$ is that of $c = 1$, both scales draw the
-# images of $c = 1$; with 100 steps kernel distances are 0.5 ($c = 0.03$) and 29; $c = 100$ started from noisy training
-# codes has −0.7.
+# One network, the same noise and captions, $w = 0$, 20 DDIM steps; seeds 1, 2: kernel distance × 1000 with $c$ = 1,
+# 0.03, 100: −1.1, 8, 24; 0.5, 17, 31; class obeyed 0.92, 0.94, 0.81; 0.92, 0.98, 0.78. Controls (seed 0): at the
+# levels where $\bar\alpha'$ is that of $c = 1$, both scales draw the images of $c = 1$; with 100 steps kernel
+# distances are 0.5 ($c = 0.03$) and 29; $c = 100$ started from noisy training codes has −0.7.
 # </details>
 
 # %% [markdown] inpaint_text
 # ## 5 · Application: filling in what is missing
 #
-# The lower half of an image is missing; the course's task of imputing. Our model was never trained for it, and need
-# not be: at each level we know how the known part would look with so much noise. So after each step the known part is
-# **replaced** by a noisy version of the truth (Song et al., 2021, in pixels), and the model makes the rest fit. Since
-# the encoder saw each patch alone, the upper half of the code is known exactly if the upper half of the image is.
-# (Stable Diffusion's encoder sees more, and blurs this line.)
-#
-# The empty caption stands for "anything". As in week 11, five completions are averaged and cut at the threshold.
-# **Controls:** the lower halves that were drawn for *other* images; the means of the training pixels.
+# The lower half of an image is missing; the course's task of imputing. No training for it is needed: at each level we
+# know how the known part would look with so much noise. So after each step the known part is **replaced** by a noisy
+# version of the truth (Song et al., 2021), and the model makes the rest fit. Since the encoder saw each patch alone,
+# the upper half of the code is known exactly if the upper half of the image is. The caption is empty. As in week 11,
+# five completions are averaged and cut at the threshold. **Controls:** the lower halves that were drawn for *other*
+# images; the means of the training pixels.
 
 # %% inpaint
 missing = evaluation.lower_half(digits.shape)
@@ -769,9 +771,9 @@ plotting.image_grid(rows, digits.shape, caption, alt, 12, row_titles=titles)
 # %% [markdown] inpaint_says
 # **Replacing works without any training, but only part of the way: 20 % of the missing pixels are wrong, 25 % with
 # lower halves that were drawn for other images, 12 % if the caption is told; by the pixels' means 23 %.** Week 10's
-# MADE, from twenty draws, had 14 % wrong; ours from twenty, 19 %. (Seeds 1 and 2: 20 %, 24 %, 12 % both.) A look-up
-# does better: the five training images with the nearest upper halves, averaged and cut, have 11 % wrong. The upper
-# half says more than the chain hears (Deeper: RePaint).
+# MADE, from twenty draws, had 14 % wrong (seeing binary pixels; scored alike); ours from twenty, 19 %. (Seeds 1 and 2:
+# 20 %, 24 %, 12 % both.) A look-up does better: the five training images with the nearest upper halves, averaged and
+# cut, have 11 % wrong. The upper half says more than the chain hears (Deeper: RePaint).
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
@@ -796,15 +798,16 @@ scoreboard.enter(
 )
 
 # %% [markdown] board_says
-# **On 8×8 images the code buys little: the samples are told from test images in about 80 of 100 cases, those of week 13
-# in 75, but cover more, 0.90 in place of 0.70.** (Captions say which digits to draw; guidance doubles the calls.) The
-# code's floor alone is about 70.
+# **On 8×8 images the code buys little: the samples are told from test images in about 80 of 100 cases, those of week
+# 13 in 75, but cover more, 0.90 in place of 0.70.** (Captions say which digits to draw; guidance doubles the calls.)
+# The code's floor alone is about 70.
 
 # %% [markdown] families_text
 # ## 6 · The families side by side
 #
-# Five families have drawn grey digits. From each we take the row with the lowest two-sample accuracy. (The rule looks
-# at test images, and picks the best of a few rows: read small differences with care.)
+# From each of five families of networks, and a mixture, we take the row of grey digits with the lowest two-sample
+# accuracy; three rows are of Deeper sections (weeks 7, 10, 12). (Chosen on test images: small differences may be
+# chance.)
 
 # %% families
 rows = {row.key: row for row in [*scoreboard.reference(), *scoreboard.mine()]}
@@ -835,10 +838,9 @@ scoreboard.table(list(best.values()))
 # %% [markdown] families_says
 # **The DDPM's samples are the hardest to tell from test images, and diffusion costs the most time: tens of passes
 # through a network, where VAE and GAN need one. Its coverage is 0.70, that of the other networks in this table at most
-# 0.43; in bits per dimension (bounds, but for the autoregressive model) the VAE and the autoregressive model lead.** The
-# VAE is faster than every flow, with the better bound; its samples are closer than the best flow's by kernel distance,
-# not by the classifier (82 ± 2 and 83 ± 2 of 100). The mixture covers 0.89, week 9's conditional GAN 0.76. (One
-# training each.)
+# 0.49; in bits per dimension (bounds, but for the autoregressive model) the VAE and the autoregressive model lead.**
+# The VAE is faster than every flow, with the better bound. The mixture covers 0.89, week 9's conditional GAN (Deeper)
+# 0.76. (One training each.)
 #
 # | family | gives | lacks | take it for |
 # |---|---|---|---|
@@ -846,6 +848,7 @@ scoreboard.table(list(best.values()))
 # | GAN | draws in one pass | any likelihood; may leave out modes (week 8) | speed; translation between images (week 9) |
 # | autoregressive | an exact likelihood; any discrete data | speed: a pass for each variable | text, compression, completing in its order |
 # | flow | an exact density, a map both ways | freedom of form (coupling), or speed (ODE) | densities of continuous data |
+# | energy | any network as $-\log p$, up to a constant | the constant; fast drawing | anomalies, completing (binary digits: weeks 2 to 5) |
 # | diffusion | the best samples here; guidance, filling in and restoring without new training | speed: a pass for each step | images, and what is steered by captions |
 
 # %% [markdown] check_text
@@ -878,6 +881,9 @@ quiz.show("week14_guided_latent_diffusion")
 # flow), a bound (VAE, diffusion), a ratio (GAN), or all up to a constant (energy, Boltzmann). *How does it draw?* In
 # one pass, in D, in as many as you like. *How do we know that it is right?* On a case with a known answer, with a
 # control, and with an error beside each number.
+#
+# **What comes next**: four units: generating in few steps and in discrete spaces, audio, video, and comparing and
+# choosing models.
 
 # %% [markdown] deeper_likelihood
 # ## Deeper · The likelihood by the ODE
@@ -1118,10 +1124,11 @@ plotting.show(
 # |---|---|---|---|
 # | latent diffusion, 20 steps, captions | none | 0.000 ± 0.010 | 6 CPU minutes |
 #
-# **On Fashion-MNIST 400 drawn images cannot be told from 400 test images by kernel distance, and a classifier is right in
-# 70 % of the cases; 0.95 of the test images are covered.** The whole notebook took 10 CPU minutes on two cores (one
-# training). Guidance does what it did on the digits: from $w = 0$ to 4 the class of a caption is drawn in 75, 88, 93, 96 and 97 %
-# of the cases (test images: 88 %), and beyond $w = 1$ the kernel distance rises (× 1000: −6, −7, −7, 1, 12, each ± 5).
+# **On Fashion-MNIST 400 drawn images cannot be told from 400 test images by kernel distance, and a classifier is right
+# in 70 % of the cases; 0.95 of the test images are covered.** The whole notebook took 10 CPU minutes on two cores (one
+# training). Guidance does what it did on the digits: from $w = 0$ to 4 the class of a caption is drawn in 75, 88, 93,
+# 96 and 97 % of the cases (test images: 88 %), and beyond $w = 1$ the kernel distance rises (× 1000: −6, −7, −7, 1,
+# 12, each ± 5).
 
 # %% [markdown] references
 # ## References
