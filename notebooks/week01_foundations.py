@@ -714,6 +714,7 @@ def fit_ppca(x, L):
     return PPCA(U[:, :L] * tf.sqrt(lam[:L] - sigma2), m, sigma2)
 
 
+# %% ppca_check
 x = tf.constant(np.random.default_rng(seed).normal(size=(200, 4)) @ np.diag([3.0, 2.0, 1.0, 0.5]) + 1.0)
 fit = fit_ppca(x, 2)
 with tf.GradientTape() as tape:
