@@ -58,7 +58,7 @@ gibbs_steps = 1  # Gibbs steps a gradient step (the k of CD-k and PCD-k)
 learning_rate = 1.0  # falls linearly to 0
 averaging = 0.999  # how slowly the averaged weights follow
 ais_chains = 100  # independent AIS runs, at most as many as persistent chains
-ais_temperatures = 1000  # K, the steps of each, from β = 0 to 1
+ais_temperatures = 1000  # K, the steps of each
 small_epochs = 60  # for the model with 16 hidden units
 seed = 0
 

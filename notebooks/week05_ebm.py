@@ -628,6 +628,7 @@ def discrete_step(f, b0, beta, x, f_x, g_x, eps, rng, adjusted=True):
     return tf.where(column, y, x), tf.where(accept, f_y, f_x), tf.where(column, g_y, g_x)
 
 
+# %% annealing
 def annealing(f, b0, eps):
     """AIS from independent pixels with log-odds b0, (D,) or (R, D), to e^f; its states are (x, f(x), ∇f(x)).
 
