@@ -61,6 +61,13 @@ def test_unsolved_is_what_students_get() -> None:
         assert ours.metadata.get("nbgrader", {}) == wanted
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "exercises").glob("*/*.ipynb")), ids=lambda path: path.stem)
+def test_no_cell_of_a_student_version_ends_in_blank_lines(path: Path) -> None:
+    """Blank lines before the marker of the hidden tests would stay: they belong behind its comment."""
+    cells = nbformat.read(path, as_version=4).cells
+    assert [cell.id for cell in cells if cell.source.endswith("\n")] == []
+
+
 def test_solved_has_no_markers_and_no_hidden_tests() -> None:
     cells = {c["metadata"].get("nbgrader", {}).get("grade_id"): c for c in json.loads(solved(WEEK3))["cells"]}
     for cell in cells.values():

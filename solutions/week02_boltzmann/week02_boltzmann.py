@@ -111,10 +111,10 @@ def check_energy(x, W, b, exact):
 
 
 check_energy(x_three, W_three, b_three, [0.5, -3.4, -1.1, 0.4])  # the first: 1 − 0.1 − 0 − 0.4
-
-
 ### BEGIN HIDDEN TESTS
 # Other sizes, more colours than units, a single state.
+
+
 def potts_by_pairs(x, W, b):
     """The energies (B,), added up pair by pair: each pair of units counts once."""
     B, N = x.shape
@@ -185,10 +185,10 @@ cool = [
 check_conditional(x_three, 0, W_three, b_three, 1.0, warm)
 check_conditional(x_three, 2, W_three, b_three, 0.5, cool)
 check_conditional(x_three, 0, W_three, b_three, 0.001, np.eye(3)[[1, 1, 1, 0]])  # exponents of hundreds
-
-
 ### BEGIN HIDDEN TESTS
 # Other sizes and temperatures; a cold case whose exponents reach a thousand and more.
+
+
 def compare_conditional(rng, B, N, q, T, scale=1.0):
     """Compare with the energies of the q states that differ in unit i only."""
     x, (W, b) = rng.integers(q, size=(B, N)), random_potts(rng, N, q, scale)
@@ -372,10 +372,10 @@ board = np.add.outer(np.arange(4), np.arange(6)) % 2  # white sites 0, black sit
 cold = after_sweep(board[None], 1.0, np.zeros(2, np.float32), 0.01, 3, B=5)
 assert (cold == 1).all(), f"in the cold, on a chessboard, all sites must take the black sites' colour. {HINT}"
 check_sweep_seed()
-
-
 ### BEGIN HIDDEN TESTS
 # Other states, strengths, temperatures and shapes, two and three colours: all pairs of sites and colours.
+
+
 def exact_sweep(x, J, b, T):
     """x: (R, C) → (R, C, q, R, C, q): the probability that after one sweep site (r, c) is k and (s, d) is l.
 
@@ -490,10 +490,10 @@ states_ring = np.array([[1, 1, 1, 1, 1], [1, -1, 1, 1, -1], [-1, -1, 1, 1, 1], [
 compare_gradient(s_ring, states_ring, p_ring, 2, 1.0, [-0.9333, 0.8], -0.1333)
 compare_gradient(s_ring, states_ring, p_ring, 1, 2.0, [-0.4667], -0.0667)
 compare_gradient(s_ring, s_ring, np.full(3, 1 / 3), 2, 0.5, [0, 0], 0)  # the moments agree: nothing to learn
-
-
 ### BEGIN HIDDEN TESTS
 # Other sizes and temperatures, unequal probabilities and draws of a chain, against automatic differentiation.
+
+
 def minus_energy_ring(s, w, b):
     """s: (n, N) → (n,), in TensorFlow (float64)."""
     s, place = tf.constant(s, tf.float64), np.arange(s.shape[1])
@@ -660,10 +660,10 @@ for activity10 in (3, 5):
     )
     exactly, share = (found == patterns).all(axis=1).sum(), (found == patterns)[:, half].mean()
     print(f"a = {activity10 / 10}: {share:.1%} of the missing units right, {exactly} of 6 patterns perfect")
-
-
 ### BEGIN HIDDEN TESTS
 # Other networks with ties, chains along and against the order, stored patterns.
+
+
 def recall_by_energies(x, missing, W, b, order):
     """One pattern (N,) at a time: the energies of both values of each missing unit are compared."""
 

@@ -115,10 +115,10 @@ check_free_energy(
 )  # inputs of up to a thousand
 W_wide, c_wide = np.tile(W_three, (1, 20)), np.tile(c_three, 20)  # each hidden unit twenty times
 check_free_energy(v_three, W_wide, b_three, c_wide, 0.5, [-80.1746, -158.5632, -52.9010])
-
-
 ### BEGIN HIDDEN TESTS
 # Other sizes and values of sigma; inputs to the hidden units of a thousand, where exp overflows.
+
+
 def compare_free_energy(rng, B, D, H, sigma, scale):
     """Compare with a sum over all hidden states."""
     v, b, c = (rng.normal(size=shape).astype(np.float32) for shape in [(B, D), (D,), (H,)])
@@ -217,10 +217,10 @@ for sigma, values in STORED.items():
 for name, value in call_gradient(v_data, v_data[[0, 1, 0, 1]], W_given, b_given, c_given, 0.7).items():
     hint = "Chains that sit at the data, each twice, give the gradient 0."
     stattests.assert_close(name, value, np.zeros_like(value), atol=1e-4, hint=hint)
-
-
 ### BEGIN HIDDEN TESTS
 # Other sizes and values of sigma, batches of unequal size, against automatic differentiation.
+
+
 def check_gradient(rng, B, M, D, H, sigma):
     """Compare with automatic differentiation of the mean free energy, hidden units summed out state by state."""
     v_data, v_chain = (
@@ -358,10 +358,10 @@ after = [  # from states 0 and 6: the eight next states in the order of all_stat
     [0.02478, 0.01843, 0.02125, 0.06073, 0.38466, 0.06903, 0.21487, 0.20625],
 ]
 check_gibbs(W_example, b_example, c_example, (0, 6), 1, np.array(after))
-
-
 ### BEGIN HIDDEN TESTS
 # Other weights, sizes and starting states; and 40 visible and 30 hidden units, too many to enumerate.
+
+
 def spin_transition(W, b, c, beta=1.0):
     """Exact probabilities T(v' | v) of one block Gibbs step, (2^D, 2^D), row v, column v', states as in all_states."""
     D, H = W.shape
@@ -469,10 +469,10 @@ W_ais = np.array([[1.2, -0.8], [0.9, 0.7], [-1.1, 1.0]], np.float32)
 b_ais, c_ais = np.array([1.2, -0.9, 0.6], np.float32), np.array([0.4, -0.7], np.float32)
 stored = (3.047212, 0.978163, 7.244865, 3.489942)
 check_ais(W_ais, b_ais, c_ais, np.linspace(0, 1, 6, dtype=np.float32), 1, stored)
-
-
 ### BEGIN HIDDEN TESTS
 # Other parameters, sizes and unequal temperatures.
+
+
 def exact_ais(W, b, c, betas):
     """Exact mean and variance of log w, the width of its range, and log(Z / Z_0), by following all 2^D states."""
     D, H = W.shape
@@ -589,10 +589,10 @@ settled = [([0.08616, 0.20349, 0.12794, 0.58241], 1e-4), ([0.09608, 0.02014, 0.6
 first = [([0.17856, 0.31832, 0.18081, 0.32232], 1e-4), ([0.15791, 0.02498, 0.70548, 0.11162], 1e-4)]
 check_impute(W_grey, b_grey, c_grey, 0.8, examples, second, settled, seed=1)
 check_impute(W_grey, b_grey, c_grey, 0.8, examples, second, first, seed=2, steps=1)
-
-
 ### BEGIN HIDDEN TESTS
 # Other parameters, sizes, sigma and pixels, one or two of them missing; one step and many; a slow chain; the seed.
+
+
 def hidden_law(W, b, c, sigma, image, missing, steps):
     """The hidden state's probabilities (2^H,) in the last of the steps, and a bound on their error.
 

@@ -163,11 +163,11 @@ compare_free_energy(
     *free_energy_case(np.random.default_rng(2), B=3, D=6, H1=40, H2=30, K=5, scale=0.3),
     [-29.526, -27.797, -25.148],
 )
-
-
 ### BEGIN HIDDEN TESTS
 # Against a sum over all states of h1 and y: other sizes; a single class; inputs of a thousand and more to h1 and to y, of
 # either sign, where exp overflows.
+
+
 def check_free_energy(rng, large=False, **sizes):
     v, h2, theta = free_energy_case(rng, **sizes, large=large)
     h1, y = all_joint(all_states(len(theta[4])), np.eye(len(theta[6])))
@@ -280,10 +280,10 @@ exact_means = {
 }
 for seed in (1, 2):
     check_means(seed, exact_means)
-
-
 ### BEGIN HIDDEN TESTS
 # The whole joint distribution after a sweep: other weights, sizes and starting states.
+
+
 def number(*layers):
     """Rows of 0 and 1 → the integers that they spell."""
     rows = np.concatenate(layers, axis=1)
@@ -446,11 +446,11 @@ for damping in (0.0, 0.5):
     ]
     print(f"damping {damping}: mu1 after 20, 21, 22, 23 sweeps:", ", ".join(f"{float(x):.3f}" for x in path))
 compare_mean_field(np.zeros((1, 1), np.float32), rivals, 21, 0.0, [[[0.98995]], [[0.98995]], [[1.0]]])
-
-
 ### BEGIN HIDDEN TESTS
 # Against the definition by the energy: other sizes, numbers of sweeps and dampings; on weak links many sweeps, after which
 # the result must be the fixed point.
+
+
 def update_from_energy(v, mu1, mu2, mu_y, theta):
     """The undamped update of one row, from the definition: differences of the energy between a unit's two values.
 
@@ -580,10 +580,10 @@ case = bound_case(np.random.default_rng(10), B=4, D=3, H1=3, H2=2, K=2, certain=
 compare_bound(
     case, 5.4588, [-2.9388, -1.4677, -2.9388, -1.9191], [-5.5306, -3.5539, -10.2065, -7.869], certain=True
 )
-
-
 ### BEGIN HIDDEN TESTS
 # Against a sum over all joint states: other sizes and distributions q; units that are exactly 0 or 1; known labels.
+
+
 def enumerate_machine(v, theta):
     """log Z, and log p(v) of each row, by summing over all joint states."""
     theta = [x.astype(float) for x in theta]
@@ -713,11 +713,11 @@ exact = [
     [0.1169, 0.195, -0.3119],
 ]
 compare_gradient(gradient_case(np.random.default_rng(13), B=3, M=6, D=2, H1=3, H2=2, K=3), exact)
-
-
 ### BEGIN HIDDEN TESTS
 # Against automatic differentiation, in the negative phase h1 and y summed out state by state: other sizes, batches of
 # unequal size.
+
+
 def check_gradient(rng, B, M, D, H1, H2, K):
     case = gradient_case(rng, B, M, D, H1, H2, K)
     v, mu1, mu2, mu_y, v_chain, h2_chain, theta = case

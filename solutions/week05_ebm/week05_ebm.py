@@ -121,10 +121,10 @@ xi, slanted = [[0.3, -0.6], [-1.0, 0.2]], [[1.0, 0.0], [-0.5, -0.8]]
 check_langevin(*first, np.eye(2), 0.1, 1.0, xi, [[0.9999, -1.1547], [0.0813, 1.8707]], "L = I")
 check_langevin(*first, np.eye(2), 0.4, 0.25, xi, [[0.7149, -1.0497], [-0.2262, 1.2932]], "L = I")
 check_langevin(*first, slanted, 0.4, 0.25, xi, [[0.6449, -0.581], [0.1588, 1.6272]], "L lower triangular")
-
-
 ### BEGIN HIDDEN TESTS
 # Other energies, sizes, preconditioners, step sizes and temperatures.
+
+
 def compare_langevin(rng, B, D, eps, T, plain=False):
     """Compare with the gradient in closed form, A x + k x³."""
     root = rng.normal(size=(D, D))
@@ -247,10 +247,10 @@ y = [
     [1.3375, -1.1942],
 ]
 check_mala(A, k, x, [[1.0, 0.0], [-0.5, 0.8]], 0.9, 0.5, xi, u, y, a)
-
-
 ### BEGIN HIDDEN TESTS
 # Other energies, sizes, preconditioners, step sizes and temperatures; a constant in the energy, which changes nothing.
+
+
 def compare_mala(rng, B, D, eps, T, plain=False, constant=0.0):
     """Exact acceptance probabilities; each u lies 15 % above or below its own."""
     root = rng.normal(size=(D, D))
@@ -350,10 +350,10 @@ check_polynomial(np.array([0, 1, 1.5, -0.5, 2]), 3, [-1.0682, 0.2841, 0.1364], "
 double_well = sample_of(lambda x: 0.2 * x - x**2 + x**4 / 4, N=5000).astype(np.float32)
 check_polynomial(double_well, 4, [0.1981, -1.0023, 0.0007, 0.2505], "a double well")
 print("a double well with theta = 0.2, −1, 0, 0.25: found but for the size of the sample")
-
-
 ### BEGIN HIDDEN TESTS
 # Other samples and degrees.
+
+
 def minimum_of_J(x, K):
     """The minimum by probing: J is computed from its definition, with polynomials as objects, at e_k and e_k + e_l."""
     x = x.astype(np.float32).astype(float)
@@ -446,10 +446,10 @@ for r, J in [(0, 4.63520), (1, 1.37103), (2, 0.60402)]:
     check_denoising([0.5, -1.0], 0.7, 0.5, *three, r, J, "three data in the plane")
 # One datum, again and again, without a ripple: the energy's score is the target, whatever the noise.
 check_denoising([0.5, -1.0], 0.0, 0.0, [[0.5, -1.0]] * 3, sigmas, xi, 2, 0.0, "the perfect score")
-
-
 ### BEGIN HIDDEN TESTS
 # Other energies, sizes, noise levels and weights.
+
+
 def compare_denoising(rng, B, D, r, s, kappa, low=0.05):
     """Compare with the score in closed form."""
     m, x, noise = rng.normal(size=D), rng.normal(size=(B, D)), rng.normal(size=(B, D))
@@ -540,10 +540,10 @@ at_truth = counted_nce(np.random.default_rng(2), 1.7)
 _, slope = stattests.call(nce, *[np.float32(z) for z in at_truth])
 stattests.assert_close("dJ/dlog_z at the true log Z, where J has its minimum", slope, 0, atol=1e-3)
 print(f"at the true log Z the derivative is {float(slope):.6f}")
-
-
 ### BEGIN HIDDEN TESTS
 # Other values and sizes, less noise than data, the true model, and values of f of a thousand and more.
+
+
 def compare_nce(f_data, f_noise, log_q_data, log_q_noise, log_z, what):
     """Compare with the definition, logarithms of p / (p + ν q), and its derivative by differences."""
     arrays = [np.asarray(z, np.float32) for z in (f_data, f_noise, log_q_data, log_q_noise)]

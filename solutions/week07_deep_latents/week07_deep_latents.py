@@ -119,10 +119,10 @@ check_ladder("with q(z1 | z2, x) = p(z1 | z2)", follows, [0.9431, 1.0394, 2.0], 
 # q: z1 = (z2, 1) + noise; p: z1 is the noise alone
 small = ([[0.0]], [[1.0]], [[0.0, 1.0]], [[1.0, 1.0]], [[1.0], [0.0]], [[0.0], [0.0]], [0.0, 0.0], [1.0, 1.0])
 check_ladder("with L1 = 2, L2 = 1", small, [0.0], [1.0])
-
-
 ### BEGIN HIDDEN TESTS
 # Other values and sizes; a lower layer that follows the prior.
+
+
 def gaussian_kl(mean_q, cov_q, mean_p, cov_p):
     """KL divergence of two Gaussians with full covariance matrices."""
     away = mean_p - mean_q
@@ -248,10 +248,10 @@ for name, row in {
 }.items():
     print(name, " ".join(f"{value:6.2f}" for value in row))
 print(f"log 50 = {np.log(50):.2f}")
-
-
 ### BEGIN HIDDEN TESTS
 # Other posteriors and sizes; the three units, and all of them in other units of length or moved, which changes nothing.
+
+
 def compare_information(mu, sigma, noise, what):
     """Compare with densities of scipy, one unit and one sample at a time."""
     exact = []
@@ -461,10 +461,10 @@ compare_residual(
     d_e,
     d_both,
 )
-
-
 ### BEGIN HIDDEN TESTS
 # Other sizes, codebooks and values of beta.
+
+
 def random_codebooks(rng, B, M, K, C):
     """Rows and codebooks without near ties: each row's nearest code is nearer by a margin, at each stage."""
     codebooks = (rng.normal(size=(M, K, C)) * 0.6 ** np.arange(M)[:, None, None]).astype(np.float32)
@@ -570,10 +570,10 @@ check_soft("far away", ([1.0, 1.0], [[-1.0], [1.0]], [[-100.0]], 1.0, 0.0), ([[1
 # codes (−1, 0) and (1, 0), equally far from both vectors, one of which is far away: the counts decide
 middle = ([1.0, 3.0], [[-1.0, 0.0], [3.0, 0.0]], [[0.0, 0.0], [0.0, 100.0]], 1.0, 0.0)
 check_soft("in the middle", middle, ([[0.25, 0.75], [0.25, 0.75]], [0.5, 1.5], [[0, 25], [0, 75]]))
-
-
 ### BEGIN HIDDEN TESTS
 # Other sizes, values of τ and decays; vectors so far away that all exponentials of a row are 0.
+
+
 def compare_soft(rng, B, K, C, tau, gamma, far=0.0):
     """Compare with loops, in which the weights of a row are divided by the largest; far: added to the vectors."""
     N, codes, z = rng.uniform(0.3, 3, size=K), rng.normal(size=(K, C)), far + 1.5 * rng.normal(size=(B, C))
