@@ -96,6 +96,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils import datasets, evaluation, plotting, quiz, scoreboard, texts
+from utils.boltzmann import all_states  # from week 1
 from utils.networks import batches, bernoulli, train  # from week 6
 
 digits = datasets.load(dataset)
@@ -330,14 +331,9 @@ def slopes(f, x):
     return tf.abs(tape.gradient(own, x))
 
 
-def all_images(D):
-    """Each of the 2^D binary images: (2^D, D)."""
-    return (np.arange(2**D)[:, None] >> np.arange(D) & 1).astype(np.float32)
-
-
 order = np.array([3, 1, 4, 8, 5, 2, 7, 6])
 small = MADE(8, 40, order=order)
-total = float(tf.reduce_sum(tf.exp(small(all_images(8)))))
+total = float(tf.reduce_sum(tf.exp(small(all_states(8)))))
 S = np.mean([slopes(small.logits, x) for x in tf.random.uniform([20, 8])], axis=0)
 seen = order < order[:, None]  # row d: the pixels before d
 print(
@@ -561,7 +557,7 @@ plotting.show(
     "Two grids. On the left a grey region above the cross, wider to both sides; on the right all pixels above and to the left are grey.",
 )
 tiny = PixelCNN((2, 4), 8, 2, first=3)
-total = float(tf.reduce_sum(tf.exp(tiny(all_images(8)))))
+total = float(tf.reduce_sum(tf.exp(tiny(all_states(8)))))
 S = np.mean([slopes(PixelCNN((8, 8), 8, 2, 0.0, 7, 5).logits, x) for x in tf.random.uniform([2, 64])], axis=0)
 print(f"2×4 pixels: 256 probabilities sum to {total:.6f}; 8×8 pixels: forbidden slopes {np.triu(S).max()}")
 assert abs(total - 1) < 1e-5 and not np.triu(S).any() and S[np.tril_indices(64, -1)].min() > 0
@@ -1002,7 +998,7 @@ class NADE(Autoregressive):
 for model in [FVSBN(8), NADE(8, 20)]:
     for W in model.trainable_variables:
         W.assign(tf.random.normal(W.shape))
-    total = float(tf.reduce_sum(tf.exp(model(all_images(8)))))
+    total = float(tf.reduce_sum(tf.exp(model(all_states(8)))))
     S = np.mean([slopes(model.logits, x) for x in tf.random.uniform([20, 8])], axis=0)
     print(
         f"{type(model).__name__}: 256 probabilities sum to {total:.6f}, largest forbidden slope {np.triu(S).max()}"
@@ -1171,7 +1167,7 @@ class PixelSNAIL(PixelCNN):
 
 
 tiny = PixelSNAIL((2, 4), 8, 2, first=3)
-total = float(tf.reduce_sum(tf.exp(tiny(all_images(8)))))
+total = float(tf.reduce_sum(tf.exp(tiny(all_states(8)))))
 S = np.mean([slopes(tiny.logits, x) for x in tf.random.uniform([5, 8])], axis=0)
 print(f"256 probabilities sum to {total:.6f}, largest forbidden slope {np.triu(S).max()}")
 assert abs(total - 1) < 1e-5 and not np.triu(S).any() and S[np.tril_indices(8, -1)].min() > 0

@@ -16,7 +16,6 @@ from utils.boltzmann import (  # noqa: E402
     bernoulli,
     centre,
     copy,
-    exact_log_z,
     log_odds,
     moments,
     rbm_ais,
@@ -86,7 +85,6 @@ def test_draws_differ_between_calls_and_keys_and_repeat():
 def test_free_energy_conditionals_and_log_z_are_sums_over_all_states(rbm):
     p, log_z = joint(rbm)
     v, h = all_states(4), all_states(3)
-    assert exact_log_z(rbm) == pytest.approx(log_z, abs=1e-5)
     np.testing.assert_allclose(-rbm.free_energy(v) - log_z, np.log(p.sum(axis=1)), rtol=1e-4)
     np.testing.assert_allclose(rbm.p_h_v(v), p @ h.numpy() / p.sum(axis=1)[:, None], rtol=1e-4)
     np.testing.assert_allclose(rbm.p_v_h(h), p.T @ v.numpy() / p.sum(axis=0)[:, None], rtol=1e-4)
@@ -148,7 +146,7 @@ def test_training_raises_the_likelihood_and_repeats():
         return average
 
     first, second = run(), run()
-    value = float(tf.reduce_mean(-first.free_energy(bars))) - exact_log_z(first)
+    value = float(tf.reduce_mean(-first.free_energy(bars))) - joint(first)[1]
     assert -3.5 < value < -np.log(14), "independent pixels have −6.24 nats"
     np.testing.assert_array_equal(first.W, second.W)
 

@@ -80,13 +80,6 @@ class RBM(tf.Module):
         return bernoulli(self.p_v_h(bernoulli(self.p_h_v(v), rng)), rng)
 
 
-def exact_log_z(rbm: RBM) -> float:
-    """log Z in nats: each of the 2^H hidden states contributes exp(c·h) Π_i (1 + exp(b_i + W_i:h))."""
-    h = all_states(rbm.W.shape[1])
-    log_p = tf.linalg.matvec(h, rbm.c) + tf.reduce_sum(tf.nn.softplus(rbm.logits_v(h)), axis=-1)
-    return float(tf.reduce_logsumexp(tf.cast(log_p, tf.float64)))
-
-
 def copy(source: tf.Module, target: tf.Module) -> tf.Module:
     """Copy all variables of a model to another one of the same shapes; returns the latter."""
     for new, old in zip(target.variables, source.variables, strict=True):
