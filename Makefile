@@ -52,7 +52,7 @@ student: setup ## Build the students' repository in OUT (build/student)
 	@$(RUN) tools.student "$(OUT)" $(ARGS)
 
 bank: setup ## Run a week's right and wrong answers under many seeds, and all mutants (WEEK=week03_rbm SEEDS=20)
-	@$(RUN) grading.bank "$(WEEK)" --seeds $(SEEDS) $(ARGS)
+	@$(RUN) grading.proving.bank "$(WEEK)" --seeds $(SEEDS) $(ARGS)
 
 load: setup ## Estimate the minutes of each preparation: words, code, equations, figures
 	@$(RUN) tools.load $(ARGS)

@@ -97,7 +97,10 @@ def place(sub: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    from grading import assignment, collect, engine, people, record, samples, sandbox
+    from grading import assignment, gradebook
+    from grading.execution import engine, sandbox
+    from grading.intake import collect, people
+    from grading.proving import samples
     from tools.notebooks import SourceError
 
     known = (
@@ -106,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         collect.CollectError,
         engine.EngineError,
         people.PeopleError,
-        record.RecordError,
+        gradebook.GradebookError,
         samples.SampleError,
         sandbox.SandboxError,
     )
@@ -128,7 +131,7 @@ def _course(options: argparse.Namespace):
 
 
 def _place(options: argparse.Namespace):
-    from grading.engine import Place
+    from grading.execution.engine import Place
 
     return Place(options.workers, options.scheduler, not options.without_sandbox)
 
@@ -144,7 +147,8 @@ def _limits(options: argparse.Namespace):
 
 
 def _collect(options: argparse.Namespace, archive: Path) -> None:
-    from grading import assignment, collect
+    from grading import assignment
+    from grading.intake import collect
 
     course = _course(options)
     week = assignment.assignment_from_gradebook(course.address, options.week)
@@ -189,8 +193,9 @@ def grade_command(options: argparse.Namespace) -> int:
 def check_command(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from grading import bank, sandbox
-    from grading.check import check
+    from grading.execution import sandbox
+    from grading.proving import bank
+    from grading.proving.check import check
 
     place = _place(options)
     try:
@@ -204,14 +209,14 @@ def check_command(options: argparse.Namespace) -> int:
 
 
 def demo_command(options: argparse.Namespace) -> int:
-    from grading.demo import demo
+    from grading.proving.demo import demo
 
     return demo(options.out.resolve(), _place(options), _limits(options))
 
 
 def trial_command(options: argparse.Namespace) -> int:
-    from grading.samples import fresh
-    from grading.trial import trial
+    from grading.proving.samples import fresh
+    from grading.proving.trial import trial
 
     fresh(options.out.resolve())
     counts = (options.submissions, options.hostile, options.kills, options.workers, options.seed)
@@ -220,15 +225,15 @@ def trial_command(options: argparse.Namespace) -> int:
 
 
 def benchmark_command(options: argparse.Namespace) -> int:
-    from grading.benchmark import benchmark
-    from grading.samples import fresh
+    from grading.proving.benchmark import benchmark
+    from grading.proving.samples import fresh
 
     fresh(options.out.resolve())
     return 0 if benchmark(options.week, options.submissions, options.workers, options.out.resolve()) else 1
 
 
 def who_command(options: argparse.Namespace) -> int:
-    from grading import people
+    from grading.intake import people
 
     course = _course(options)
     students = [path.name for path in course.submitted.glob("*") if path.is_dir()]

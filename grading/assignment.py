@@ -15,8 +15,8 @@ from typing import Any, cast
 import nbformat
 from nbformat import NotebookNode
 
-from grading.executor import Cell
 from grading.model import Assignment, Kind, TrustedCell
+from grading.names import names
 from tools import notebooks
 from tools.notebooks import ROOT, SourceError
 
@@ -40,7 +40,7 @@ def assignment_from_source(week: str, root: Path = ROOT) -> Assignment:
 
 def assignment_from_gradebook(address: str | Path, week: str, root: Path = ROOT) -> Assignment:
     """The exercise from the gradebook, with the full tests; its order is the released notebook's."""
-    from grading.record import RecordError, gradebook
+    from grading.gradebook import GradebookError, gradebook  # nbgrader takes a second to import
 
     name = f"exercises/{week}/{notebooks.exercise_name(week)}"
     try:
@@ -53,7 +53,7 @@ def assignment_from_gradebook(address: str | Path, week: str, root: Path = ROOT)
     try:
         with gradebook(address) as book:
             full = _source_cells(book, week)
-    except RecordError as error:
+    except GradebookError as error:
         raise AssignmentError(str(error)) from None
     if full is None:
         raise AssignmentError(f"the gradebook has no {week}: run `make release`")
@@ -162,7 +162,7 @@ def _metadata(cell: TrustedCell) -> NotebookNode:
 def _defines(source: NotebookNode) -> dict[str, set[str]]:
     """Solution cell → the names that the reference solution sets."""
     return {
-        meta["grade_id"]: Cell("solution", meta["grade_id"], cell.source).sets
+        meta["grade_id"]: names(cell.source)[0]
         for cell in source.cells
         if (meta := _nbgrader(cell)) and _kind(cell, meta) == "solution"
     }

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_type_hints
 
+BEGIN, END = "BEGIN HIDDEN TESTS", "END HIDDEN TESTS"
+HIDDEN_NOTE = "# (hidden tests ran here)"
 Kind = Literal["text", "given", "solution", "test", "manual"]
 
 
@@ -47,6 +49,25 @@ class Assignment:
     def digest(self) -> str:
         """A name for this exact content, 64 hexadecimal digits."""
         return digest_of(self)
+
+
+@dataclass(frozen=True)
+class Person:
+    """A student as the class list has them. `student` is the gradebook's id, usable as a folder's name."""
+
+    student: str
+    name: str = ""
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+    username: str = ""
+    id_number: str = ""
+    participant: str = ""  # Moodle's number of the participant, which differs from assignment to assignment
+    handed_in: str = ""  # ISO 8601, from the grading worksheet; local time of Moodle
+
+    @property
+    def full_name(self) -> str:
+        return self.name or f"{self.first_name} {self.last_name}".strip()
 
 
 @dataclass(frozen=True)
@@ -211,3 +232,19 @@ def digest_of(thing: Any) -> str:
     """SHA-256 of a dataclass's content."""
     text = json.dumps(to_data(thing), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_hidden(source: str, begin: str = BEGIN, end: str = END) -> tuple[str, list[str]]:
+    """A cell's source with a note in place of each hidden region, and the lines that were hidden."""
+    shown: list[str] = []
+    hidden: list[str] = []
+    inside = False
+    for line in source.split("\n"):
+        if begin in line:
+            inside = True
+            shown.append(HIDDEN_NOTE)
+        elif end in line:
+            inside = False
+        else:
+            (hidden if inside else shown).append(line)
+    return "\n".join(shown), hidden

@@ -20,21 +20,22 @@ from typing import Any
 from tqdm import tqdm
 from traitlets.config import Config, PyFileConfigLoader
 
-from grading import collect, engine, feedback, lms, report
 from grading.assignment import assignment_from_gradebook
-from grading.ledger import Ledger, key
+from grading.execution import engine
+from grading.files import write_whole
+from grading.gradebook import gradebook
+from grading.intake import collect
+from grading.intake.people import Secrets, secrets_for
+from grading.intake.repair import repair
 from grading.model import Assignment, GapResult, Job, Limits, Outcome, Repaired, Submission
-from grading.people import Secrets, secrets_for
-from grading.record import Differences, Recorded, Recorder, automatic_marks, differences, gradebook
-from grading.repair import repair
-from grading.tables import write_whole
+from grading.results import feedback, lms, report
+from grading.results.ledger import Ledger, key
+from grading.results.record import Differences, Recorded, Recorder, automatic_marks, differences
 from tools.notebooks import ROOT
 
-# Modules on which no result depends. A new one counts until it is named here.
+# Modules and rooms on which no result depends. A new one counts until it is named here.
 NO_RESULT = set(
-    "__init__ __main__ archive bank benchmark check collect damage demo engine executed executor feedback "
-    "harmless hostile late ledger lms nbgrader_config pages people record report run samples tables transfer "
-    "trial".split()
+    "__main__ run files gradebook nbgrader_config archive collect people engine results proving".split()
 )
 DONE, FAILED, NOT_ACCEPTED = 0, 2, 3  # exit statuses; 1 is an error that stopped the run
 
@@ -65,7 +66,7 @@ class Course:
 
     def results(self, week: str) -> Path:
         """Report, tables and logs of a week."""
-        return self.folder / "results" / week
+        return self.folder / "reports" / week
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,21 @@ class Summary:
     seconds: dict[str, float] = field(default_factory=dict)  # by phase
 
 
+def engine_modules() -> list[Path]:
+    """The code that a result depends on."""
+    here, unlike = Path(__file__).parent, {*NO_RESULT, "bank"}
+    return [
+        path
+        for path in sorted(here.rglob("*.py"))
+        if not unlike & {*path.relative_to(here).with_suffix("").parts}
+    ]
+
+
 @cache
 def engine_version() -> str:
-    """A digest of the code that a result depends on: after a change of it nothing old is taken for done."""
+    """A digest of the engine: after a change of it nothing old is taken for done."""
     text = hashlib.sha256()
-    modules = [path for path in Path(__file__).parent.glob("*.py") if path.stem not in NO_RESULT]
-    for path in sorted(modules) + sorted((ROOT / "utils").glob("*.py")):
+    for path in engine_modules() + sorted((ROOT / "utils").glob("*.py")):
         text.update(path.name.encode() + path.read_bytes())
     return text.hexdigest()
 

@@ -18,8 +18,9 @@ WEEK = "week99_sample"
 def copy_course(target: Path) -> Path:
     """The sample course in a folder of its own, with the real grading settings."""
     shutil.copytree(SAMPLE, target)
-    for name in ("__init__.py", "hidden.py", "nbgrader_config.py"):
-        shutil.copy(ROOT / "grading" / name, target / "grading" / name)
+    (target / "grading" / "results").mkdir()
+    for name in ("__init__", "model", "nbgrader_config", "results/__init__", "results/hidden"):
+        shutil.copy(ROOT / "grading" / f"{name}.py", target / "grading" / f"{name}.py")
     return target
 
 

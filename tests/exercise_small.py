@@ -11,8 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from grading.hidden import BEGIN, END
-from grading.model import Assignment, TrustedCell
+from grading.model import BEGIN, END, Assignment, TrustedCell
 
 WEEK = "week98_small"
 CANARY = "CAN" + "ARY-7f3e91"  # stands in the hidden tests; nothing that a student's code prints may hold it

@@ -145,3 +145,30 @@ def typical(assignment: Assignment) -> tuple[Outcome, Repaired]:
         limits_hit=(LimitEvent("slow_mean", "time", "The cell slow_mean was stopped after 120 seconds."),),
         suspicions=("the cell extra1 called inspect.stack() 40 times",),
     )
+
+
+def check_shape(repaired: Repaired, assignment: Assignment) -> None:
+    """Every trusted cell stands there once, as the instructor wrote it; extra cells are numbered."""
+    assert 1 <= len(repaired.variants) <= 4
+    assert len(set(repaired.variants)) == len(repaired.variants)
+    for variant in repaired.variants:
+        trusted = {cell.name: cell for cell in variant if cell.kind != "extra"}
+        assert len(trusted) == sum(cell.kind != "extra" for cell in variant) == len(assignment.cells)
+        for cell in assignment.cells:
+            clean = trusted[cell.name]
+            assert (clean.kind, clean.cell_type, clean.gap, clean.points) == (
+                cell.kind,
+                cell.cell_type,
+                cell.gap,
+                cell.points,
+            )
+            if cell.kind in ("text", "given", "test"):
+                assert clean.source == cell.source
+        fixed = [cell.name for cell in variant if cell.kind in ("text", "given", "test")]
+        assert fixed == [cell.name for cell in assignment.cells if cell.name in set(fixed)]
+        extras = [cell.name for cell in variant if cell.kind == "extra"]
+        assert extras == [f"extra{i + 1}" for i in range(len(extras))]
+        for cell in variant:
+            cell.source.encode()
+    first = [cell.name for cell in repaired.variants[0] if cell.kind != "extra"]
+    assert first == [cell.name for cell in assignment.cells]

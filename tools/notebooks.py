@@ -1,4 +1,4 @@
-"""Notebooks from their sources: `python -m tools.notebooks` writes them, `--check` finds what has drifted.
+"""Notebooks from their sources: `python -m tools.notebooks` writes them.
 
 A source is a Python file in jupytext's percent format; the notebook beside it is generated and committed:
 
@@ -32,11 +32,8 @@ import hashlib
 import html
 import linecache
 import re
-import shutil
 import sys
-import tempfile
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -419,53 +416,12 @@ def write(root: Path = ROOT, into: Path | None = None) -> list[Path]:
     return changed
 
 
-def drift(root: Path = ROOT) -> Iterator[str]:
-    """One line for each committed notebook or exercise that is not what its source gives, with the remedy.
-
-    Everything is made anew in a temporary folder; nothing below `root` is written.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        fresh = Path(temporary).resolve()
-        if (root / "solutions").is_dir():  # other files of an exercise, such as a picture, go out with it
-            ignored = shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints")
-            shutil.copytree(root / "solutions", fresh / "solutions", ignore=ignored)
-        write(root, fresh)
-        yield from _differences(root, fresh, ".", "README.md", COMMAND)
-        yield from _differences(root, fresh, "notebooks", "*.ipynb", COMMAND)
-        yield from _differences(root, fresh, "solutions", "*/*.ipynb", COMMAND)
-        if (fresh / "solutions").is_dir() or any((root / "exercises").glob("*/*")):
-            from tools import release  # nbgrader takes a second to import
-
-            release.generate(fresh)
-            yield from _differences(root, fresh, "exercises", "**/*", "make release")
-
-
-def _differences(root: Path, fresh: Path, folder: str, pattern: str, command: str) -> Iterator[str]:
-    def files(base: Path) -> set[str]:
-        found = (p for p in (base / folder).glob(pattern) if p.is_file())
-        return {p.relative_to(base).as_posix() for p in found if ".ipynb_checkpoints" not in p.parts}
-
-    here, there = files(root), files(fresh)
-    for name in sorted(here | there):
-        if name not in here:
-            yield f"{name} is missing: run `{command}`"
-        elif name not in there:
-            yield f"{name} has no source: delete it, or add the source and run `{command}`"
-        elif (root / name).read_bytes().replace(b"\r\n", b"\n") != (fresh / name).read_bytes():
-            yield f"{name} differs from its source: run `{command}`"
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.notebooks", description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; name what has drifted")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     root = options.root.resolve()
     try:
-        if options.check:
-            found = list(drift(root))
-            print("\n".join(found) if found else "notebooks and exercises agree with their sources")
-            return 1 if found else 0
         changed = write(root)
     except SourceError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -18,8 +18,8 @@ from pathlib import Path
 import nbformat
 from nbconvert.filters import strip_ansi
 
-from grading.hidden import split_hidden
-from tools import notebooks
+from grading.model import split_hidden
+from tools import drift, notebooks
 from tools.notebooks import ROOT, SourceError
 
 TEMPLATE = ROOT / "tools" / "student_template"
@@ -58,7 +58,7 @@ def build(target: Path, root: Path = ROOT, check_drift: bool = True) -> list[Pat
     """Build the students' repository in `target`, keeping a .git that is there; returns the files made."""
     target = target.resolve()
     _check_target(target, root)
-    if check_drift and (found := list(notebooks.drift(root))):
+    if check_drift and (found := list(drift.drift(root))):
         raise StudentError("; ".join(found))
     target.mkdir(parents=True, exist_ok=True)
     for old in target.iterdir():

@@ -24,13 +24,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO
 
-from grading.engine import cores
+from grading.execution.engine import cores
 from tools import week
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit status where it collected nothing
-STUDENT_VERSIONS = "tests/test_student_versions.py"
-BROWSER = "tests/test_browser.py"
+STUDENT_VERSIONS = "tests/notebooks/test_student_versions.py"
+BROWSER = "tests/tools/test_browser.py"
 MOST = 4  # processes at a time: each may hold TensorFlow and a notebook's kernel, about 1.5 GB
 # Processes side by side with as many threads as cores each would only wait for each other.
 ONE_THREAD = dict.fromkeys(
@@ -61,7 +61,7 @@ PARTS = (
     Part(
         "drift",
         "notebooks are what their sources give",
-        (("-m", "tools.pictures", "--check"), ("-m", "tools.notebooks", "--check")),
+        (("-m", "tools.pictures", "--check"), ("-m", "tools.drift")),
     ),
     Part(
         "unit",
@@ -99,18 +99,18 @@ def for_week(stem: str) -> tuple[Part, ...]:
     sources = [path.relative_to(ROOT).as_posix() for path in files]
     notebooks = (f"notebooks/{stem}.ipynb", f"solutions/{stem}/{stem}.ipynb")
     shared = (
-        "tests/test_load.py",
-        "tests/test_quiz.py",
-        "tests/test_benchmark.py",
-        "tests/test_notebooks.py",
-        "tests/test_pictures.py",
+        "tests/tools/test_load.py",
+        "tests/utils/test_quiz.py",
+        "tests/tools/test_benchmark.py",
+        "tests/tools/test_notebooks.py",
+        "tests/tools/test_pictures.py",
     )
     commands: dict[str, tuple[tuple[str, ...], ...]] = {
         "lint": (("-m", "ruff", "check", *sources), ("-m", "ruff", "format", "--check", *sources)),
         "unit": (
-            ("-m", "pytest", f"tests/test_{stem}.py"),
+            ("-m", "pytest", f"tests/notebooks/test_{stem}.py"),
             ("-m", "pytest", "-k", stem, *shared),
-            ("-m", "pytest", "tests/test_readme.py"),
+            ("-m", "pytest", "tests/tools/test_readme.py"),
         ),
         "nbval": (("-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q", *notebooks),),
         "students": (("-m", "pytest", "-k", stem, STUDENT_VERSIONS),),

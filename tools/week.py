@@ -31,7 +31,14 @@ def write(stem: str, topic: str = "", root: Path = ROOT) -> list[Path]:
     if not (match := re.fullmatch(r"week(\d\d)_[a-z][a-z0-9_]*", stem)):
         raise SourceError(f"{stem!r} is no name of a week: choose one like week08_gan")
     number = int(match[1])
-    for folder in ("notebooks", "notebooks/pictures", "solutions", "grading/bank", "utils/quizzes", "tests"):
+    for folder in (
+        "notebooks",
+        "notebooks/pictures",
+        "solutions",
+        "grading/bank",
+        "utils/quizzes",
+        "tests/notebooks",
+    ):
         for path in (root / folder).glob(f"*week{number:02}_*"):
             raise SourceError(f"{path.relative_to(root)} exists: nothing was written")
     row = re.search(rf"^\| {number} \| ([^|]+) \|", (root / "README.md").read_text(encoding="utf-8"), re.M)

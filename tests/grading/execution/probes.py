@@ -1,0 +1,185 @@
+"""What student code finds in the sandbox, tried from the inside.
+
+Run with PORT FILE it prints JSON. PORT: of a server on this machine's loopback; FILE: one that only the
+grader may read. The tests run it as a process, so that an ordinary user can be the one who runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from grading.execution.station import Station
+from grading.intake.repair import repair
+from grading.model import CleanCell, Job, Limits, Outcome
+from tests import exercise_small
+
+PRELOAD = ["numpy", "IPython.core.interactiveshell", "utils.stattests"]
+LIMITS = Limits(cell_seconds=20, notebook_seconds=60, scratch=8 * 2**20, memory=300 * 2**20, processes=16)
+
+#: name → code that prints what it found, without a line feed
+PROBES = {
+    "user": "import os\nprint(os.getuid() == 0 or 0 in os.getgroups(), end='')",
+    "environment": "import os\nprint(' '.join(sorted(os.environ)), end='')",
+    "capabilities": """
+import re
+status = open('/proc/self/status').read()
+found = re.findall('(CapEff|CapPrm|CapBnd|NoNewPrivs):\\\\s+(\\\\w+)', status)
+print({name: int(value, 16) for name, value in found}, end='')
+""",
+    "root": "import os\nprint(' '.join(sorted(os.listdir('/'))), end='')",
+    "course": """
+import os
+folders = '/course', '/course/grading', '/course/grading/execution'
+print(' '.join(sorted(name for folder in folders for name in os.listdir(folder))), end='')
+""",
+    "file": """
+try:
+    print(open({file!r}).read(), end='')
+except OSError as error:
+    print(type(error).__name__, end='')
+""",
+    "checkout": """
+import os
+print([path for path in ({root!r} + '/grading', {root!r} + '/solutions', {root!r} + '/.git')
+       if os.path.exists(path)], end='')
+""",
+    "network": """
+import socket
+found = []
+for address in [('127.0.0.1', {port}), ('192.0.2.1', 80), ('10.0.0.1', 80)]:
+    try:
+        socket.create_connection(address, timeout=2)
+        found.append(address)
+    except OSError:
+        pass
+try:
+    found.append(socket.gethostbyname('localhost.localdomain.example'))
+except OSError:
+    pass
+print(found, end='')
+""",
+    "written": """
+import os, sys
+found = []
+for folder in ['/', '/usr', '/usr/lib', '/etc', '/course', '/course/utils', '/course/grading', '/dev',
+               sys.prefix, os.path.dirname(os.__file__), '/root', '/home', '/var/tmp', '/proc/sys/kernel']:
+    try:
+        with open(folder + '/mark', 'w') as file:
+            file.write('here')
+        found.append(folder)
+    except OSError:
+        pass
+print(found, end='')
+""",
+    "processes": """
+import os
+def command(pid):
+    try:
+        return open(f'/proc/{pid}/cmdline').read()
+    except OSError:
+        return ''
+killed = []
+for pid in (int(name) for name in os.listdir('/proc') if name.isdigit()):
+    if 'grading.execution.zygote trusted' in command(pid).replace('\\\\0', ' '):
+        killed.append('T is seen')
+    if pid in (os.getpid(), os.getppid()):
+        continue
+    try:
+        os.kill(pid, 9)
+        killed.append(pid)
+    except OSError:
+        pass
+print(killed, end='')
+""",
+    "memory of others": """
+import os
+found = []
+for pid in (int(name) for name in os.listdir('/proc') if name.isdigit()):
+    if pid == os.getpid():
+        continue
+    for name in ('mem', 'environ', 'maps'):
+        try:
+            with open(f'/proc/{pid}/{name}', 'rb') as file:
+                if name == 'mem' or file.read(1):
+                    # a process of the same namespace is the student's own
+                    if os.readlink(f'/proc/{pid}/ns/pid') != os.readlink('/proc/self/ns/pid'):
+                        found.append((pid, name))
+        except OSError:
+            pass
+print(found, end='')
+""",
+    "rights": """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+gained = []
+if libc.mount(b'none', b'/scratch', b'tmpfs', 0, None) == 0: gained.append('mount')
+if libc.umount2(b'/scratch', 2) == 0: gained.append('umount')
+if libc.mount(None, b'/', None, 32 | 4096, None) == 0: gained.append('remount')
+if libc.chroot(b'/scratch') == 0: gained.append('chroot')
+for name in ('setuid', 'setgid'):
+    try:
+        getattr(os, name)(0)
+        gained.append(name)
+    except OSError:
+        pass
+print(gained, end='')
+""",
+    "descriptors": """
+import os
+print([os.readlink(f'/proc/self/fd/{n}').split(':')[0] for n in range(3, 64)
+       if os.path.lexists(f'/proc/self/fd/{n}') and n != 3], end='')
+""",
+    "scratch": """
+import os
+found = [folder for folder in ('.', '/tmp', '/dev/shm') if os.path.exists(folder + '/left behind')]
+written = 0
+try:
+    with open('big', 'wb') as file:
+        for _ in range(64):
+            file.write(b'x' * 2**20)
+            file.flush()
+            written += 1
+except OSError:
+    os.truncate('big', 0)
+for folder in ('.', '/dev/shm'):
+    open(folder + '/left behind', 'w').close()
+print(found, written < 9, end='')
+""",
+    "scratch of the next": """
+import os
+print([folder for folder in ('.', '/tmp', '/dev/shm') if os.path.exists(folder + '/left behind')], end='')
+""",
+}
+
+
+def job(code: str, limits: Limits = LIMITS) -> Job:
+    """The small exercise solved, with a cell of the student's before everything else."""
+    variants = repair(exercise_small.solved(), exercise_small.ASSIGNMENT).variants
+    variant = (CleanCell("extra1", "extra", code.strip()), *variants[0])
+    return Job("p0", exercise_small.ASSIGNMENT, (variant,), seed=3, limits=limits)
+
+
+def printed(outcome: Outcome) -> str:
+    """What the student's cell printed, its errors included."""
+    assert not outcome.failure, outcome.failure
+    outputs = outcome.cells[0].outputs
+    return "".join(str(o.get("text", "")) + str(o.get("evalue", "")) for o in outputs)
+
+
+def main(port: str, file: str) -> None:
+    root = str(Path(__file__).resolve().parents[3])
+    found = {}
+    with Station(preload=PRELOAD) as station:
+        for name, code in PROBES.items():
+            filled = (
+                code.replace("{port}", port).replace("{file!r}", repr(file)).replace("{root!r}", repr(root))
+            )
+            outcome = station.execute(job(filled))
+            found[name] = [printed(outcome), outcome.score]
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
