@@ -541,40 +541,38 @@ def train_energy(x_train, seed):
 
 # %% wrong="train_energy"
 # Lowers the energy at the data and contrasts with nothing.
-# - steps, B, nu = 1000, 200, 4
-# + steps, B, nu = 200, 200, 4
-# - loss = doubt + nu * belief
-# + loss = doubt
+# - return doubt + nu * belief
+# + return doubt
+# - minimise(loss, [*weights, log_z], x_train, seed)
+# + minimise(loss, [*weights, log_z], x_train, seed, steps=200)
 
 
 # %% wrong="train_energy"
 # Trains f = +energy_net, so the weights describe minus the energy.
-# - steps, B, nu = 1000, 200, 4
-# + steps, B, nu = 200, 200, 4
-# - -energy_net(tf.gather(x, k), weights) - log_z for x, k in ((data, i), (noise, j))
-# + energy_net(tf.gather(x, k), weights) - log_z for x, k in ((data, i), (noise, j))
+# - return -energy_net(x, weights) - log_z - log_q - np.log(nu)
+# + return energy_net(x, weights) - log_z - log_q - np.log(nu)
+# - minimise(loss, [*weights, log_z], x_train, seed)
+# + minimise(loss, [*weights, log_z], x_train, seed, steps=200)
 
 
 # %% wrong="train_energy"
 # Far too few steps.
-# - steps, B, nu = 1000, 200, 4
-# + steps, B, nu = 5, 200, 4
+# - minimise(loss, [*weights, log_z], x_train, seed)
+# + minimise(loss, [*weights, log_z], x_train, seed, steps=5)
 
 
 # %% wrong="train_energy"
 # Data and noise change places: the energy rises at the data.
-# - steps, B, nu = 1000, 200, 4
-# + steps, B, nu = 200, 200, 4
-# - doubt = tf.reduce_mean(tf.nn.softplus(-delta_data))  # −log P(data | x) at the data
-# - belief = tf.reduce_mean(tf.nn.softplus(delta_noise))  # −log P(noise | x) at the noise
-# + doubt = tf.reduce_mean(tf.nn.softplus(delta_data))
-# + belief = tf.reduce_mean(tf.nn.softplus(-delta_noise))
+# - delta_data, delta_noise = delta(x), delta(mean + z @ C.T)
+# + delta_noise, delta_data = delta(x), delta(mean + z @ C.T)
+# - minimise(loss, [*weights, log_z], x_train, seed)
+# + minimise(loss, [*weights, log_z], x_train, seed, steps=200)
 
 
-# %% equivalent="train_energy"
-# Keras builds the optimiser at the first step, too.
-# - optimizer.build(variables)
-# + pass
+# %% wrong="fit_polynomial"
+# Derivatives written out, up to the fourth degree.
+# - return np.linalg.solve(M, r)
+# + return np.linalg.solve(M[:4, :4], r[:4])
 
 
 # %% wrong="nce"

@@ -148,7 +148,7 @@ compare_langevin(rng, B=1, D=2, eps=float(rng.uniform(0.5, 0.8)), T=float(rng.un
 ### END HIDDEN TESTS
 
 # %% [markdown] given="mala_task"
-# ### Gap 2 · The Metropolis correction (4 points, 35 minutes)
+# ### Gap 2 · The Metropolis correction (4 points, 30 minutes)
 #
 # A finite step leaves $e^{-E/T}$ only nearly unchanged. The Metropolis–Hastings rule removes the bias. The step
 # of gap 1 becomes a *proposal* $y$, with the density
@@ -306,8 +306,9 @@ compare_mala(
 #
 # <details><summary>Hint</summary>
 #
-# $M_{kl}$ is the mean of a product of two derivatives, that of $x^k$ and that of $x^l$. Check with $K = 2$: the result
-# must be the Gaussian with the mean and the variance of the data.
+# $M_{kl}$ is the mean of a product of two derivatives, that of $x^k$ and that of $x^l$. The second derivative of $x^1$ is
+# 0: do not compute $x^{-1}$ for it. Check with $K = 2$: the result must be the Gaussian with the mean and the variance of
+# the data.
 # </details>
 
 
@@ -373,7 +374,7 @@ def minimum_of_J(x, K):
 rng = stattests.grading_rng("fit_polynomial")
 for x, K, what in (
     (rng.normal(rng.uniform(-1, 1), rng.uniform(0.5, 1.5), size=100), 2, "a Gaussian sample"),
-    (rng.uniform(-1.5, 1.5, size=300) + 0.2, 3, "a uniform sample"),
+    (rng.uniform(-1.5, 1.5, size=300) + 0.2, 5, "a uniform sample"),
     (np.sign(rng.normal(size=400)) + 0.5 * rng.normal(size=400), 4, "a sample with two peaks"),
     (0.07 * rng.normal(size=300), 3, "a narrow sample, where theta is large"),
 ):
@@ -576,11 +577,12 @@ compare_nce(*large, float(rng.normal()), "f of a thousand and more")
 ### END HIDDEN TESTS
 
 # %% [markdown] given="train_task"
-# ### Gap 6 · Train an energy (2 points, 30 minutes)
+# ### Gap 6 · Train an energy (2 points, 20 minutes)
 #
 # The network below gives an energy for points in the plane. Train it on the two moons: by noise-contrastive estimation,
-# or by any other way you like. It should take less than 10 seconds; noise from a Gaussian with the data's mean and 1.5
-# times their covariance, $\nu = 4$ and 1,000 steps of Adam with batches of 200 data suffice.
+# or by any other way you like. `minimise` runs Adam for you: it calls your loss with 200 data and $4 \cdot 200$ draws
+# from $\mathcal{N}(0, I)$, which become noise from a Gaussian with the data's mean and 1.5 times their covariance. That
+# takes less than 10 seconds.
 #
 # You hand over the weights, and the test computes the likelihood. In two dimensions this can be exact: the
 # normaliser is an integral over the square $[-6, 6]^2$, done as a sum over a fine grid (the hidden tests shift that grid
@@ -593,10 +595,8 @@ compare_nce(*large, float(rng.normal()), "f of a thousand and more")
 # <details><summary>Hint</summary>
 #
 # You need `tf.Variable`s for the five weights and for $\log Z$: $W_1$ and $W_2$ start at random, with entries of about
-# $1/\sqrt{\text{number of inputs}}$, the rest at zero. `tf.nn.softplus` gives both halves of the loss, and
-# `tf.keras.optimizers.Adam(0.02)` with a rate that falls to 0 (`tf.keras.optimizers.schedules.CosineDecay(0.02,
-# steps)`) minimises it. Put the step, or better the loop over all steps, into a `tf.function`. Watch
-# $\log Z$: it should settle.
+# $1/\sqrt{\text{number of inputs}}$, the rest at zero. With $C C^\top$ the covariance of the noise, $m + C z$ is a draw of
+# it. `tf.nn.softplus` gives both halves of the loss. Watch $\log Z$: it should settle.
 # </details>
 
 # %% given="moons"
@@ -613,6 +613,24 @@ def energy_net(x, weights):
     return tf.reduce_sum(tf.square(x), axis=1) / 8 + tf.linalg.matvec(h, w3)
 
 
+def minimise(loss, variables, x_train, seed, steps=1000, B=200, nu=4):
+    """Adam changes the variables until loss(x, z) is small; x: (B, 2), data; z: (nu·B, 2), standard normal."""
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.02, steps))
+    optimizer.build(variables)
+    draws, data = tf.random.Generator.from_seed(seed), tf.constant(x_train)
+
+    @tf.function
+    def run():  # all steps in one graph
+        for _ in tf.range(steps):
+            x = tf.gather(data, draws.uniform([B], maxval=len(x_train), dtype=tf.int32))
+            z = draws.normal([nu * B, 2])
+            with tf.GradientTape() as tape:
+                value = loss(x, z)
+            optimizer.apply(tape.gradient(value, variables), variables)
+
+    run()
+
+
 def exact_log_likelihood(x, weights, spacing=0.05, shift=(0.0, 0.0)):
     """x: (B, 2) → log p(x) (B,) in nats; Z by the midpoint rule on [−6, 6]², its points moved by `shift`."""
     weights = [np.asarray(w, float) for w in weights]
@@ -627,41 +645,24 @@ def train_energy(x_train, seed):
     """x_train: (N, 2) → a list of five arrays with the shapes SHAPES, the trained weights of energy_net."""
     ### BEGIN SOLUTION
     rng = np.random.default_rng(seed)
-    steps, B, nu = 1000, 200, 4
-    mean, covariance = x_train.mean(axis=0), 1.5 * np.cov(x_train.T)
-    precision, log_det = np.linalg.inv(covariance), np.linalg.slogdet(2 * np.pi * covariance)[1]
-
-    def log_q(x):
-        return -0.5 * np.sum((x - mean) @ precision * (x - mean), axis=1) - 0.5 * log_det
-
-    noise = rng.multivariate_normal(mean, covariance, size=20 * len(x_train)).astype(np.float32)
-    data, log_q_data = tf.constant(x_train), tf.constant(log_q(x_train), tf.float32)
-    noise, log_q_noise = tf.constant(noise), tf.constant(log_q(noise), tf.float32)
     start = [rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else np.zeros(s) for s in SHAPES]
     weights = [tf.Variable(w.astype(np.float32)) for w in start]
-    variables = [*weights, log_z := tf.Variable(0.0)]
-    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.02, steps))
-    optimizer.build(variables)
+    log_z, nu = tf.Variable(0.0), 4
+    mean, covariance = x_train.mean(axis=0), (1.5 * np.cov(x_train.T)).astype(np.float32)
+    C, precision = np.linalg.cholesky(covariance), np.linalg.inv(covariance)
+    log_det = np.linalg.slogdet(2 * np.pi * covariance)[1]
 
-    chosen = [(rng.integers(len(data), size=B), rng.integers(len(noise), size=nu * B)) for _ in range(steps)]
-    data_chosen, noise_chosen = (tf.constant(np.stack(rows)) for rows in zip(*chosen))
+    def delta(x):  # log of model / (nu · noise)
+        log_q = -0.5 * tf.reduce_sum((x - mean) @ precision * (x - mean), axis=1) - 0.5 * log_det
+        return -energy_net(x, weights) - log_z - log_q - np.log(nu)
 
-    @tf.function
-    def run():  # all steps in one graph
-        for t in tf.range(steps):
-            i, j = data_chosen[t], noise_chosen[t]
-            with tf.GradientTape() as tape:
-                f_data, f_noise = (
-                    -energy_net(tf.gather(x, k), weights) - log_z for x, k in ((data, i), (noise, j))
-                )
-                delta_data = f_data - tf.gather(log_q_data, i) - np.log(nu)
-                delta_noise = f_noise - tf.gather(log_q_noise, j) - np.log(nu)
-                doubt = tf.reduce_mean(tf.nn.softplus(-delta_data))  # −log P(data | x) at the data
-                belief = tf.reduce_mean(tf.nn.softplus(delta_noise))  # −log P(noise | x) at the noise
-                loss = doubt + nu * belief
-            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+    def loss(x, z):
+        delta_data, delta_noise = delta(x), delta(mean + z @ C.T)
+        doubt = tf.reduce_mean(tf.nn.softplus(-delta_data))  # −log P(data | x) at the data
+        belief = tf.reduce_mean(tf.nn.softplus(delta_noise))  # −log P(noise | x) at the noise
+        return doubt + nu * belief
 
-    run()
+    minimise(loss, [*weights, log_z], x_train, seed)
     return [w.numpy() for w in weights]
     ### END SOLUTION
 
@@ -677,12 +678,12 @@ reached = exact_log_likelihood(moons_validation, moons_weights).mean()
 print(f"{reached:.2f} nats per point on the validation part")
 assert reached >= -2.60, (
     f"{reached:.2f} nats per point reached, at least −2.60 expected. Does the energy go down at the data and up at the noise, "
-    "does the noise cover the data, are there enough steps, does the rate fall to 0?"
+    "does the noise cover the data, and is log q that of the noise?"
 )
 ### BEGIN HIDDEN TESTS
 # The likelihood on points that the training has never seen, with another grid, shifted at random.
-# The threshold is empirical: over 60 seeds the reference reaches −2.37 to −2.15 on the validation part and −2.35 to −2.14 on
-# fresh points; the worst minus the range is −2.58 and −2.55.
+# The threshold is empirical: over 60 seeds the reference reaches −2.28 to −2.16 on the validation part and −2.30 to −2.16 on
+# fresh points; the worst minus the range is −2.40 and −2.45, and other ways of training get some room.
 rng = stattests.grading_rng("train_energy")
 fresh = datasets.toy_2d("moons", 4000, seed=int(rng.integers(1000, 2**31)))
 held_out = exact_log_likelihood(fresh, moons_weights, 0.04, rng.uniform(-0.02, 0.02, size=2)).mean()

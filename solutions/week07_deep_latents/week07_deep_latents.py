@@ -619,8 +619,8 @@ compare_soft(rng, B=8, K=2, C=4, tau=float(rng.uniform(0.8, 1.2)), gamma=0.5, fa
 # You pass with a mean bound of at least **−20.0 nats per image** on new images (independent pixels reach −25.6; the
 # threshold leaves room for bad luck), and with a prior that is better than a uniform one by at least 40 % of what smoothed
 # frequencies of the training codes gain: a few tenths of a nat, for the codes are used almost evenly. New images may have
-# codes that no training image has. Only `seed=0` is judged, on images whose pixels the test has put into another order, so
-# use `x_train` and no other array. It takes less than 20 seconds.
+# codes that no training image has. `start_weights(np.random.default_rng(seed))` makes the eight variables. Judged with
+# `seed=0` only; the test permutes the pixels, so use the argument `x_train`, not `ink_train`. It takes less than 20 seconds.
 #
 # <details><summary>Hint</summary>
 #
@@ -781,8 +781,8 @@ for x, part in [
 # 2. At each position the perplexity of the codes is 20. What does the bound become with a prior that knows the
 #    frequencies at each position, and nothing more? ($\log 20 \approx 3.00$; take the frequencies of training and
 #    validation part as equal.) In which direction can a prior with memory, $p(c_1)\, p(c_2 \mid c_1) \cdots$, change it?
-# 3. "Then K = 4096 codes: reconstructions become nearly perfect, the problem is solved." In the extreme each training
-#    image has a code of its own, and $\log p(x \mid c(x)) = 0$. What is the bound on the training images, with a uniform
+# 3. "Then K = 4096 codes at each position: reconstructions become nearly perfect, the problem is solved." In the extreme
+#    each training image has a combination of codes of its own, and $\log p(x \mid c(x)) = 0$. What is the bound on the training images, with a uniform
 #    prior and with one fitted to the training codes, and what on new images? ($\log 4096 \approx 8.32$, $\log 1197 \approx
 #    7.09$.)
 #
