@@ -297,7 +297,7 @@ for name, states in runs.items():
 # %% [markdown] modes_says
 # **From one mode the chains stay there, corrected or not; from all over they fill the modes evenly; only the annealed
 # ones come near the right shares:** 20,000 chains have 0.377, 0.303, 0.205, 0.115 after 300 steps, 0.395, 0.299,
-# 0.202, 0.103 after 3,000 (errors below 0.004).
+# 0.202, 0.103 after 3,000.
 
 # %% [markdown] score_text
 # ## 3 · Score matching: fit the score, never meet $Z$
@@ -476,10 +476,10 @@ plotting.image_grid(images, shape, caption, alt, columns=4, titles=list(pictures
 
 # %% [markdown] fit_says
 # **Only NCE finds the weights, for it compares densities; what a loss does not see, the training does not learn.** Its
-# normaliser comes for free, here 16 % off. Implicit score matching, which minimises the Fisher divergence, has the
-# smallest and misses the weights: how the network joins the modes across empty space is left to chance. Denoising is
-# close to the score it aims at, that of the smoothed target; with $\sigma = 0.3$ the modes still hardly touch. (Hence
-# many noise levels.)
+# normaliser comes for free, 16 % off. Implicit score matching, which minimises the Fisher divergence, has the smallest
+# and misses the weights: how the network joins the modes across empty space is left to chance. Denoising is close to
+# the score it aims at, that of the smoothed target; with $\sigma = 0.3$ the modes hardly touch, with 1.5 it finds the
+# weights. (Hence many noise levels.)
 
 # %% [markdown] binary_text
 # ## 5 · Binary data: pseudo-likelihood and ratio matching
@@ -579,7 +579,7 @@ print("KL(data ‖ model) in nats: " + ", ".join(f"{name} {kl:.2f}" for name, kl
 
 # %% [markdown] coarse_says
 # **Both come close to the training images: on 16 pixels single flips do lead from digit to digit.** Clusters further
-# apart need a loss that sees all of $p$.
+# apart need a loss that sees all of $p$, and samples from all of it.
 
 # %% [markdown] discrete_text
 # ## 6 · An energy network for the digits, by maximum likelihood
@@ -720,8 +720,8 @@ print(f"log Z {exact_log_z:.3f}, {log_z} by AIS ({size:.0f} runs count), {above}
 print(f"KL(data ‖ model) {exact_kl(small.f):.2f} nats")
 
 # %% [markdown] small_says
-# **AIS is right, from both sides. And pseudo-likelihood is no second best: with the same Adam and as many steps it
-# comes closer to the training images than maximum likelihood (0.36 against 0.47 nats).** It learns faster: even by the
+# **AIS is right, from both sides. Pseudo-likelihood is no second best: with the same Adam and as many steps it comes
+# closer to the training images than maximum likelihood (0.36 against 0.47 nats).** It learns faster: even by the
 # *exact* gradient the likelihood is behind (0.42); the rest is the sampler's.
 #
 # <details><summary>Measured how?</summary>
@@ -858,7 +858,7 @@ plotting.learning_curves(curves, "gradient steps", "KL(data ‖ model) (nats)", 
 # %% [markdown] wrong_says
 # **More steps or a buffer delay it: within 90 epochs all four corrected runs have run away.** So does the digits'
 # network, in three times the epochs. With *exact* samples the same rate does no harm: 0.12 nats after 90 epochs. With
-# a fifth of it five steps and the buffer keep up (0.28). Stop while the gap is near 0.
+# a fifth of it five steps and buffer keep up (0.28). Stop while the gap is near 0.
 #
 # <details><summary>Measured how?</summary>
 #
@@ -889,9 +889,9 @@ scoreboard.enter(sample, rival, seed, **row)
 
 # %% [markdown] board_says
 # **−17.37 nats: 0.41 ± 0.11 behind week 3's large RBM, with a third of the parameters, and level with week 1's mixture
-# (−17.34).** The images are not the limit: week 4's DBM reaches −16.67. Family, sampler and optimiser differ; which of
-# them costs it, we have not tested. A general energy buys freedom (any layers, any $x$) and costs block Gibbs
-# sampling. (Pseudo-likelihood does as well here: see Deeper.)
+# (−17.34).** The images are not the limit: week 4's DBM reaches −16.67. Family, sampler and optimiser differ; which
+# costs it, we have not tested. A general energy buys freedom (any layers, any $x$) and costs block Gibbs sampling.
+# (Pseudo-likelihood does as well: see Deeper.)
 
 # %% [markdown] check_text
 # ## Self-check
