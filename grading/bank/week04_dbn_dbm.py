@@ -162,6 +162,13 @@ def gibbs_label(v, h2, theta, seed):
 
 
 # %% wrong="gibbs_label"
+# Draws all labels from one distribution, the mean over the rows.
+# - into_y = d + h2 @ W3
+# + into_y = np.exp(d + h2 @ W3)
+# + into_y = np.log(np.mean(into_y / into_y.sum(axis=1, keepdims=True), axis=0)) + np.zeros((len(h2), 1))
+
+
+# %% wrong="gibbs_label"
 # Returns the layers in another order.
 # - return v, h1, h2, y
 # + return h1, y, v, h2
