@@ -760,10 +760,11 @@ plotting.image_grid(
 
 # %% [markdown] ppca_says
 # **Every cause helps, on new images too, up to about 52 of 64. There $\sigma$ is 0.018, the noise that we added
-# ourselves: nothing else is left.** So as a *density* of digits PPCA wants nearly all directions. As a *summary* it
-# does with few: with 8 numbers many of these digits can be guessed, with 32 the copy is nearly perfect. What the
-# samples lack: causes add up without bounds, so ink becomes negative (white in the figure) and strokes mix that never
-# meet. Week 6 replaces the linear map by a network. Then the integral over $z$ is no longer known.
+# ourselves: what else is left is smaller.** (With a tenth of that noise $\sigma$ is 0.008 at $L = 52$, and 56 or more
+# pay.) So as a *density* PPCA wants nearly all directions. As a *summary* it does with few: with 8 numbers many digits
+# can be guessed, with 32 the copy is nearly perfect. What the samples lack: causes add up without bounds, so ink
+# becomes negative (white in the figure) and strokes mix that never meet. Week 6 replaces the linear map
+# by a network. Then the integral over $z$ is no longer known.
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
@@ -807,7 +808,7 @@ board
 # %% [markdown] board_says
 # **The mixture is far ahead of the independent pixels, in likelihood and in every use; the paired standard error leaves no
 # doubt.** Its samples are still told from real digits (two-sample test 0.61, not 0.5): within a component the pixels
-# are independent, and it shows at the edges of the strokes. The rows of other weeks stand here so that you can come back.
+# are independent, and it shows at the edges of the strokes.
 
 # %% [markdown] check_text
 # ## Self-check
