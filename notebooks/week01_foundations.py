@@ -490,8 +490,8 @@ if many:
 
 # %% [markdown] unsmoothed_say
 # **The failure: with hardly any smoothing 40 components make the validation images less probable, for some fifteen
-# steps, down to a floor that lies the lower the smaller $a$: −19.6 nats for $a = 10^{-8}$. The training curve shows
-# nothing of it. The cure: half an imaginary image a component, −17.6.**
+# steps, down to a floor that lies the lower the smaller $a$: −19.6 nats for $a = 10^{-8}$ (other starts: −20.6). The
+# training curve shows nothing of it. The cure: half an imaginary image a component, −17.6.**
 #
 # A small $\mu_{kd}$ makes the $r_{nk}$ of images with ink at pixel $d$ small, and that makes $\mu_{kd}$ smaller still in the
 # next step, down to what the imaginary images leave, $a\, \bar m_d / (N_k + a)$. With $a = 0$ there is no floor, and the fall
