@@ -490,14 +490,13 @@ if many:
 
 # %% [markdown] unsmoothed_say
 # **The failure: with hardly any smoothing 40 components make the validation images less probable, for some fifteen
-# steps, down to a floor that lies the lower the smaller $a$: −19.6 nats for $a = 10^{-8}$ (other starts: −20.6). The
+# steps, down to a floor that lies the lower the smaller $a$: −19.6 nats for $a = 10^{-8}$ (other starts: to −20.6). The
 # training curve shows nothing of it. The cure: half an imaginary image a component, −17.6.**
 #
 # A small $\mu_{kd}$ makes the $r_{nk}$ of images with ink at pixel $d$ small, and that makes $\mu_{kd}$ smaller still in the
 # next step, down to what the imaginary images leave, $a\, \bar m_d / (N_k + a)$. With $a = 0$ there is no floor, and the fall
 # no end (Deeper). An image that has ink where *every* component is almost certain of none pays for it, and one such image
-# is enough to drag the mean to $-\infty$. KL(data ‖ model) punishes nothing harder than to call impossible what happens
-# (section 2).
+# is enough to drag the mean to $-\infty$. KL(data ‖ model) punishes nothing harder than to call impossible what happens.
 #
 # **How many components, and how much smoothing?** We fit every pair of the lists in `parameters` on the training part
 # and compare on the 200 validation images, image by image: an odd image is hard for every model, so the *paired
