@@ -795,8 +795,8 @@ scoreboard.enter(sample, compare_with=name, seed=seed, **row)
 # %% [markdown] board_says
 # **At −18.2 nats the machine is almost a nat behind week 1's mixture, which has five times its 2,080 parameters, and
 # behind in imputing (0.155 against 0.132).** So it is in coverage (0.66 against 0.92) and in the two-sample test (0.74
-# against 0.61), but not in kernel distance. More training would not help: 300 epochs instead of 40 gain 0.3 nats on the
-# training images, nothing on new ones. Next week's machine with 128 hidden units fits the former 1.2 nats better still.
+# against 0.61), but not in kernel distance. More training would not help: 300 epochs gain 0.3 nats on the training
+# images only. Next week's machine with 128 hidden units fits these 1.2 nats better still.
 
 # %% [markdown] check_text
 # ## Self-check
