@@ -490,14 +490,13 @@ if many:
 
 # %% [markdown] unsmoothed_say
 # **The failure: with hardly any smoothing 40 components make the validation images less probable, for some fifteen
-# steps, down to a floor that lies the lower the smaller $a$: −19.6 nats for $a = 10^{-8}$. The training curve shows
-# nothing of it. The cure: half an imaginary image a component, −17.6.**
+# steps, down to a floor that lies the lower the smaller $a$: −19.6 nats for $a = 10^{-8}$ (other starts: to −20.6). The
+# training curve shows nothing of it. The cure: half an imaginary image a component, −17.6.**
 #
 # A small $\mu_{kd}$ makes the $r_{nk}$ of images with ink at pixel $d$ small, and that makes $\mu_{kd}$ smaller still in the
 # next step, down to what the imaginary images leave, $a\, \bar m_d / (N_k + a)$. With $a = 0$ there is no floor, and the fall
 # no end (Deeper). An image that has ink where *every* component is almost certain of none pays for it, and one such image
-# is enough to drag the mean to $-\infty$. KL(data ‖ model) punishes nothing harder than to call impossible what happens
-# (section 2).
+# is enough to drag the mean to $-\infty$. KL(data ‖ model) punishes nothing harder than to call impossible what happens.
 #
 # **How many components, and how much smoothing?** We fit every pair of the lists in `parameters` on the training part
 # and compare on the 200 validation images, image by image: an odd image is hard for every model, so the *paired
@@ -760,10 +759,11 @@ plotting.image_grid(
 
 # %% [markdown] ppca_says
 # **Every cause helps, on new images too, up to about 52 of 64. There $\sigma$ is 0.018, the noise that we added
-# ourselves: nothing else is left.** So as a *density* of digits PPCA wants nearly all directions. As a *summary* it
-# does with few: with 8 numbers many of these digits can be guessed, with 32 the copy is nearly perfect. What the
-# samples lack: causes add up without bounds, so ink becomes negative (white in the figure) and strokes mix that never
-# meet. Week 6 replaces the linear map by a network. Then the integral over $z$ is no longer known.
+# ourselves: what else is left is smaller.** (With a tenth of that noise $\sigma$ is 0.008 at $L = 52$, and 56 or more
+# pay.) So as a *density* PPCA wants nearly all directions. As a *summary* it does with few: with 8 numbers many digits
+# can be guessed, with 32 the copy is nearly perfect. What the samples lack: causes add up without bounds, so ink
+# becomes negative (white in the figure) and strokes mix that never meet. Week 6 replaces the linear map
+# by a network. Then the integral over $z$ is no longer known.
 
 # %% [markdown] scoreboard_text
 # ## The scoreboard
@@ -807,7 +807,7 @@ board
 # %% [markdown] board_says
 # **The mixture is far ahead of the independent pixels, in likelihood and in every use; the paired standard error leaves no
 # doubt.** Its samples are still told from real digits (two-sample test 0.61, not 0.5): within a component the pixels
-# are independent, and it shows at the edges of the strokes. The rows of other weeks stand here so that you can come back.
+# are independent, and it shows at the edges of the strokes.
 
 # %% [markdown] check_text
 # ## Self-check

@@ -26,10 +26,11 @@ def rbm() -> Picture:
 
 def phases() -> Picture:
     """A curve, the free energy over all images, with three valleys. Black dots, training images, lie in the first two
-    valleys; black arrows there point down: the positive phase lowers the curve at the data. Red dots lie close beside
-    the training images: chains of contrastive divergence, one step from the data, with thin red arrows that point up. Blue dots lie in all three valleys:
-    persistent chains; blue arrows under the third valley, where there is no data, point up: the negative phase raises the
-    curve there, and only chains that have travelled find this valley."""
+    valleys; black arrows there point down: the positive phase lowers the curve at the data. Red squares lie close
+    beside the training images: chains of contrastive divergence, one step from the data, with thin red arrows that point
+    up. Blue triangles, persistent chains, lie in the first valley and in the third, where there is no data; blue arrows
+    below them point up: the negative phase raises the curve there, and only chains that have travelled find the third
+    valley."""
     p = Picture(8.5, 3.7)
     axes = p.axes(0.6, 0.75, 7.3, 2.6)
     x = np.linspace(0, 10, 400)
@@ -60,12 +61,17 @@ def phases() -> Picture:
         (8.08, free(8.08) - 0.75),
         arrowprops={"arrowstyle": "-|>", "color": BLUE, "lw": 2.5, "mutation_scale": 22},
     )
-    for place in (1.3, 2.5, 4.02, 5.24):  # chains at the data raise the curve there, too
+    for place in (0.92, 1.3, 2.5, 4.02, 5.24):  # chains at the data raise the curve there, too
         axes.annotate(
             "",
             (place, free(place) - 0.06),
             (place, free(place) - 0.45),
-            arrowprops={"arrowstyle": "-|>", "color": VERMILLION, "lw": 1.5, "mutation_scale": 14},
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": BLUE if place == 0.92 else VERMILLION,
+                "lw": 1.5,
+                "mutation_scale": 14,
+            },
         )
     p.text(0.3, 2.05, "free energy $F(v)$", size=15, rotation=90)
     p.text(4.25, 0.42, "all images $v$", size=15)
