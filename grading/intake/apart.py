@@ -42,12 +42,15 @@ class Budget:
     memory: int = 2**30  # bytes of address space, beyond what the process begins with
 
 
+READING = Budget()
+
+
 def apart(work: Callable[..., T], *arguments: Any, budget: Budget | None = None) -> T:
     """work(*arguments), both picklable, in a process that is ended when the budget is used up.
 
     Exhausted: its words are the student's. RuntimeError: `work` raised, which is a fault of ours.
     """
-    budget = budget or Budget()
+    budget = budget or READING
     mine, theirs = CONTEXT.Pipe(duplex=False)
     process = CONTEXT.Process(target=_work, args=(theirs, budget, work, arguments), daemon=True)
     process.start()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from grading.files import plain
 from grading.intake.archive import Sent, is_junk
-from grading.intake.people import Roster, name_key, safe_id
+from grading.intake.people import Roster, safe_id
 from grading.model import Person
 from tools.notebooks import exercise_name
 
@@ -92,7 +92,7 @@ def owners(files: list[Sent], archive: Path, week: str, roster: Roster) -> Owner
         if whose is None:
             notes.append(f"{sent.path} belongs to no student: not taken")
             continue
-        if not form and not name_key(whose.own):
+        if not form and not safe_id(whose.own):
             raise CollectError(
                 f"{plain(sent.path)} names no student: put each student's files into a folder that is named"
                 " after the student"
