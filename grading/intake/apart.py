@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ except ImportError:  # Windows, where only the time is limited, and by the clock
     resource = None  # type: ignore[assignment]
 
 T = TypeVar("T")
+LOCK = threading.Lock()  # multiprocessing looks after all children whenever it starts one
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 if FORKS:  # what every child has at hand: a fork then takes milliseconds
@@ -53,14 +55,16 @@ def apart(work: Callable[..., T], *arguments: Any, budget: Budget | None = None)
     budget = budget or READING
     mine, theirs = CONTEXT.Pipe(duplex=False)
     process = CONTEXT.Process(target=_work, args=(theirs, budget, work, arguments), daemon=True)
-    process.start()
+    with LOCK:
+        process.start()
     theirs.close()
     try:
         if resource is None and not mine.poll(10 * budget.seconds):
             raise EOFError
         result, fault = mine.recv()
     except (EOFError, OSError):
-        process.join(None if resource else 0)
+        with LOCK:
+            process.join(None if resource else 0)
         if process.exitcode in (None, -signal.SIGXCPU, -signal.SIGKILL):
             text = f"It takes more than {budget.seconds} s of computing to read what was handed in"
         else:
@@ -68,9 +72,9 @@ def apart(work: Callable[..., T], *arguments: Any, budget: Budget | None = None)
         raise Exhausted(f"{text}: hand in the notebook alone, with short cells.") from None
     finally:
         mine.close()
-        process.kill()
-        process.join()
-        process.close()
+        with LOCK:
+            process.kill()
+            process.join()
     if fault == "MemoryError":
         raise Exhausted(
             f"It takes more than {budget.memory // 2**20} MB of memory to read what was handed in: clear the"

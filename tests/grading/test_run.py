@@ -154,6 +154,37 @@ def test_a_file_that_is_no_notebook_costs_only_its_owner(course):
     assert len(Worker.executed) == 1
 
 
+def test_a_submission_is_put_in_shape_once_and_apart(course, monkeypatch):
+    """An upload that takes too long to read costs its owner only, who is told; it is not tried again."""
+    from grading.intake import apart
+
+    made = []
+    repair_apart = run.repair_apart
+
+    def counted(content, assignment):
+        made.append(content)
+        return repair_apart(content, assignment)
+
+    monkeypatch.setattr(run, "repair_apart", counted)
+    hand_in(course, "ada")
+    grade(course)
+    path = hand_in(course, "eve")
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    table = "[" + "1,0," * 40_000 + "]"
+    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    notebook["cells"] += [{**cell, "source": f"scale = total = {table}\n# {i}"} for i in range(20)]
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    monkeypatch.setattr(apart, "READING", apart.Budget(seconds=1))
+    summary, _ = grade(course)
+    assert summary.status == run.DONE and len(made) == 2
+    assert points(course)["ada"] == {"scale": 3, "total": 2} and sum(points(course)["eve"].values()) == 0
+    page = (course.feedback / "eve" / WEEK / f"{WEEK}.html").read_text(encoding="utf-8")
+    assert "more than 1 s of computing" in page
+    assert "more than 1 s of computing" in (course.results(WEEK) / "report.html").read_text(encoding="utf-8")
+    grade(course)
+    assert len(made) == 2, "kept for the next run"
+
+
 def test_only_the_named_student(course):
     hand_in(course, "ada")
     hand_in(course, "bo")
