@@ -25,6 +25,7 @@ except ImportError:  # Windows, where only the time is limited, and by the clock
     resource = None  # type: ignore[assignment]
 
 T = TypeVar("T")
+BY_TIME = {None, *(-getattr(signal, name, 0) for name in ("SIGXCPU", "SIGKILL"))}  # how a process ended
 LOCK = threading.Lock()  # multiprocessing looks after all children whenever it starts one
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
@@ -65,7 +66,7 @@ def apart(work: Callable[..., T], *arguments: Any, budget: Budget | None = None)
     except (EOFError, OSError):
         with LOCK:
             process.join(None if resource else 0)
-        if process.exitcode in (None, -signal.SIGXCPU, -signal.SIGKILL):
+        if process.exitcode in BY_TIME:
             text = f"It takes more than {budget.seconds} s of computing to read what was handed in"
         else:
             text = "What was handed in ends the program that reads it"
@@ -96,7 +97,10 @@ def _work(theirs: Connection, budget: Budget, work: Callable[..., Any], argument
     except Exception as error:
         fault = f"{type(error).__name__}: {error}"[:1000]
     del arguments
-    theirs.send((result, fault))
+    try:
+        theirs.send((result, fault))
+    except MemoryError:
+        theirs.send((None, "MemoryError"))
 
 
 def _limit(budget: Budget) -> None:
