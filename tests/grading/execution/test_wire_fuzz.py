@@ -1,0 +1,155 @@
+"""Bytes and trees that nobody has thought of: the wire answers with a value within its limits, or one of its errors.
+
+A few seconds in `make test`. Longer, with other examples each time:
+LGM_FUZZ=1000000 python -m pytest -q tests/grading/execution/test_wire_fuzz.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from grading.execution.wire import HEAD, MAGIC, SIZE, Channel, Closed, Decoder, Encoder, WireError, npy, weigh
+
+LONG = "LGM_FUZZ" in os.environ
+LIMIT = 10**5  # bytes of a message, and of a value
+SECONDS = 2.0  # for one of them, at most, of processor time
+fuzz = settings(
+    max_examples=int(os.environ.get("LGM_FUZZ", "400")),
+    derandomize=not LONG,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def handle(tree: dict[str, Any]) -> Any:
+    if tree.get("t") != "handle":
+        raise WireError("unknown")
+    return object()
+
+
+def taken(data: bytes) -> None:
+    """Receive and decode what somebody sends who then hangs up."""
+    start = time.process_time()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(data)
+        theirs.close()
+        try:
+            tree, blobs = Channel(ours, limit=LIMIT).receive(timeout=60)
+            decoded(tree, blobs)
+        except (WireError, Closed) as error:
+            assert len(str(error)) < 300 and str(error).isprintable()
+    assert time.process_time() - start < SECONDS
+
+
+def decoded(tree: Any, blobs: list[bytes]) -> None:
+    """Decode a tree and what hangs on it, as T does."""
+    row: list[Any] = [0] * 1000
+    decoder = Decoder(blobs, handle, {0: row, 1: np.zeros(100)}, limit=LIMIT)
+    parts = tree.values() if isinstance(tree, dict) and "t" not in tree else [tree]
+    values = []
+    for part in parts:
+        try:
+            values.append(decoder.decode(part))
+        except WireError as error:
+            assert len(str(error)) < 300
+    weigh(values, LIMIT + 8 * len(values))  # all together are within the limit, too
+
+
+def example() -> bytes:
+    encoder = Encoder(lambda value: {"t": "handle", "n": 0, "call": True, "of": "f"}, track=True)
+    row = [1.5] * 20
+    value = {"value": [np.arange(5.0), np.float32(1), row, row, {"k": b"123", (1, 2): {3, 4}}], "x": len}
+    tree = {name: encoder.encode(part) for name, part in value.items()} | {"id": "0", "outputs": []}
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        Channel(ours).send(tree, encoder.blobs)
+        return theirs.recv(10**6)
+
+
+WHOLE = example()
+places = st.integers(0, len(WHOLE))
+changes = st.lists(st.tuples(places, st.integers(0, 20), st.binary(max_size=20)), min_size=1, max_size=5)
+
+
+@fuzz
+@given(st.binary(max_size=200))
+def test_random_bytes(data: bytes) -> None:
+    taken(data)
+    taken(MAGIC + data)
+
+
+@fuzz
+@given(changes, places)
+def test_a_message_with_parts_replaced(changes: list[tuple[int, int, bytes]], end: int) -> None:
+    data = bytearray(WHOLE)
+    for at, length, new in changes:
+        data[at : at + length] = new
+    taken(bytes(data))
+    taken(bytes(data[:end]))
+
+
+names = st.sampled_from(
+    "int float complex bytes bytearray same array tuple set list scalars numbers dict handle x".split()
+)
+small = st.none() | st.booleans() | st.integers(-2, 9) | st.integers() | st.floats() | st.text(max_size=8)
+headers = st.builds(
+    "{{'descr': {}, 'fortran_order': {}, 'shape': {}, }}".format,
+    st.sampled_from(
+        ["'<f8'", "'|b1'", "'<U3'", "'|S0'", "'|O'", "'<M8[s]'", "[('a', '<f8')]", "'<c16'", "'>i2'"]
+    ),
+    st.sampled_from(["False", "True", "0"]),
+    st.lists(st.integers(-2, 2**70) | st.integers(0, 4), max_size=4).map(tuple),
+)
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> bytes:
+    """npy data, right or wrong."""
+    if draw(st.booleans()):
+        return npy(np.zeros(draw(st.integers(0, 300)), draw(st.sampled_from(["f8", "i4", "?", "U2", "c8"]))))
+    text = draw(headers).encode()
+    head = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little")
+    return head + text + bytes(draw(st.sampled_from([0, 8, 16, 24, 100])))
+
+
+def trees(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    parts = st.lists(children, max_size=6) | st.lists(st.lists(children, min_size=2, max_size=2), max_size=4)
+    options = {
+        "v": parts | children,
+        "b": st.integers(-1, 4),
+        "m": st.integers(-1, 4),
+        "k": st.sampled_from(["numpy", "scalar", ""]),
+    }
+    return st.fixed_dictionaries({"t": names}, optional=options) | children
+
+
+@fuzz
+@given(st.recursive(small, trees, max_leaves=40), st.lists(arrays(), max_size=4))
+def test_trees_of_all_kinds(tree: Any, blobs: list[bytes]) -> None:
+    start = time.process_time()
+    decoded(tree, blobs)
+    text = json.dumps({"value": tree}).encode()
+    sizes = b"".join(SIZE.pack(len(blob)) for blob in blobs)
+    taken(HEAD.pack(MAGIC, len(text), len(blobs)) + sizes + text + b"".join(blobs))
+    assert time.process_time() - start < SECONDS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_growth() -> Any:
+    """The whole of it takes no memory to speak of."""
+    taken(WHOLE)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KB
