@@ -186,7 +186,7 @@ class Secrets:
     key: bytes = field(repr=False)
 
     def seed(self, submission: str, assignment: str) -> int:
-        """The secret grading seed of an upload, from the digests of submission and exercise: 0 ≤ seed < 2^128.
+        """The secret grading seed of an upload, by the digests of submission and exercise: 0 ≤ seed < 2^128.
 
         The same upload always meets the same inputs, another one others.
         """

@@ -654,9 +654,7 @@ def test_objects_that_lie_gain_nothing() -> None:
     empty = {"mock allclose", "mock numpy"}  # NumPy takes it for an empty array, in a notebook as well
     assert {gap.gap: gap.message for gap in outcome.gaps if gap.points and gap.gap not in empty} == {}
     assert outcome.failure == "" and outcome.suspicions == () and outcome.limits_hit == ()
-    assert all(
-        (gap.error or gap.gap in empty) and gap.message.isprintable() is not None for gap in outcome.gaps
-    )
+    assert all(gap.error for gap in outcome.gaps if gap.gap not in empty)
 
 
 def test_a_wrong_type_is_named_as_the_student_knows_it() -> None:
@@ -746,7 +744,6 @@ KINDS = {
     "masked": "np.ma.masked_array([1.0, 2.0], [False, True])",
     "list_of_arrays": "[np.float32(1), np.array(2.0)]",
     "array_like": "ArrayLike([1.0, 2.0])",
-    "list_of_array_likes": "[ArrayLike(1.0), ArrayLike(2.0)]",
     "buffer": "array.array('d', [1, 2])",
     "memory": "memoryview(np.array([1.0, 2.0]))",
     "bytearray": "bytearray([1, 2])",
@@ -830,7 +827,7 @@ def same_verdicts(kinds: dict[str, str], setup: str) -> set[str]:
 
 def test_a_notebook_and_the_grader_accept_the_same_kinds() -> None:
     passing = same_verdicts(KINDS, KINDS_GIVEN)
-    assert {"array_like", "list_of_array_likes", "buffer", "deque", "range", "sequence"} <= passing
+    assert {"array_like", "buffer", "deque", "range", "sequence"} <= passing
     assert not {"bytes", "texts", "values", "iterator", "set", "broken", "fractions"} & passing
 
 
@@ -841,7 +838,8 @@ def test_a_notebook_and_the_grader_accept_the_same_kinds_of_tensors() -> None:
 
 
 def test_a_text_or_number_of_its_own_type_equals_what_it_is() -> None:
-    source = "class T(str): pass\nclass N(int): pass\ndef f(x):\n    return T('ab') if x else [N(3), bytearray(b'x')]"
+    source = "class T(str): pass\nclass N(int): pass\n"
+    source += "def f(x):\n    return T('ab') if x else [N(3), bytearray(b'x')]"
     outcome = graded(answer(source), check("assert f(1) == 'ab' and f(0) == [3, b'x'] and f(0)[0] + 1 == 4"))
     assert only(outcome).passed, only(outcome).message
 
@@ -852,7 +850,6 @@ def test_a_text_or_number_of_its_own_type_equals_what_it_is() -> None:
 TOO_MUCH = {
     "one list many times": "return [x] * 340_000",
     "one array many times": "return [w] * 340_000",
-    "itself": "x[:] = [x]",
     "each other": "x[:], y[:] = [y] * 1000, [x] * 1000",
     "deeper and deeper": "for a, b in zip(z, z[1:]):\n        a[:] = [b, b]",
 }
@@ -871,6 +868,7 @@ def test_an_answer_that_mentions_one_thing_many_times(source: str) -> None:
         ),
         answer("def g():\n    return 1", "g", ["g"]),
         check("assert g() == 1", "g"),
+        limits=Limits(message=2**22),
     )
     assert points(outcome) == {"f": 0, "g": 1}
     assert outcome.gaps[0].ended_by == "message" and "returned more data" in outcome.gaps[0].message
@@ -952,11 +950,14 @@ def test_nothing_is_shown_of_what_is_printed_while_a_hidden_part_runs(show: str)
     assert only(outcome).passed
     said = str(outcome.cells[-1].outputs)
     assert "4711" not in said and "T, hidden" not in said
-    assert "T, before" in said and "T, after" in said and said.count("'1'") == said.count("'2'") == 1
+    assert "T, before" in said and "T, after" in said and said.count("'text/plain'") == 2
 
 
 def test_an_indented_hidden_part_is_hidden_too() -> None:
-    test = f"def check(x):\n    assert f(x) == x\n    ### {BEGIN}\n    assert f(x + 4000) == 0\n    ### {END}\ncheck(1)"
+    test = (
+        f"def check(x):\n    assert f(x) == x\n    ### {BEGIN}\n    assert f(x + 4000) == 0\n    ### {END}\n"
+    )
+    test += "check(1)"
     outcome = graded(answer("def f(x):\n    print('got', x)\n    return x"), check(test))
     assert only(outcome).hidden and "4001" not in str(outcome.cells[-1].outputs)
     assert "got 1" in str(outcome.cells[-1].outputs)
@@ -981,8 +982,8 @@ def test_the_names_that_are_asked_for_do_not_depend_on_hidden_parts() -> None:
     asked = []
     for hidden in (
         "pass",
-        "def secret_helper(secret_argument):\n    return secret_oracle(secret_argument) + secret_number + g(1)\n"
-        "secret_value = secret_list = g\nassert f(3) == 3",
+        "def secret_helper(secret_argument):\n    return secret_oracle(secret_argument) + secret_number\n"
+        "secret_value = secret_list = f\nassert f(3) == 3 or g(1)",
     ):
         outcome = graded(
             answer(SPY),

@@ -161,11 +161,8 @@ def test_what_is_more_than_plain_becomes_plain() -> None:
     assert same(crossed(collections.defaultdict(int, a=1)), {"a": 1})
     assert same(crossed(range(3, 9, 2)), np.array([3, 5, 7]))
     assert same(crossed([Text("a"), Number(3), Real(3.0), Colour.RED]), ["a", 3, 3.0, 1])
-    for numbers in (
-        array.array("d", [1, 2]),
-        collections.deque([1.0, 2.0]),
-        memoryview(np.array([1.0, 2.0])),
-    ):
+    row = array.array("d", [1, 2])
+    for numbers in (row, collections.deque(row), memoryview(row)):
         assert same(crossed(numbers), np.array([1.0, 2.0]))
     assert same(crossed(bytearray(b"x")), bytearray(b"x"))
     assert crossed(frozenset("ab")) == {"a", "b"}
@@ -573,7 +570,7 @@ def test_what_is_mentioned_twice_counts_twice() -> None:
     row = list(range(1000))
     W = np.zeros(1000)
     assert weigh([row] * 10, 10**6) == 10**6 - 8 * 10 * 1001
-    assert weigh({"a": W, 1: (W, "text")}, 10**6) == 10**6 - 16_000 - 2 * 2 * 8 - 2 * 8 - 4 - 1 + 8
+    assert weigh({"a": W, 1: (W, "text")}, 10**6) == 10**6 - 16_000 - 6 * 8 - 5
     before = time.process_time()
     for value in ([row] * 10**6, [W] * 10**6, explosive(), itself()):
         with pytest.raises(TooLarge):
