@@ -80,7 +80,7 @@ class Link:
             raise self._end("time") from None
         except Closed:
             raise self._end("died") from None
-        except TooLarge:
+        except (TooLarge, MemoryError):
             self.stop()
             raise self.too_large() from None
         except WireError as error:

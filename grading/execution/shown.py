@@ -57,6 +57,11 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
+def text_of(value: Any, most: int | None = None) -> str:
+    """A text that came from S, its first `most` characters; empty if it is none."""
+    return printable(value[:most]) if isinstance(value, str) else ""
+
+
 def clean_output(output: Any) -> dict[str, Any] | None:
     """An output that has the form of the notebook format, with texts only; None for anything else."""
     if not isinstance(output, dict):
@@ -64,19 +69,19 @@ def clean_output(output: Any) -> dict[str, Any] | None:
     kind = output.get("output_type")
     if kind == "stream":
         name = "stderr" if output.get("name") == "stderr" else "stdout"
-        return {"output_type": kind, "name": name, "text": printable(str(output.get("text", "")))}
+        return {"output_type": kind, "name": name, "text": text_of(output.get("text"))}
     if kind == "error":
         trace = output.get("traceback")
-        lines = [printable(str(line)) for line in trace[:200]] if isinstance(trace, list) else []
+        lines = [text_of(line) for line in trace[:200]] if isinstance(trace, list) else []
         return {
             "output_type": kind,
-            "ename": printable(str(output.get("ename", ""))),
-            "evalue": printable(str(output.get("evalue", ""))),
+            "ename": text_of(output.get("ename")),
+            "evalue": text_of(output.get("evalue")),
             "traceback": lines,
         }
     data = output.get("data")
     if kind not in ("display_data", "execute_result") or not isinstance(data, dict):
         return None
-    texts = {printable(str(mime)): printable(str(value)) for mime, value in data.items()}
+    texts = {printable(mime): text_of(value) for mime, value in data.items()}
     clean = {"output_type": kind, "metadata": {}, "data": texts}
     return clean | ({"execution_count": None} if kind == "execute_result" else {})

@@ -17,7 +17,7 @@ import numpy as np
 from grading.execution.endings import AuthorError, StudentEnded, StudentError, words
 from grading.execution.link import Link
 from grading.execution.scope import globals_read
-from grading.execution.shown import printable
+from grading.execution.shown import text_of
 from grading.execution.wire import Decoder, Encoder, TooLarge, WireError, apply_change, weigh
 
 ENDS_LOOPS = ("StopIteration", "StopAsyncIteration")  # would end a test's loop and not the test
@@ -62,7 +62,7 @@ class Proxy(Handle):
 @lru_cache(maxsize=256)
 def _kind(base: type[Handle], of: str) -> type[Handle]:
     """A class of stand-ins that messages name as the student does."""
-    return type(of or "object", (base,), {})
+    return type(of, (base,), {})
 
 
 class Student:
@@ -147,7 +147,7 @@ class Student:
             return
         if not isinstance(error, dict):
             raise self._link.refused("a malformed error")
-        kind, message = str(error.get("type", ""))[:200], str(error.get("message", ""))[:20_000]
+        kind, message = text_of(error.get("type"), 200), text_of(error.get("message"), 20_000)
         if kind == "TimeLimit":
             self._link.hit("time")
             raise StudentEnded("time", words("time", self._link.limits))
@@ -164,7 +164,7 @@ class Student:
                     made = found(message)
                     break
         made.student_type = kind  # type: ignore[attr-defined]
-        made.student_traceback = str(error.get("traceback", ""))[:8000]  # type: ignore[attr-defined]
+        made.student_traceback = text_of(error.get("traceback"), 8000)  # type: ignore[attr-defined]
         raise made
 
     # Values
@@ -175,7 +175,7 @@ class Student:
         def other(part: dict[str, Any]) -> Any:
             if part.get("t") != "handle" or type(part.get("n")) is not int:
                 raise WireError("a malformed handle")
-            of = printable(str(part.get("of", "object"))[:100])
+            of = text_of(part.get("of"), 100) or "object"
             target = {"t": "handle", "n": part["n"], "of": self._link.generation}
             return _kind(Proxy if part.get("call") is True else Handle, of)(self, target, of)
 

@@ -23,7 +23,7 @@ from grading.execution.endings import WORDS as WORDS
 from grading.execution.lifeline import Lifeline
 from grading.execution.link import Link
 from grading.execution.scope import Scope, code_of, hidden_lines
-from grading.execution.shown import Shown, printable
+from grading.execution.shown import Shown, printable, text_of
 from grading.execution.standins import Student
 from grading.model import CellRun, CleanCell, GapResult, Job, Outcome, TrustedCell
 
@@ -107,7 +107,7 @@ class Session:
         except StudentEnded as ended:
             return self.not_run(cell, str(ended), "" if ended.limit == "notebook" else "This cell ")
         if isinstance(error, dict):
-            kind, message = str(error.get("type", ""))[:200], str(error.get("message", ""))[:1000]
+            kind, message = text_of(error.get("type"), 200), text_of(error.get("message"), 1000)
             self.stopped[cell.name] = f"stopped with {kind}: {message}{_packages(kind)}"
             if kind == "TimeLimit":
                 self.stopped[cell.name] = words("time", self.job.limits)

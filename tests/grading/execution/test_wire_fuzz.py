@@ -6,10 +6,12 @@ LGM_FUZZ=1000000 python -m pytest -q tests/grading/execution/test_wire_fuzz.py
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
 import socket
+import threading
 import time
 from typing import Any
 
@@ -17,13 +19,16 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from grading.execution import trusted
+from grading.execution.lifeline import StudentUse
 from grading.execution.wire import HEAD, MAGIC, SIZE, Channel, Closed, Decoder, Encoder, WireError, npy, weigh
+from grading.model import Assignment, CleanCell, Job, Limits, TrustedCell, to_data
 
-LONG = "LGM_FUZZ" in os.environ
+LONG, EXAMPLES = "LGM_FUZZ" in os.environ, int(os.environ.get("LGM_FUZZ", "400"))
 LIMIT = 10**5  # bytes of a message, and of a value
 SECONDS = 2.0  # for one of them, at most, of processor time
 fuzz = settings(
-    max_examples=int(os.environ.get("LGM_FUZZ", "400")),
+    max_examples=EXAMPLES,
     derandomize=not LONG,
     deadline=None,
     database=None,
@@ -50,6 +55,34 @@ def taken(data: bytes) -> None:
         except (WireError, Closed) as error:
             assert len(str(error)) < 300 and str(error).isprintable()
     assert time.process_time() - start < SECONDS and peak() - before < 30
+
+
+class FakeStudent:
+    """A lifeline whose S gives to each kind of request the answer that it was told."""
+
+    def __init__(self, answers: dict[str, Any], blobs: list[bytes]) -> None:
+        self.answers, self.blobs = answers, blobs
+        self.sock: socket.socket | None = None
+
+    def start_student(self) -> socket.socket:
+        self.stop_student()
+        ours, self.sock = socket.socketpair()
+        threading.Thread(target=self.serve, args=(Channel(self.sock),), daemon=True).start()
+        return ours
+
+    def serve(self, channel: Channel) -> None:
+        with contextlib.suppress(Closed, OSError, ValueError):
+            channel.send({"ready": True})
+            while True:
+                request, _ = channel.receive()
+                channel.send({"id": request["id"], **self.answers.get(request["op"], {})}, self.blobs)
+
+    def stop_student(self) -> StudentUse:
+        if self.sock is not None:
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+            self.sock.close()
+        return StudentUse()
 
 
 def peak() -> float:
@@ -140,4 +173,55 @@ def test_trees_of_all_kinds(tree: Any, blobs: list[bytes]) -> None:
     text = json.dumps({"value": tree}).encode()
     sizes = b"".join(SIZE.pack(len(blob)) for blob in blobs)
     taken(HEAD.pack(MAGIC, len(text), len(blobs)) + sizes + text + b"".join(blobs))
+    assert time.process_time() - start < SECONDS
+
+
+tree = st.recursive(small, trees, max_leaves=15)
+error = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["ValueError", "TimeLimit", "TooLarge", "NameError"]) | tree,
+        "kinds": st.lists(
+            st.sampled_from(["ValueError", "SystemExit", "eval", "Exception"]) | tree, max_size=3
+        ),
+        "message": tree,
+        "traceback": tree,
+    },
+)
+answers = st.fixed_dictionaries(
+    {},
+    optional={
+        "value": tree,
+        "error": st.none() | error | tree,
+        "changed": st.lists(st.tuples(st.integers(-1, 3), tree) | tree, max_size=4) | tree,
+        "outputs": st.lists(
+            st.fixed_dictionaries(
+                {"output_type": st.sampled_from(["stream", "error", "display_data"]) | tree},
+                optional=dict.fromkeys(("text", "data", "traceback", "ename", "name"), tree),
+            )
+            | tree
+        )
+        | tree,
+        "values": st.dictionaries(st.just("f"), tree) | tree,
+    },
+)
+CELLS = (
+    TrustedCell("f", "solution", "", gap="f", defines=("f",)),
+    TrustedCell("test", "test", "w = [1, [2]]\nassert f(w, {0: w}).up == 5 or w == 3", points=1.0, gap="f"),
+)
+CLEAN = (CleanCell("f", "solution", "", gap="f"), CleanCell("test", "test", "", gap="f", points=1.0))
+PROXY = {"values": {"f": {"t": "handle", "n": 0, "call": True, "of": "function"}}}
+
+
+@settings(fuzz, max_examples=EXAMPLES // 4)  # a whole submission each
+@given(answers, answers, answers, st.lists(arrays(), max_size=3))
+def test_answers_of_all_kinds(run_answer: Any, call: Any, get: Any, blobs: list[bytes]) -> None:
+    """Whatever S answers, the submission is graded, and what is kept fits into files."""
+    start = time.process_time()
+    lifeline = FakeStudent({"run": run_answer, "names": PROXY | run_answer, "call": call, "get": get}, blobs)
+    job = Job("p", Assignment("week00_none", CELLS), (CLEAN,), 1, Limits(message=LIMIT))
+    outcome = trusted.run(job, 0, lifeline)
+    assert outcome.failure == "" and len(outcome.gaps) == 1
+    json.dumps(to_data(outcome)).encode("ascii")
+    str(outcome).encode("utf-8")
     assert time.process_time() - start < SECONDS
