@@ -87,7 +87,7 @@ class Options:
     place: engine.Place = field(default_factory=engine.Place)
     limits: Limits = field(default_factory=Limits)
     students: tuple[str, ...] | None = None  # None: all
-    seed: int | None = None  # None: the secret one of the assignment
+    seed: int | None = None  # None: each upload's secret one
     dry_run: bool = False  # execute, print, record nothing
     force: bool = False  # execute again what has been executed
     accept: bool | None = None  # record changed marks of an earlier run; None: ask on a terminal
@@ -154,7 +154,6 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
     summary, clock = Summary(week), Clock()
     assignment = assignment_from_gradebook(course.address, week, course.root)
     secrets = secrets_for(course.folder)
-    seed = secrets.seed(week) if options.seed is None else options.seed
     ledger = Ledger(course.folder / "ledger", secrets.key)
     repairs = Repairs(course, assignment, secrets)
 
@@ -162,6 +161,7 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
         return collect.submissions(course.submitted, week, options.students)
 
     def name(submission: Submission) -> str:
+        seed = seed_of(submission, assignment, options, secrets)
         return key(submission.digest, assignment.digest, engine_version(), seed, options.limits)
 
     with clock("look"):
@@ -181,7 +181,7 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
     with clock("execute"):
         students = {secrets.pseudonym(student): student for student in waiting}
         found = collect.submissions(course.submitted, week, waiting)
-        jobs = (partial(make_job, submission, repairs, seed, options) for submission in found)
+        jobs = (partial(make_job, submission, repairs, options) for submission in found)
         bar = tqdm(total=len(waiting), desc=week, unit="notebook", disable=not waiting, file=sys.stdout)
         with bar:
             for outcome in engine.execute(jobs, options.place, options.make):
@@ -207,11 +207,17 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
     return summary
 
 
-def make_job(submission: Submission, repairs: Repairs, seed: int, options: Options) -> Job | Outcome:
+def seed_of(submission: Submission, assignment: Assignment, options: Options, secrets: Secrets) -> int:
+    """From what the hidden tests of this upload draw their inputs."""
+    return secrets.seed(submission.digest, assignment.digest) if options.seed is None else options.seed
+
+
+def make_job(submission: Submission, repairs: Repairs, options: Options) -> Job | Outcome:
     """What is to be executed of a submission; the Outcome itself where there is nothing to execute."""
     pseudonym, repaired = repairs.secrets.pseudonym(submission.student), repairs(submission)
     if repaired.problem:
         return unreadable(pseudonym, repairs.assignment, repaired)
+    seed = seed_of(submission, repairs.assignment, options, repairs.secrets)
     return Job(pseudonym, repairs.assignment, repaired.variants, seed, options.limits)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -13,7 +14,9 @@ from grading import run
 from grading.assignment import assignment_from_gradebook, solved
 from grading.execution import engine, trusted
 from grading.execution.local import PlainLifeline
-from grading.model import Outcome
+from grading.intake.people import secrets_for
+from grading.model import Outcome, Submission
+from tests import exercise_small
 from tests.conftest import WEEK
 
 
@@ -210,6 +213,22 @@ def test_a_result_depends_on_every_module_of_the_engine():
     assert not counted & {"record", "bank", "collect", "week03_rbm"}
 
 
+def test_each_upload_has_its_own_seed(tmp_path):
+    """The same file always meets the same inputs; another one, another exercise, another course others."""
+    first, other = secrets_for(tmp_path / "a"), secrets_for(tmp_path / "b")
+    exercise = exercise_small.ASSIGNMENT
+    changed = replace(exercise, cells=exercise.cells[1:])
+    ada, ben = (Submission(name, WEEK, b"the same") for name in ("ada", "ben"))
+    again = Submission("ada", WEEK, b"handed in again")
+
+    def seed(submission, assignment=exercise, secrets=first, **options):
+        return run.seed_of(submission, assignment, run.Options(**options), secrets)
+
+    seeds = {seed(ada), seed(again), seed(ada, changed), seed(ada, secrets=other)}
+    assert seed(ada) == seed(ben) and len(seeds) == 4 and max(seeds) > 2**120
+    assert seed(ada, seed=3) == 3
+
+
 def test_nothing_to_grade_is_said(course):
     summary, said = grade(course)
     assert "nothing to grade" in said and summary.status == run.DONE
@@ -218,12 +237,11 @@ def test_nothing_to_grade_is_said(course):
 def test_outcomes_survive_json(course):
     """What workers send is JSON; the outcome after a round trip is the same."""
     hand_in(course, "ada")
-    from grading.intake.people import secrets_for
     from grading.model import from_data, to_data
 
     assignment = assignment_from_gradebook(course.address, WEEK, course.root)
     secrets = secrets_for(course.folder)
     (submission,) = run.collect.submissions(course.submitted, WEEK)
-    job = run.make_job(submission, run.Repairs(course, assignment, secrets), 1, run.Options())
+    job = run.make_job(submission, run.Repairs(course, assignment, secrets), run.Options())
     outcome = Worker().execute(job)
     assert from_data(Outcome, json.loads(json.dumps(to_data(outcome)))) == outcome
