@@ -284,8 +284,9 @@ def _look(
     pile: Pile, folder: Path, week: str, assignment: Assignment | None, caps: Caps, fallback: datetime
 ) -> Looked:
     """Keep a student's files, and see what is in them."""
-    purse, words, files = Purse(caps), list(pile.words), []
-    for sent, rest, kind in pile.files:
+    purse, words = Purse(caps), list(pile.words)
+    files: list[Kept] = []
+    for sent, rest, kind in sorted(pile.files, key=lambda file: not _is_notebook(file[1])):
         if kind == "onlinetext":
             words.append("wrote a text in the editor, which is kept but not graded")
         if (path := _passed(rest, words)) is None:
@@ -298,14 +299,18 @@ def _look(
                 break
         else:
             files.append(Kept(place, rest, sent.time or fallback, sent.time or fallback))
-    try:
-        found = apart(look, files, folder, week, assignment, purse)
-    except Exhausted as why:
-        found = Looked([_shown(kept.path) for kept in files], words=[str(why)])
-    except RuntimeError as fault:  # of ours; it must not stop the class
-        found = Looked(
-            [_shown(kept.path) for kept in files], words=[f"cannot be read ({plain(str(fault))[:200]})"]
-        )
+    found = Looked([_shown(kept.path) for kept in files])
+    for some in (
+        files,
+        [kept for kept in files if _is_notebook(kept.path)],
+    ):  # what is no zip is read at least
+        try:
+            found = apart(look, some, folder, week, assignment, purse)
+            break
+        except Exhausted as why:
+            words.append(str(why))
+        except RuntimeError as fault:  # of ours; it must not stop the class
+            words.append(f"cannot be read ({plain(str(fault))[:200]})")
     words = list(dict.fromkeys((*words, *found.words)))
     if len(words) > WORDS:
         words = [*words[:WORDS], f"and {len(words) - WORDS} more notes like these"]
@@ -315,30 +320,29 @@ def _look(
 def look(
     files: Sequence[Kept], folder: Path, week: str, assignment: Assignment | None, purse: Purse
 ) -> Looked:
-    """What is in a student's files; those out of zips are put into `folder`. Notebooks come before zips."""
+    """What is in a student's files; those out of zips are put into `folder`, notebooks first."""
     found = Looked()
     opened: set[str] = set()  # digests of zips: each is read once
-    todo = [(kept, 0) for kept in sorted(files, key=_last, reverse=True)]
-    try:
-        while todo:
-            kept, depth = todo.pop()
-            content, path = kept.place.read_bytes(), _shown(kept.path)
-            digest = hashlib.sha256(content).hexdigest()
-            if not _is_zip(content, path):
-                found.paths.append(path)
-                if _may_be_notebook(content, path):
-                    found.candidates.append(_examine(kept, path, content, digest, week, assignment))
-            elif digest not in opened:
-                opened.add(digest)
-                try:
-                    inside = _unzip(kept, content, depth, folder, purse, found.words)
-                    todo += [(one, depth + 1) for one in sorted(inside, key=_last, reverse=True)]
-                except Spent:
-                    raise
-                except Refused as reason:
-                    found.words.append(f"{path}: {reason}")
-    except Spent as reason:
-        found.words.append(f"{path}: {reason}")
+    todo = [(kept, 0) for kept in reversed(files)]
+    spent = False
+    while todo:
+        kept, depth = todo.pop()
+        content, path = kept.place.read_bytes(), _shown(kept.path)
+        digest = hashlib.sha256(content).hexdigest()
+        if not _is_zip(content, path):
+            found.paths.append(path)
+            if _may_be_notebook(content, path):
+                found.candidates.append(_examine(kept, path, content, digest, week, assignment))
+        elif digest not in opened and not spent:
+            opened.add(digest)
+            inside: list[tuple[Kept, int]] = []
+            try:
+                for one in _unzip(kept, content, depth, folder, purse, found.words):
+                    inside.append((one, depth + 1))
+            except Refused as reason:
+                found.words.append(f"{path}: {reason}")
+                spent = isinstance(reason, Spent)
+            todo += reversed(inside)
     return found
 
 
@@ -348,7 +352,7 @@ def _unzip(
     if depth >= purse.caps.depth:
         raise Refused(f"zips within zips, more than {purse.caps.depth} deep: hand in the notebook alone")
     purse.zip(content)
-    for member in in_zip(content, UTC):
+    for member in sorted(in_zip(content, UTC), key=lambda one: not _is_notebook(one.parts)):
         rest = (*zipped.path, *member.parts)
         if not member.parts or (path := _passed(rest, words)) is None:
             continue
@@ -381,9 +385,8 @@ def _keep(folder: Path, path: str, content: bytes) -> Path:
     return place
 
 
-def _last(kept: Kept) -> bool:
-    """Whether a file is looked at after the notebooks."""
-    return not kept.path[-1].lower().endswith(".ipynb")
+def _is_notebook(path: tuple[str, ...]) -> bool:
+    return bool(path) and path[-1].lower().endswith(".ipynb")
 
 
 def _is_zip(content: bytes, path: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import time
 import zipfile
@@ -226,6 +227,27 @@ def test_zips_of_many_entries(run: Collect, taken: Taken, make: Callable[[], byt
     assert taken("7") == notebook() and taken("6") == notebook("return 6")
     said = notes(report, "6")
     assert said and len(said) < 5000
+
+
+def test_what_is_beside_too_much_counts(run: Collect, taken: Taken) -> None:
+    """The notebook comes first, wherever it lies: in the zip with too many files, or beside the slow ones."""
+    files = [(f"{i}.txt", b"x") for i in range(60)]
+    one = make_zip(None, [*files, (f"{WEEK}.ipynb", notebook("return 6"))])
+    two = make_zip(None, [("big.bin", b"0" * 3 * MB), ("z/a.ipynb", notebook("return 8"))])
+    caps = Caps(files=20, total=2 * MB)
+    report = run([(name("Eve", 6, "work.zip"), one), (name("Mal", 8, "work.zip"), two)], caps=caps)
+    assert taken("6") == notebook("return 6") and "more than 20 files" in notes(report, "6")
+    assert taken("8") == notebook("return 8") and "more than 2 MB in all" in notes(report, "8")
+
+
+@linux
+def test_a_notebook_beside_an_upload_that_is_too_slow(
+    run: Collect, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart_module, "READING", Budget(memory=60 * MB))
+    zipped = make_zip(None, [("big.bin", os.urandom(1000) * 45_000)])
+    report = run([(name("Eve", 6, "a.zip"), zipped), (name("Eve", 6), notebook("return 6"))])
+    assert taken("6") == notebook("return 6") and notes(report, "6")
 
 
 def test_an_archive_is_read_once(run: Collect, taken: Taken) -> None:
