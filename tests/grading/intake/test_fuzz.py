@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,7 @@ from tests.conftest import SAMPLE, WEEK
 from tests.graded import check_shape
 from tests.grading.intake.test_collect import make_zip, notebook
 
+pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")
 LONG = int(os.environ.get("FUZZ", "0"))
 NOW = datetime(2024, 4, 3, tzinfo=UTC)
 
