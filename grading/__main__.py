@@ -17,18 +17,22 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m grading", description=__doc__, epilog=EXIT)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    sub = commands.add_parser("collect", help="take over Moodle's zip of all submissions")
+    sub = commands.add_parser("collect", help="take over an export of Moodle, Canvas or ILIAS, or a folder")
     sub.add_argument("week")
     sub.add_argument("archive", type=Path, help="the zip, or a folder of notebooks")
-    sub.add_argument("--students", type=Path, help="Moodle's grading worksheet or list of participants (CSV)")
+    sub.add_argument(
+        "--students", type=Path, help="Moodle's grading worksheet, Canvas' gradebook, or another list (CSV)"
+    )
     where(sub)
 
     sub = commands.add_parser("grade", help="grade what has been collected", epilog=EXIT)
     sub.add_argument("week")
-    sub.add_argument("--zip", type=Path, help="collect this zip of Moodle's first")
-    sub.add_argument("--students", type=Path, help="Moodle's grading worksheet or list of participants (CSV)")
+    sub.add_argument("--zip", type=Path, help="collect this export or folder first")
+    sub.add_argument(
+        "--students", type=Path, help="Moodle's grading worksheet, Canvas' gradebook, or another list (CSV)"
+    )
     sub.add_argument("--student", action="append", metavar="ID", help="only this one (may be repeated)")
-    sub.add_argument("--seed", type=int, help="grading seed (default: the secret one of this course)")
+    sub.add_argument("--seed", type=int, help="grading seed (default: each upload's secret one)")
     sub.add_argument("--dry-run", action="store_true", help="print what would change, record nothing")
     sub.add_argument("--force", action="store_true", help="execute again what has been executed already")
     sub.add_argument(

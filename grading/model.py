@@ -145,7 +145,7 @@ class Job:
     pseudonym: str
     assignment: Assignment
     variants: tuple[tuple[CleanCell, ...], ...]
-    seed: int  # the secret grading seed of this assignment
+    seed: int  # the secret grading seed of this upload, 128 bits
     limits: Limits = field(default_factory=Limits)
 
 

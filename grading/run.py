@@ -7,13 +7,15 @@ end, so that a run can be killed at any moment and started again.
 from __future__ import annotations
 
 import hashlib
+import json
 import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +28,26 @@ from grading.files import write_whole
 from grading.gradebook import gradebook
 from grading.intake import collect
 from grading.intake.people import Secrets, secrets_for
-from grading.intake.repair import repair
-from grading.model import Assignment, GapResult, Job, Limits, Outcome, Repaired, Submission
+from grading.intake.repair import repair_apart
+from grading.model import (
+    Assignment,
+    GapResult,
+    Job,
+    Limits,
+    Outcome,
+    Repaired,
+    Submission,
+    from_data,
+    to_data,
+)
 from grading.results import feedback, lms, report
 from grading.results.ledger import Ledger, key
 from grading.results.record import Differences, Recorded, Recorder, automatic_marks, differences
 from tools.notebooks import ROOT
 
 # Modules and rooms on which no result depends. A new one counts until it is named here.
-NO_RESULT = set(
-    "__main__ run files gradebook nbgrader_config archive collect people engine results proving".split()
-)
+NO_RESULT = set("__main__ run files gradebook nbgrader_config engine results proving".split())
+NO_RESULT |= set("archive collect exports people".split())
 DONE, FAILED, NOT_ACCEPTED = 0, 2, 3  # exit statuses; 1 is an error that stopped the run
 
 
@@ -76,7 +87,7 @@ class Options:
     place: engine.Place = field(default_factory=engine.Place)
     limits: Limits = field(default_factory=Limits)
     students: tuple[str, ...] | None = None  # None: all
-    seed: int | None = None  # None: the secret one of the assignment
+    seed: int | None = None  # None: each upload's secret one
     dry_run: bool = False  # execute, print, record nothing
     force: bool = False  # execute again what has been executed
     accept: bool | None = None  # record changed marks of an earlier run; None: ask on a terminal
@@ -118,18 +129,40 @@ def engine_version() -> str:
     return text.hexdigest()
 
 
+class Repairs:
+    """Submissions in the exercise's shape: each is made once, apart, and kept beside the results."""
+
+    def __init__(self, course: Course, assignment: Assignment, secrets: Secrets) -> None:
+        self.folder = course.folder / "ledger" / "repaired" / assignment.week
+        self.assignment, self.secrets = assignment, secrets
+
+    def __call__(self, submission: Submission) -> Repaired:
+        path = self.folder / f"{self.secrets.pseudonym(submission.student)}.json"
+        made_of = [submission.digest, self.assignment.digest, engine_version()]
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            data = json.loads(path.read_bytes())
+            if data["made of"] == made_of:
+                return from_data(Repaired, data["repaired"])
+        repaired = repair_apart(submission.content, self.assignment)
+        text = json.dumps({"made of": made_of, "repaired": to_data(repaired)})
+        with suppress(OSError):  # it can be made again
+            write_whole(path, text, 0o600)
+        return repaired
+
+
 def grade(course: Course, week: str, options: Options, say: Callable[[str], None] = print) -> Summary:
     """Grade what has been handed in for a week. Raises only for what concerns everybody, in one line."""
     summary, clock = Summary(week), Clock()
     assignment = assignment_from_gradebook(course.address, week, course.root)
     secrets = secrets_for(course.folder)
-    seed = secrets.seed(week) if options.seed is None else options.seed
     ledger = Ledger(course.folder / "ledger", secrets.key)
+    repairs = Repairs(course, assignment, secrets)
 
     def submissions() -> Iterator[Submission]:
         return collect.submissions(course.submitted, week, options.students)
 
     def name(submission: Submission) -> str:
+        seed = seed_of(submission, assignment, options, secrets)
         return key(submission.digest, assignment.digest, engine_version(), seed, options.limits)
 
     with clock("look"):
@@ -148,12 +181,11 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
 
     with clock("execute"):
         students = {secrets.pseudonym(student): student for student in waiting}
-        jobs = make_jobs(
-            collect.submissions(course.submitted, week, waiting), assignment, seed, options, secrets
-        )
+        found = collect.submissions(course.submitted, week, waiting)
+        jobs = (partial(make_job, submission, repairs, options) for submission in found)
         bar = tqdm(total=len(waiting), desc=week, unit="notebook", disable=not waiting, file=sys.stdout)
         with bar:
-            for outcome in execute(jobs, options):
+            for outcome in engine.execute(jobs, options.place, options.make):
                 if ledger.put(summary.outcomes[students[outcome.pseudonym]], outcome):
                     summary.executed += 1
                 else:
@@ -169,24 +201,25 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
             summary.status = NOT_ACCEPTED
     if not options.dry_run and summary.status == DONE:
         with clock("record"):
-            record_all(course, assignment, submissions, summary, ledger, secrets, options)
+            record_all(course, assignment, submissions, summary, ledger, repairs, options)
     summary.seconds = clock.seconds
     if summary.status == DONE and summary.failed:
         summary.status = FAILED
     return summary
 
 
-def make_jobs(
-    submissions: Iterable[Submission], assignment: Assignment, seed: int, options: Options, secrets: Secrets
-) -> Iterator[Job | Outcome]:
-    """A job for each submission; the Outcome itself where there is nothing to execute."""
-    for submission in submissions:
-        pseudonym = secrets.pseudonym(submission.student)
-        repaired = repair(submission.content, assignment)
-        if repaired.problem:
-            yield unreadable(pseudonym, assignment, repaired)
-        else:
-            yield Job(pseudonym, assignment, repaired.variants, seed, options.limits)
+def seed_of(submission: Submission, assignment: Assignment, options: Options, secrets: Secrets) -> int:
+    """From what the hidden tests of this upload draw their inputs."""
+    return secrets.seed(submission.digest, assignment.digest) if options.seed is None else options.seed
+
+
+def make_job(submission: Submission, repairs: Repairs, options: Options) -> Job | Outcome:
+    """What is to be executed of a submission; the Outcome itself where there is nothing to execute."""
+    pseudonym, repaired = repairs.secrets.pseudonym(submission.student), repairs(submission)
+    if repaired.problem:
+        return unreadable(pseudonym, repairs.assignment, repaired)
+    seed = seed_of(submission, repairs.assignment, options, repairs.secrets)
+    return Job(pseudonym, repairs.assignment, repaired.variants, seed, options.limits)
 
 
 def unreadable(pseudonym: str, assignment: Assignment, repaired: Repaired) -> Outcome:
@@ -196,24 +229,6 @@ def unreadable(pseudonym: str, assignment: Assignment, repaired: Repaired) -> Ou
         pseudonym,
         gaps=tuple(GapResult(t.gap, 0.0, t.points, False, "Unreadable", repaired.problem) for t in tests),
     )
-
-
-def execute(jobs: Iterable[Job | Outcome], options: Options) -> Iterator[Outcome]:
-    """Outcomes of the jobs and those that were there already."""
-    ready: list[Outcome] = []
-
-    def real() -> Iterator[Job]:
-        for job in jobs:
-            if isinstance(job, Outcome):
-                ready.append(job)
-            else:
-                yield job
-
-    for outcome in engine.execute(real(), options.place, options.make):
-        while ready:
-            yield ready.pop()
-        yield outcome
-    yield from ready
 
 
 def results(summary: Summary, ledger: Ledger, secrets: Secrets) -> Iterator[tuple[str, Outcome]]:
@@ -230,11 +245,11 @@ def record_all(
     submissions: Callable[[], Iterator[Submission]],
     summary: Summary,
     ledger: Ledger,
-    secrets: Secrets,
+    repairs: Repairs,
     options: Options,
 ) -> None:
     """Gradebook, executed notebooks, feedback pages, the report and the tables, from the ledger."""
-    week = assignment.week
+    week, secrets = assignment.week, repairs.secrets
     people = collect.people(course.submitted, week)
     unread = {entry.student: entry for entry in collect.report_of(course.submitted, week).unreadable}
     if options.students is not None:
@@ -242,7 +257,7 @@ def record_all(
     with Recorder(course.address, course.autograded, assignment, people, options.config) as recorder:
         for submission in submissions():
             pseudonym = secrets.pseudonym(submission.student)
-            repaired = repair(submission.content, assignment)
+            repaired = repairs(submission)
             outcome = ledger.get(summary.outcomes[submission.student], pseudonym)
             if outcome is None:
                 why = summary.failed.setdefault(pseudonym, "the result is not in the ledger")
@@ -258,7 +273,7 @@ def record_all(
     with gradebook(course.address) as book:
         for submission in submissions():
             pseudonym = secrets.pseudonym(submission.student)
-            repaired = repair(submission.content, assignment)
+            repaired = repairs(submission)
             outcome = ledger.get(summary.outcomes[submission.student], pseudonym)
             outcome = outcome or Outcome(pseudonym, failure=summary.failed[pseudonym])
             recorded = summary.recorded[submission.student]

@@ -10,7 +10,7 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from grading.model import Job, Outcome, from_data, to_data
 
 PATIENCE = 20.0  # seconds for a Dask scheduler to answer
+Task = Job | Callable[[], Job | Outcome]  # a job, or what makes it; an Outcome is done already
 
 
 class Worker(Protocol):
@@ -48,8 +49,8 @@ class EngineError(Exception):
     """Workers cannot be had; the message says why and what to do."""
 
 
-def execute(jobs: Iterable[Job], place: Place, make: StationMaker | None = None) -> Iterator[Outcome]:
-    """Outcomes of all jobs, as they come.
+def execute(jobs: Iterable[Task], place: Place, make: StationMaker | None = None) -> Iterator[Outcome]:
+    """Outcomes of all jobs, as they come; a job is made where a worker is free, so that no other waits.
 
     An Outcome with a `failure` is one for which the grader itself broke down, not the submission.
     """
@@ -69,23 +70,28 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _locally(jobs: Iterable[Job], place: Place, make: StationMaker) -> Iterator[Outcome]:
+def _made(task: Task) -> Job | Outcome:
+    return task if isinstance(task, Job) else task()
+
+
+def _locally(jobs: Iterable[Task], place: Place, make: StationMaker) -> Iterator[Outcome]:
     source, lock = iter(jobs), threading.Lock()
     results: queue.Queue[Outcome | BaseException | None] = queue.Queue()
     stop = threading.Event()
 
-    def take() -> Job | None:
+    def take() -> Task | None:
         with lock:
             return None if stop.is_set() else next(source, None)
 
     def work() -> None:
         try:
-            job = take()
-            if job is not None:
+            task = take()
+            if task is not None:
                 with make(sandbox=place.sandbox, threads=place.threads) as worker:
-                    while job is not None:
-                        results.put(worker.execute(job))
-                        job = take()
+                    while task is not None:
+                        job = _made(task)
+                        results.put(worker.execute(job) if isinstance(job, Job) else job)
+                        task = take()
         except BaseException as error:
             results.put(error)
         results.put(None)
@@ -110,7 +116,7 @@ def _locally(jobs: Iterable[Job], place: Place, make: StationMaker) -> Iterator[
             thread.join(timeout=60)
 
 
-def _on_dask(jobs: Iterable[Job], place: Place) -> Iterator[Outcome]:
+def _on_dask(jobs: Iterable[Task], place: Place) -> Iterator[Outcome]:
     try:
         from distributed import Client, as_completed
     except ImportError:
@@ -129,10 +135,15 @@ def _on_dask(jobs: Iterable[Job], place: Place) -> Iterator[Outcome]:
                 raise EngineError(f"the Dask scheduler at {place.scheduler} has no workers: start some")
         source, running = iter(jobs), as_completed(loop=client.loop)
         pending: dict[Any, str] = {}
+        done: list[Outcome] = []
 
         def submit() -> bool:
-            job = next(source, None)
-            if job is None:
+            for task in source:
+                job = _made(task)
+                if isinstance(job, Job):
+                    break
+                done.append(job)
+            else:
                 return False
             text = json.dumps(to_data(job))
             future = client.submit(execute_text, text, place.sandbox, place.threads, pure=False, retries=2)
@@ -144,6 +155,7 @@ def _on_dask(jobs: Iterable[Job], place: Place) -> Iterator[Outcome]:
         for _ in range(2 * max(1, slots)):  # one running and one waiting for each
             if not submit():
                 break
+        yield from done
         for future in running:
             pseudonym = pending.pop(future)
             trouble = future.exception()
@@ -152,7 +164,9 @@ def _on_dask(jobs: Iterable[Job], place: Place) -> Iterator[Outcome]:
             else:
                 yield Outcome(pseudonym, failure=f"the worker failed: {type(trouble).__name__}: {trouble}")
             future.release()
+            done.clear()
             submit()
+            yield from done
 
 
 _own = threading.local()

@@ -23,10 +23,9 @@ from typing import IO
 from grading.files import plain
 
 MB = 2**20
-MANY = 20_000  # files in a student's own zip, before its list of files is read
 JUNK = {"__macosx", ".ds_store", "thumbs.db", "desktop.ini", "__pycache__", ".git", ".virtual_documents"}
-# Not LZMA: a few bytes of it ask for gigabytes of memory.
-KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+# Only what gives its bytes piece by piece: a few bytes of LZMA or bzip2 become gigabytes at once.
+KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # What reading a member of a broken zip can raise.
 BROKEN = (
     zipfile.BadZipFile,
@@ -37,6 +36,8 @@ BROKEN = (
     struct.error,
     OverflowError,
     IndexError,
+    KeyError,
+    AttributeError,
 )
 
 
@@ -45,14 +46,19 @@ class Caps:
     """What one student may send. Beyond it nothing more of theirs is read."""
 
     file: int = 50 * MB  # one file
-    total: int = 200 * MB  # all of one student's, out of nested zips as well
-    files: int = 500
+    total: int = 100 * MB  # all of one student's, out of nested zips as well
+    files: int = 500  # that are read
+    entries: int = 20_000  # in all of their zips' lists of files, read or not
     depth: int = 3  # zips within zips
     members: int = 200_000  # of the whole archive
 
 
 class Refused(Exception):
     """This file is not read; why, in words for the student."""
+
+
+class Spent(Refused):
+    """Neither this file nor any other of the student's is read: the caps are reached."""
 
 
 @dataclass
@@ -62,19 +68,27 @@ class Purse:
     caps: Caps
     bytes_left: int = field(init=False)
     files_left: int = field(init=False)
+    entries_left: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.bytes_left, self.files_left = self.caps.total, self.caps.files
+        self.entries_left = self.caps.entries
+
+    def zip(self, data: bytes) -> None:
+        """For a zip's list of files, before it is read: an entry, begins with these bytes."""
+        self.entries_left -= data.count(b"PK\x01\x02") + 1
+        if self.entries_left < 0:
+            raise Spent(f"zips with more than {self.caps.entries} files in all: hand in the notebook alone")
 
     def file(self) -> None:
         if self.files_left <= 0:
-            raise Refused(f"more than {self.caps.files} files: hand in the notebook alone")
+            raise Spent(f"more than {self.caps.files} files: hand in the notebook alone")
         self.files_left -= 1
 
     def pay(self, size: int) -> None:
         self.bytes_left -= size
         if self.bytes_left < 0:
-            raise Refused(f"more than {self.caps.total // MB} MB in all: hand in the notebook alone")
+            raise Spent(f"more than {self.caps.total // MB} MB in all: hand in the notebook alone")
 
 
 @dataclass(frozen=True)
@@ -151,8 +165,6 @@ def in_zip(data: Path | bytes, zone: tzinfo | None = None) -> Iterator[Sent]:
 
     zone: of the times in it, which have none (default: this computer's).
     """
-    if isinstance(data, bytes) and data.count(b"PK\x01\x02") > MANY:
-        raise Refused(f"the zip holds more than {MANY} files: hand in the notebook alone")
     try:
         # Kept open while its members are used; nothing of it is written.
         archive = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)

@@ -1,10 +1,10 @@
-"""Collects what students handed in: Moodle's zip of all submissions, or a folder, into grading/submitted/.
+"""Collects what students handed in: an export of Moodle, Canvas or ILIAS, or a folder.
 
     collect(archive, week, submitted, students) → submitted/STUDENT/WEEK/WEEK.ipynb and timestamp.txt
 
 Beside `submitted` a folder `collected/WEEK` keeps every file that could be read, for each student what was
 taken and why, and the report. An older upload never replaces a newer one; the same archive again changes
-nothing.
+nothing. Each student's files are opened in a process of their own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -22,29 +21,34 @@ from pathlib import Path
 from typing import Any
 
 from grading.files import csv_text, plain, write_whole
-from grading.intake.archive import Caps, Purse, Refused, Sent, in_folder, in_zip, is_checkpoint, is_junk
+from grading.intake.apart import Exhausted, apart
+from grading.intake.archive import (
+    Caps,
+    Purse,
+    Refused,
+    Sent,
+    Spent,
+    in_folder,
+    in_zip,
+    is_checkpoint,
+    is_junk,
+)
+from grading.intake.exports import MOODLE, CollectError, Pile, owners
 from grading.intake.people import Roster, pseudonym, read_students, safe_id, secrets_for
+from grading.intake.reading import Loose, Unreadable, read
 from grading.model import Assignment, Person, Submission, from_data
-from tools.notebooks import exercise_name
 
 __all__ = [
     "CollectError", "CollectReport", "Entry", "collect", "entries", "people", "pseudonym", "report_of",
     "secrets_for", "submissions",
 ]  # fmt: skip
 
-# Moodle: "Name Surname_12345_assignsubmission_file_", a folder or the beginning of a file's name.
-MARK = re.compile(
-    r"(?P<name>.*?)_(?P<number>\d+)_assignsubmission_(?P<kind>[a-z]+)(?:_(?P<rest>.*))?", re.DOTALL
-)
-ANONYMOUS = {"participant", "teilnehmer", "teilnehmerin", "teilnehmer in"}
 COPY = re.compile(r"\((\d+)\)|-copy(\d+)| copy (\d+)|kopie (\d+)", re.IGNORECASE)
 OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2")
 TEXT_FILES = (".html", ".txt", ".docx", ".odt", ".pdf", ".py")
 DOWNLOAD = timedelta(minutes=5)  # times that lie closer together, from three students on, are of the download
-
-
-class CollectError(Exception):
-    """Nothing can be collected; one line that says why and what to do."""
+COPIES = 3  # different copies of the exercise that one who is in no list may hand in
+WORDS = 12  # notes on an upload
 
 
 @dataclass(frozen=True)
@@ -113,28 +117,46 @@ class CollectReport:
         return csv_text(["student", "name", "email", "status", "handed in", "file", "notes"], rows)
 
 
-@dataclass
-class Pile:
-    """What an archive holds of one student."""
+@dataclass(frozen=True)
+class Kept:
+    """A file that lies below `collected`: where, its path as sent, and its times."""
 
-    number: str = ""
-    name: str = ""
-    own: str = ""
-    files: list[tuple[Sent, tuple[str, ...], str]] = field(default_factory=list)  # file, path within, kind
+    place: Path
+    path: tuple[str, ...]
+    packed: datetime
+    inner: datetime  # in a zip of the student's: by their clock; else as packed
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A notebook that may be the one."""
 
+    kept: Kept
     path: str
-    content: bytes
-    packed: datetime
-    inner: datetime  # in a zip of the student's: by their clock; else as packed
+    digest: str
     known: int = 0  # cells of the exercise that are recognised
-    readable: bool = True
+    unreadable: str = ""  # why
     untouched: bool = False  # the exercise as handed out
     named: bool = False  # after the week
+
+
+@dataclass
+class Looked:
+    """What was found in a student's files: paths, notebooks among them, and what to say."""
+
+    paths: list[str] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    @property
+    def several(self) -> str:
+        """Why this may be several students' work; "" if it is one's."""
+        copies = len({c.digest for c in self.candidates if c.known and not c.untouched})
+        parts = [part for candidate in self.candidates for part in candidate.kept.path]
+        numbers = {match["number"] for part in parts if (match := MOODLE.fullmatch(part))}
+        if copies > COPIES:
+            return f"{copies} different answers"
+        return "files that are named as in an export of Moodle" if len(numbers) > 1 else ""
 
 
 def collect(
@@ -148,8 +170,9 @@ def collect(
 ) -> CollectReport:
     """Put each student's notebook of `week` from `archive` (zip or folder) below `submitted`.
 
-    students: Moodle's list of participants or, better, the assignment's grading worksheet, as CSV; without it
-    the id of a student is Moodle's number of the participant, which differs from assignment to assignment.
+    students: as CSV, Moodle's list of participants or, better, the assignment's grading worksheet, or Canvas'
+    exported gradebook; without it the id of a student is the system's number, which in Moodle differs from
+    assignment to assignment, or the name of the student's folder.
     assignment: tells the week's notebook from others. zone: of the archive's and the worksheet's times, by
     default this computer's.
     """
@@ -157,21 +180,27 @@ def collect(
     roster = students if isinstance(students, Roster) else read_students(students) if students else Roster()
     files = _files(archive, zone, caps)
     fallback = datetime.fromtimestamp(int(archive.stat().st_mtime), UTC)
-    piles, notes = _piles(files, week, archive, roster)
-    if _of_download(piles):
+    found = owners(files, archive, week, roster)
+    notes, piles = found.notes, found.piles
+    if found.form:
+        notes.insert(0, f"read as an export of {found.form}: {len(piles)} students")
+    timed = not _of_download(piles)
+    if not timed:
         notes.append(
             "the times in the archive are those of the download: for times of submission and late penalties "
             "give Moodle's grading worksheet as the list of students"
         )
-        timed = False
-    else:
-        timed = True
     kept = _kept(submitted, week)
+    looked = [_look(pile, kept / pile.person.student, week, assignment, caps, fallback) for pile in piles]
+    for pile, one in zip(piles, looked, strict=True):
+        if not pile.known and one.several:
+            raise CollectError(
+                f"{plain(pile.own)} holds {one.several}: is it one student's, or an archive of several?"
+                " Give an archive by itself, or a list of students that names this one"
+            )
     changes: dict[str, str] = {}
-    for person, found, words in _by_student(piles, roster, notes):
-        entry, change = _take(
-            person, found, words, week, submitted, kept, assignment, zone, caps, fallback, timed
-        )
+    for pile, one in zip(piles, looked, strict=True):
+        entry, change = _take(pile.person, one, week, submitted, kept, zone, timed)
         changes[entry.student] = change
         number = entry.person.participant
         if number and number != entry.student and (submitted / number / week).is_dir():
@@ -230,190 +259,158 @@ def submissions(submitted: Path, week: str, students: Iterable[str] | None = Non
 def _files(archive: Path, zone: tzinfo | None, caps: Caps) -> list[Sent]:
     try:
         if archive.is_dir():
-            files = []
-            for sent in in_folder(archive, zone):
-                inner = _moodle_zip(archive, sent, zone)
-                files += inner or [sent]
+            files = list(in_folder(archive, zone))
         elif archive.is_file():
             files = list(in_zip(archive, zone))
         else:
-            raise CollectError(f"{archive} does not exist: give Moodle's zip of all submissions, or a folder")
+            raise CollectError(f"{archive} does not exist: give the zip of all submissions, or a folder")
     except Refused as reason:
-        raise CollectError(f"{archive}: {reason}; download all submissions from Moodle again") from None
+        raise CollectError(f"{archive}: {reason}; download all submissions again") from None
     if len(files) > caps.members:
         raise CollectError(f"{archive} has {len(files)} files, more than {caps.members}")
     return files
 
 
-def _moodle_zip(folder: Path, sent: Sent, zone: tzinfo | None) -> list[Sent]:
-    """The members of a zip of Moodle's that lies directly in a folder; nothing if it is anything else."""
-    if len(sent.parts) != 1 or not sent.name.lower().endswith(".zip") or sent.fault or MARK.match(sent.name):
-        return []
-    with suppress(Refused):
-        members = list(in_zip(folder / sent.name, zone))
-        if any(MARK.fullmatch(part) for member in members for part in member.parts):
-            return members
-    return []
-
-
-def _piles(files: list[Sent], week: str, archive: Path, roster: Roster) -> tuple[dict[str, Pile], list[str]]:
-    """The archive's files by student, and what belongs to nobody."""
-    piles: dict[str, Pile] = defaultdict(Pile)
-    notes: list[str] = []
-    marked = [(sent, *_mark(sent.parts)) for sent in files if sent.parts]
-    if any(match for _, match, _ in marked):
-        for sent, match, rest in marked:
-            if match is None:
-                if not is_junk(sent.parts):
-                    notes.append(f"{sent.path} belongs to no student: not taken")
-                continue
-            pile = piles[match["number"]]
-            pile.number = match["number"]
-            name = " ".join(match["name"].split())
-            pile.name = pile.name or ("" if name.casefold() in ANONYMOUS else name)
-            pile.files.append((sent, rest, match["kind"]))
-        return dict(sorted(piles.items(), key=lambda item: int(item[0]))), notes
-    wrapper = _wrapper(files, archive, roster)
-    for sent in files:
-        parts = sent.parts[1:] if wrapper else sent.parts
-        if not parts or is_junk(parts):
-            continue
-        own = parts[0] if len(parts) > 1 else _owner(parts[0], week)
-        if not safe_id(own):
-            notes.append(f"{sent.path} names no student: not taken")
-            continue
-        piles[own].own = piles[own].name = own
-        piles[own].files.append((sent, parts[1:] or parts, "file"))
-    return dict(sorted(piles.items())), notes
-
-
-def _mark(parts: tuple[str, ...]) -> tuple[re.Match[str] | None, tuple[str, ...]]:
-    """Moodle's mark in the first part that has one, and the path within (where such names mean nothing)."""
-    for index, part in enumerate(parts):
-        if match := MARK.fullmatch(part):
-            rest = parts[index + 1 :]
-            return match, rest or ((match["rest"] or "file",))
-    return None, parts
-
-
-def _wrapper(files: list[Sent], archive: Path, roster: Roster) -> bool:
-    """Whether a zip holds one folder around everything, not a student's."""
-    tops = {sent.parts[0] for sent in files if sent.parts and not is_junk(sent.parts)}
-    if archive.is_dir() or len(tops) != 1 or roster.find(own=next(iter(tops)))[0]:
-        return False
-    return sum(len(sent.parts) > 1 and sent.name.endswith(".ipynb") for sent in files) > 1
-
-
-def _owner(name: str, week: str) -> str:
-    """The student in a file's name: anna.ipynb, week03_rbm_anna.ipynb, anna-exercise_week03_rbm.ipynb."""
-    stem = re.sub(r"\.(ipynb|zip|json|txt)$", "", name, flags=re.IGNORECASE)
-    given = Path(exercise_name(week)).stem
-    return re.sub(f"{given}|{week}", "", stem, flags=re.IGNORECASE).strip(" _-.") or stem
-
-
-def _of_download(piles: dict[str, Pile]) -> bool:
+def _of_download(piles: Sequence[Pile]) -> bool:
     """Newer Moodles stamp each file with the time of the download; a copied folder has times of the copy."""
-    times = [
-        max(t) for pile in piles.values() if (t := [sent.time for sent, _, _ in pile.files if sent.time])
-    ]
+    times = [max(t) for pile in piles if (t := [sent.time for sent, _, _ in pile.files if sent.time])]
     return not times or (len(times) >= 3 and max(times) - min(times) <= DOWNLOAD)
-
-
-def _by_student(
-    piles: dict[str, Pile], roster: Roster, notes: list[str]
-) -> Iterator[tuple[Person, Pile, list[str]]]:
-    """Each pile with its student; a stranger goes by the participant's number."""
-    taken: dict[str, str] = {}
-    for key, pile in piles.items():
-        words: list[str] = []
-        name = pile.name.replace("_", " ")
-        person = None
-        if roster.people:
-            person, why = roster.find(pile.number, name, pile.own)
-            if person is None:
-                words.append(f"{name or pile.number} {why}" if why.startswith("is ") else why)
-        if person is None:
-            first, _, last = name.rpartition(" ") if pile.number else ("", "", "")
-            name = name if pile.number else ""
-            student = pile.number or safe_id(pile.own)
-            person = Person(student, name, first, last, participant=pile.number)
-        elif pile.number and not person.participant:
-            person = dataclasses.replace(person, participant=pile.number)
-        if person.student in taken:
-            notes.append(
-                f"{key} and {taken[person.student]} are both {person.student}: only the first is taken; give "
-                "the grading worksheet as the list of students"
-            )
-            continue
-        taken[person.student] = key
-        yield person, pile, words
 
 
 # Which notebook
 
 
-def _unpack(
-    pile: Pile, purse: Purse, fallback: datetime, words: list[str]
-) -> Iterator[tuple[str, bytes, datetime, datetime]]:
-    """(path, content, time packed, own time) of every file that can be read, nested zips opened."""
-    for sent, rest, kind in pile.files:
-        packed = sent.time or fallback
+def _look(
+    pile: Pile, folder: Path, week: str, assignment: Assignment | None, caps: Caps, fallback: datetime
+) -> Looked:
+    """Keep a student's files, and see what is in them."""
+    purse, words = Purse(caps), list(pile.words)
+    files: list[Kept] = []
+    for sent, rest, kind in sorted(pile.files, key=lambda file: not _is_notebook(file[1])):
         if kind == "onlinetext":
-            words.append("wrote a text in Moodle's editor, which is kept but not graded")
-        yield from _open(sent, rest, packed, packed, purse, 0, words)
+            words.append("wrote a text in the editor, which is kept but not graded")
+        if (path := _passed(rest, words)) is None:
+            continue
+        try:
+            place = _keep(folder, path, sent.read(purse))
+        except Refused as reason:
+            words.append(f"{path}: {reason}")
+            if isinstance(reason, Spent):
+                break
+        else:
+            files.append(Kept(place, rest, sent.time or fallback, sent.time or fallback))
+    found = Looked([_shown(kept.path) for kept in files])
+    for some in (
+        files,
+        [kept for kept in files if _is_notebook(kept.path)],
+    ):  # what is no zip is read at least
+        try:
+            found = apart(look, some, folder, week, assignment, purse)
+            break
+        except Exhausted as why:
+            words.append(str(why))
+        except RuntimeError as fault:  # of ours; it must not stop the class
+            words.append(f"cannot be read ({plain(str(fault))[:200]})")
+    words = list(dict.fromkeys((*words, *found.words)))
+    if len(words) > WORDS:
+        words = [*words[:WORDS], f"and {len(words) - WORDS} more notes like these"]
+    return dataclasses.replace(found, words=words)
 
 
-def _open(
-    sent: Sent,
-    rest: tuple[str, ...],
-    packed: datetime,
-    inner: datetime,
-    purse: Purse,
-    depth: int,
-    words: list[str],
-) -> Iterator[tuple[str, bytes, datetime, datetime]]:
-    path = plain("/".join(rest))[:300]
+def look(
+    files: Sequence[Kept], folder: Path, week: str, assignment: Assignment | None, purse: Purse
+) -> Looked:
+    """What is in a student's files; those out of zips are put into `folder`, notebooks first."""
+    found = Looked()
+    opened: set[str] = set()  # digests of zips: each is read once
+    todo = [(kept, 0) for kept in reversed(files)]
+    spent = False
+    while todo:
+        kept, depth = todo.pop()
+        content, path = kept.place.read_bytes(), _shown(kept.path)
+        digest = hashlib.sha256(content).hexdigest()
+        if not _is_zip(content, path):
+            found.paths.append(path)
+            if _may_be_notebook(content, path):
+                found.candidates.append(_examine(kept, path, content, digest, week, assignment))
+        elif digest not in opened and not spent:
+            opened.add(digest)
+            inside: list[tuple[Kept, int]] = []
+            try:
+                for one in _unzip(kept, content, depth, folder, purse, found.words):
+                    inside.append((one, depth + 1))
+            except Refused as reason:
+                found.words.append(f"{path}: {reason}")
+                spent = isinstance(reason, Spent)
+            todo += reversed(inside)
+    return found
+
+
+def _unzip(
+    zipped: Kept, content: bytes, depth: int, folder: Path, purse: Purse, words: list[str]
+) -> Iterator[Kept]:
+    if depth >= purse.caps.depth:
+        raise Refused(f"zips within zips, more than {purse.caps.depth} deep: hand in the notebook alone")
+    purse.zip(content)
+    for member in sorted(in_zip(content, UTC), key=lambda one: not _is_notebook(one.parts)):
+        rest = (*zipped.path, *member.parts)
+        if not member.parts or (path := _passed(rest, words)) is None:
+            continue
+        time = min(member.time or zipped.inner, zipped.packed)  # a clock that is ahead gains nothing
+        try:
+            yield Kept(_keep(folder, path, member.read(purse)), rest, zipped.packed, time)
+        except Spent:
+            raise
+        except Refused as reason:
+            words.append(f"{path}: {reason}")
+
+
+def _passed(rest: tuple[str, ...], words: list[str]) -> str | None:
+    """The path for people; None if it is junk."""
     if not rest or is_junk(rest):
         if rest and is_checkpoint(rest) and not any(part.startswith("._") for part in rest):
-            words.append(f"{path} is an automatic copy of JupyterLab: not taken")
-        return
-    try:
-        content = sent.read(purse)
-        looks_zip = content[:4] == b"PK\x03\x04" and not path.lower().endswith(
-            (".docx", ".odt", ".xlsx", ".pptx", ".npz")
-        )
-        if not (looks_zip or path.lower().endswith(".zip")):
-            yield path, content, packed, inner
-            return
-        if depth >= purse.caps.depth:
-            raise Refused(f"zips within zips, more than {purse.caps.depth} deep: hand in the notebook alone")
-        for member in in_zip(content, UTC):
-            if member.parts:
-                time = min(member.time or inner, packed)  # a clock that is ahead gains nothing
-                yield from _open(member, (*rest, *member.parts), packed, time, purse, depth + 1, words)
-    except Refused as reason:
-        text = f"{path}: {reason}"
-        if text not in words:
-            words.append(text)
-    except RecursionError:
-        words.append(f"{path}: nested too deeply")
+            words.append(f"{_shown(rest)} is an automatic copy of JupyterLab: not taken")
+        return None
+    return _shown(rest)
+
+
+def _shown(path: tuple[str, ...]) -> str:
+    return plain("/".join(path))[:300]
+
+
+def _keep(folder: Path, path: str, content: bytes) -> Path:
+    name = safe_id(path.rsplit("/", 1)[-1])[-60:] or "file"
+    place = folder / "files" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name}"
+    write_whole(place, content, 0o600)
+    return place
+
+
+def _is_notebook(path: tuple[str, ...]) -> bool:
+    return bool(path) and path[-1].lower().endswith(".ipynb")
+
+
+def _is_zip(content: bytes, path: str) -> bool:
+    other = path.lower().endswith((".docx", ".odt", ".xlsx", ".pptx", ".npz"))
+    return path.lower().endswith(".zip") or (content[:4] == b"PK\x03\x04" and not other)
+
+
+def _may_be_notebook(content: bytes, path: str) -> bool:
+    named = re.search(r"\.ipynb(\.json|\.txt)?$|\.json$", path, re.IGNORECASE)
+    return bool(named) or (content[:1] == b"{" and b'"cells"' in content)
 
 
 def _examine(
-    path: str, content: bytes, packed: datetime, inner: datetime, week: str, assignment: Assignment | None
+    kept: Kept, path: str, content: bytes, digest: str, week: str, assignment: Assignment | None
 ) -> Candidate:
     named = week.casefold() in path.casefold()
     try:
-        data = json.loads(content.decode("utf-8-sig"))
-        cells = data["cells"] if "cells" in data else [c for w in data["worksheets"] for c in w["cells"]]
-        cells = [cell for cell in cells if isinstance(cell, dict)]
-    except (ValueError, KeyError, TypeError, RecursionError, MemoryError):
-        return Candidate(path, content, packed, inner, readable=False, named=named)
-    known, untouched = _recognise(cells, week, assignment)
-    return Candidate(path, content, packed, inner, known, True, untouched, named)
+        known, untouched = _recognise(read(content)[0], week, assignment)
+    except (Unreadable, MemoryError) as why:
+        return Candidate(kept, path, digest, unreadable=str(why) or "it is too large to be read", named=named)
+    return Candidate(kept, path, digest, known, "", untouched, named)
 
 
-def _recognise(cells: list[dict[str, Any]], week: str, assignment: Assignment | None) -> tuple[int, bool]:
+def _recognise(cells: Sequence[Loose], week: str, assignment: Assignment | None) -> tuple[int, bool]:
     """How many of the exercise's cells are there (by grade id, id, defined names); whether none is solved."""
     prefix = re.sub(r"[^a-z0-9_]+", "-", week.lower()) + "-"
     trusted = {cell.name: cell for cell in assignment.cells if cell.name} if assignment else {}
@@ -422,21 +419,15 @@ def _recognise(cells: list[dict[str, Any]], week: str, assignment: Assignment | 
     seen: set[str] = set()
     same = different = 0
     for cell in cells:
-        source = cell.get("source", cell.get("input", ""))
-        text = "".join(map(str, source)) if isinstance(source, list) else str(source)
-        metadata = cell.get("metadata")
-        own = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-        grade_id = str(own.get("grade_id", "")) if isinstance(own, dict) else ""
-        cell_id = str(cell.get("id", ""))
-        name = grade_id if grade_id in trusted else by_id.get(cell_id, "")
-        defined = [
-            by_definition[d] for d in re.findall(r"^(?:def|class)\s+(\w+)", text, re.M) if d in by_definition
-        ]
+        cell_id = next(iter(cell.cell_ids), "")
+        name = cell.grade_id if cell.grade_id in trusted else by_id.get(cell_id, "")
+        names = re.findall(r"^(?:def|class)\s+(\w+)", cell.source, re.M)
+        defined = [by_definition[d] for d in names if d in by_definition]
         seen.update([name] if name else [], defined)
         if not trusted and cell_id.startswith(prefix):
             seen.add(cell_id)
         if name and trusted[name].kind in ("solution", "manual"):
-            if "".join(text.split()) == "".join(trusted[name].source.split()):
+            if "".join(cell.source.split()) == "".join(trusted[name].source.split()):
                 same += 1
             else:
                 different += 1
@@ -448,9 +439,10 @@ def _choose(candidates: list[Candidate], week: str, words: list[str]) -> Candida
     best = max(candidate.known for candidate in candidates)
 
     def rank(c: Candidate) -> tuple[Any, ...]:
-        of_week = c.readable and c.known > 0 and 2 * c.known >= best
+        of_week = c.known > 0 and 2 * c.known >= best
         copies = [int(number) for found in COPY.findall(c.path) for number in found if number]
-        return of_week, c.named, not c.untouched, c.readable, c.packed, c.inner, copies[-1:] or [0], c.path
+        times = c.kept.packed, c.kept.inner
+        return of_week, c.named, not c.untouched, not c.unreadable, *times, copies[-1:] or [0], c.path
 
     def order(c: Candidate) -> tuple[Any, ...]:
         key = rank(c)
@@ -459,12 +451,11 @@ def _choose(candidates: list[Candidate], week: str, words: list[str]) -> Candida
         return key
 
     chosen = max(candidates, key=order)
-    different = {hashlib.sha256(c.content).digest() for c in candidates}
-    if len(different) > 1:
+    if len({c.digest for c in candidates}) > 1:
         others = ", ".join(sorted(c.path for c in candidates if c is not chosen))
         words.append(f"{len(candidates)} notebooks: {chosen.path} counts, not {others}")
-    if not chosen.readable:
-        words.append(f"{chosen.path} is damaged: it is no notebook")
+    if chosen.unreadable:
+        words.append(f"{chosen.path} is no notebook that can be read: {chosen.unreadable}")
     elif best == 0:
         words.append(f"{chosen.path} has nothing of {week}: is it another notebook?")
     elif chosen.untouched:
@@ -487,25 +478,11 @@ def _nothing(paths: list[str]) -> str:
 
 
 def _take(
-    person: Person, pile: Pile, words: list[str], week: str, submitted: Path, kept: Path,
-    assignment: Assignment | None, zone: tzinfo | None, caps: Caps, fallback: datetime, timed: bool,
-) -> tuple[Entry, str]:  # fmt: skip
-    """Keep a student's files and put the notebook that counts in its place; the entry, and what changed."""
-    student = person.student
-    folder, purse = kept / student, Purse(caps)
-    candidates: list[Candidate] = []
-    paths: list[str] = []
-    for path, content, packed, inner in _unpack(pile, purse, fallback, words):
-        paths.append(path)
-        digest = hashlib.sha256(content).hexdigest()
-        name = safe_id(path.rsplit("/", 1)[-1])[-60:] or "file"
-        write_whole(folder / "files" / f"{digest[:12]}-{name}", content, 0o600)
-        if (
-            re.search(r"\.ipynb(\.json|\.txt)?$|\.json$", path, re.IGNORECASE)
-            or content[:1] == b"{"
-            and b'"cells"' in content
-        ):
-            candidates.append(_examine(path, content, packed, inner, week, assignment))
+    person: Person, found: Looked, week: str, submitted: Path, kept: Path, zone: tzinfo | None, timed: bool
+) -> tuple[Entry, str]:
+    """Put the notebook that counts in its place; the entry, and what changed."""
+    student, folder, words = person.student, kept / person.student, found.words
+    candidates, paths = found.candidates, found.paths
     old = _existing(folder / "entry.json", submitted, week, person)
     if not candidates:
         words.insert(0, _nothing(paths) if paths or not words else "nothing could be read")
@@ -526,8 +503,8 @@ def _take(
     chosen = _choose(candidates, week, words)
     handed_in, source = _moment(person, chosen, zone, timed)
     entry = Entry(
-        student, "collected", person, chosen.path, hashlib.sha256(chosen.content).hexdigest(), handed_in,
-        source, chosen.packed.isoformat(), tuple(dict.fromkeys(words)),
+        student, "collected", person, chosen.path, chosen.digest, handed_in,
+        source, chosen.kept.packed.isoformat(), tuple(dict.fromkeys(words)),
     )  # fmt: skip
     if old is None or old.status != "collected":
         change = "new"
@@ -541,7 +518,7 @@ def _take(
     # The entry first: it says what the place should hold, so that a run that was interrupted is completed.
     _save(entry, folder)
     place = submitted / student / week
-    write_whole(place / f"{week}.ipynb", chosen.content)
+    write_whole(place / f"{week}.ipynb", chosen.kept.place.read_bytes())
     if entry.handed_in:
         write_whole(place / "timestamp.txt", entry.handed_in + "\n")
     else:
@@ -556,7 +533,7 @@ def _moment(person: Person, chosen: Candidate, zone: tzinfo | None, timed: bool)
         if local.tzinfo is None:
             local = local.replace(tzinfo=zone) if zone else local.astimezone()
         return local.astimezone(UTC).isoformat(timespec="seconds"), "worksheet"
-    return (chosen.packed.isoformat(timespec="seconds"), "archive") if timed else ("", "")
+    return (chosen.kept.packed.isoformat(timespec="seconds"), "archive") if timed else ("", "")
 
 
 def _same(old: Entry, new: Entry) -> Entry:

@@ -1,4 +1,4 @@
-"""Who is who: the class as Moodle lists it, pseudonyms, and the secret grading seed.
+"""Who is who: the class as a learning management system lists it, pseudonyms, and the secret seeds.
 
 Names stay in the coordinator: in the report of collecting and in the gradebook. All else knows pseudonyms.
 """
@@ -24,12 +24,20 @@ from pathlib import Path
 from grading.files import plain
 from grading.model import Person
 
-# The columns of Moodle's lists of participants and of its grading worksheet, in English and German.
+# The columns of Moodle's lists of participants and of its grading worksheet, in English and German, and of
+# Canvas' exported gradebook.
 COLUMNS = {
-    "id_number": ("id number", "idnumber", "student id", "id-nummer", "matrikelnummer"),
-    "username": ("username", "user name", "login", "anmeldename", "nutzername"),
+    "id_number": ("id number", "idnumber", "sis user id", "student id", "id-nummer", "matrikelnummer"),
+    "username": (
+        "username",
+        "user name",
+        "login",
+        "sis login id",
+        "anmeldename",
+        "nutzername",
+    ),
     "email": ("email address", "email", "e-mail", "e-mail address", "e-mail-adresse"),
-    "name": ("full name", "fullname", "name", "vollständiger name", "user full name"),
+    "name": ("full name", "fullname", "name", "student", "vollständiger name", "user full name"),
     "first_name": ("first name", "firstname", "given name", "vorname"),
     "last_name": ("last name", "surname", "lastname", "family name", "nachname"),
     "participant": ("identifier", "participant", "id", "teilnehmer/in", "kennung"),
@@ -44,57 +52,77 @@ class PeopleError(Exception):
 
 @dataclass(frozen=True)
 class Roster:
-    """A class. `find` never guesses between two people of one name."""
+    """A class. `find` never guesses: it gives all who may be meant."""
 
     people: tuple[Person, ...] = ()
     _by: dict[str, list[Person]] = field(default_factory=dict, repr=False, compare=False)
+    _words: dict[str, list[Person]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         index: dict[str, list[Person]] = defaultdict(list)
         for person in self.people:
             names = {person.full_name, f"{person.first_name} {person.last_name}"}
-            names |= {f"{person.last_name} {person.first_name}", f"{person.last_name}, {person.first_name}"}
-            keys = {f"name:{_key(name)}" for name in names if _key(name)}
+            names.add(f"{person.last_name} {person.first_name}")
+            keys = {f"name:{name_key(name)}" for name in names if name_key(name)}
+            keys |= {f"joined:{name_key(name).replace(' ', '')}" for name in names if name_key(name)}
             if person.participant:
-                keys.add(f"participant:{person.participant}")
+                keys.add(f"number:{person.participant}")
             for own in (person.student, person.id_number, person.username, person.email):
                 if own:
                     keys.add(f"own:{own.casefold()}")
             for key in keys:
                 index[key].append(person)
         self._by.update(index)
+        for key, people in index.items():
+            kind, _, own = key.partition(":")
+            if kind in ("own", "name") and len(name_key(own)) > 2:
+                self._words.setdefault(f" {name_key(own)} ", []).extend(people)
 
-    def find(self, participant: str = "", name: str = "", own: str = "") -> tuple[Person | None, str]:
-        """The person with this participant number, else with this id, else of this name; and why none."""
-        if participant and (found := self._by.get(f"participant:{participant}")):
-            return found[0], ""
-        if own and (found := self._by.get(f"own:{own.casefold()}")):
-            return found[0], ""
-        found = self._by.get(f"name:{_key(name)}", []) if name else []
-        if len(found) == 1:
-            return found[0], ""
-        if found:
-            return None, (
-                f"{len(found)} students are called {plain(name)}: use Moodle's grading worksheet as the list "
-                "of students, which has the participants' numbers"
-            )
-        return None, "is not in the list of students"
+    def find(self, number: str = "", own: str = "", name: str = "", joined: str = "") -> list[Person]:
+        """Who has this number in the learning management system, else this id, else this name.
+
+        joined: the name as Canvas writes it, without spaces and punctuation.
+        """
+        for kind, text in (
+            ("number", number),
+            ("own", own.casefold()),
+            ("name", name_key(name)),
+            ("joined", name_key(joined).replace(" ", "")),
+        ):
+            if text and (found := self._by.get(f"{kind}:{text}")):
+                return found
+        return []
+
+    def named_in(self, text: str) -> list[Person]:
+        """Whose id or name the text has in it, as whole words: "Anna Groß - exercise (1)"."""
+        inside = f" {name_key(text)} "
+        found = {p.student: p for words, people in self._words.items() if words in inside for p in people}
+        return list(found.values())
 
 
-def _key(name: str) -> str:
-    """A name for comparing: composed, without case, spaces and punctuation reduced."""
+def name_key(name: str) -> str:
+    """A name for comparing: composed, without case, spaces and punctuation reduced, in any script."""
     name = unicodedata.normalize("NFKC", name).casefold()
-    return " ".join(re.sub(r"[^\w]+", " ", name).replace("_", " ").split())
+    # Marks are letters, too: in Indian scripts they tell one name from another.
+    return " ".join("".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in name).split())
 
 
 def safe_id(text: str) -> str:
-    """`text` as the name of a folder: what is neither letter, digit nor one of . _ @ - becomes a hyphen."""
-    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9._@-]+", "-", ascii_text).strip(".-")[:100]
+    """`text` as the name of a folder: what is neither letter, digit nor one of . _ @ - becomes a hyphen.
+
+    Where letters have no ASCII form, a digest of the text keeps different texts apart.
+    """
+    letters = unicodedata.normalize("NFKD", text)
+    lost = any(not c.isascii() and unicodedata.category(c)[0] in "LN" for c in letters)
+    safe = re.sub(r"[^A-Za-z0-9._@-]+", "-", letters.encode("ascii", "ignore").decode()).strip(".-")[:100]
+    if lost:
+        digest = hashlib.sha256(unicodedata.normalize("NFKC", text).casefold().encode()).hexdigest()
+        safe = f"{safe or 'student'}-{digest[:8]}"
+    return safe
 
 
 def read_students(path: Path) -> Roster:
-    """The class from a CSV of Moodle: its list of participants, or the grading worksheet of the assignment.
+    """The class from a CSV: Moodle's list of participants or grading worksheet, Canvas' exported gradebook.
 
     The id in the gradebook is the id number, else the user name, else the e-mail address, else the
     participant's number.
@@ -125,6 +153,8 @@ def read_students(path: Path) -> Roster:
         if not any(cell.strip() for cell in row):
             continue
         person = _person({what: row[i].strip() for what, i in places.items() if i < len(row)})
+        if not person.student and (not person.full_name or person.full_name == "Points Possible"):
+            continue  # Canvas' rows on the assignments
         if not person.student:
             raise PeopleError(f"{path}, line {line}: the student has neither id number, user name nor e-mail")
         if person.student in people:
@@ -141,6 +171,9 @@ def _person(values: dict[str, str]) -> Person:
     texts = {key: plain(values.get(key, "")) for key in ("name", "first_name", "last_name")}
     if not texts["name"]:
         texts["name"] = f"{texts['first_name']} {texts['last_name']}".strip()
+    elif "," in texts["name"] and not texts["last_name"]:
+        texts["last_name"], texts["first_name"] = (t.strip() for t in texts["name"].split(",", 1))
+        texts["name"] = f"{texts['first_name']} {texts['last_name']}"
     elif not texts["last_name"]:
         texts["first_name"], _, texts["last_name"] = texts["name"].rpartition(" ")
     return Person(
@@ -185,9 +218,12 @@ class Secrets:
 
     key: bytes = field(repr=False)
 
-    def seed(self, week: str) -> int:
-        """The secret grading seed of an assignment, 0 ≤ seed < 2^31."""
-        return int.from_bytes(self._mac(f"seed:{week}")[:4], "big") >> 1
+    def seed(self, submission: str, assignment: str) -> int:
+        """The secret grading seed of an upload, by the digests of submission and exercise: 0 ≤ seed < 2^128.
+
+        The same upload always meets the same inputs, another one others.
+        """
+        return int.from_bytes(self._mac(f"seed:{submission}:{assignment}")[:16], "big")
 
     def pseudonym(self, student: str) -> str:
         return pseudonym(student, self)

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 32 * 2**20  # of a file, whatever its encoding
+MOST_SOURCE = 4 * 2**20  # characters of all cells together, without outputs
 MOST_CELLS = 2000
 AGAIN = "Open your notebook in JupyterLab or Colab, save it, and hand in the .ipynb file."
 
@@ -61,6 +62,11 @@ def read(content: bytes) -> tuple[list[Loose], list[str]]:
         notes.append(f"{len(cells) - len(loose)} entries that are no cells were left out.")
     if not any(cell.source.strip() for cell in loose):
         raise Unreadable(f"The notebook has no cells with anything in them. {AGAIN}")
+    if sum(len(cell.source) for cell in loose) > MOST_SOURCE:
+        raise Unreadable(
+            f"The notebook's cells hold more than {MOST_SOURCE // 2**20} million characters, without outputs."
+            " Take pictures and data out of the cells (as files, or not at all), and hand in again."
+        )
     return loose, notes
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from grading.intake.apart import Exhausted, apart
 from grading.intake.matching import LOCKED, Matched, Matcher, Place, trimmed, unfenced
 from grading.intake.reading import AGAIN, Loose, Unreadable, read
 from grading.intake.snippets import flat, is_stub, look
@@ -30,6 +31,14 @@ def repair(content: bytes, assignment: Assignment) -> Repaired:
         doubt = Doubt("", f"The notebook could not be put in shape ({type(error).__name__}): look at it.")
         problem = f"The notebook could not be read; a person will look at it. {AGAIN}"
         return Repaired((untouched_exercise(assignment),), doubts=(doubt,), problem=problem)
+
+
+def repair_apart(content: bytes, assignment: Assignment) -> Repaired:
+    """As `repair`, in a process of its own; where its budget is used up, `problem` says so."""
+    try:
+        return apart(repair, content, assignment)
+    except Exhausted as why:
+        return Repaired((untouched_exercise(assignment),), problem=str(why))
 
 
 def mend(content: bytes, assignment: Assignment) -> Repaired:
@@ -385,4 +394,4 @@ def _join(pieces: Sequence[Loose]) -> Loose | None:
     return None
 
 
-__all__ = ["Repaired", "mend", "repair", "untouched_exercise"]
+__all__ = ["Repaired", "mend", "repair", "repair_apart", "untouched_exercise"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -13,7 +14,9 @@ from grading import run
 from grading.assignment import assignment_from_gradebook, solved
 from grading.execution import engine, trusted
 from grading.execution.local import PlainLifeline
-from grading.model import Outcome
+from grading.intake.people import secrets_for
+from grading.model import Outcome, Submission
+from tests import exercise_small
 from tests.conftest import WEEK
 
 
@@ -154,6 +157,37 @@ def test_a_file_that_is_no_notebook_costs_only_its_owner(course):
     assert len(Worker.executed) == 1
 
 
+def test_a_submission_is_put_in_shape_once_and_apart(course, monkeypatch):
+    """An upload that takes too long to read costs its owner only, who is told; it is not tried again."""
+    from grading.intake import apart
+
+    made = []
+    repair_apart = run.repair_apart
+
+    def counted(content, assignment):
+        made.append(content)
+        return repair_apart(content, assignment)
+
+    monkeypatch.setattr(run, "repair_apart", counted)
+    hand_in(course, "ada")
+    grade(course)
+    path = hand_in(course, "eve")
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    table = "[" + "1,0," * 40_000 + "]"
+    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    notebook["cells"] += [{**cell, "source": f"scale = total = {table}\n# {i}"} for i in range(20)]
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    monkeypatch.setattr(apart, "READING", apart.Budget(seconds=1))
+    summary, _ = grade(course)
+    assert summary.status == run.DONE and len(made) == 2
+    assert points(course)["ada"] == {"scale": 3, "total": 2} and sum(points(course)["eve"].values()) == 0
+    page = (course.feedback / "eve" / WEEK / f"{WEEK}.html").read_text(encoding="utf-8")
+    assert "more than 1 s of computing" in page
+    assert "more than 1 s of computing" in (course.results(WEEK) / "report.html").read_text(encoding="utf-8")
+    grade(course)
+    assert len(made) == 2, "kept for the next run"
+
+
 def test_only_the_named_student(course):
     hand_in(course, "ada")
     hand_in(course, "bo")
@@ -179,6 +213,22 @@ def test_a_result_depends_on_every_module_of_the_engine():
     assert not counted & {"record", "bank", "collect", "week03_rbm"}
 
 
+def test_each_upload_has_its_own_seed(tmp_path):
+    """The same file always meets the same inputs; another one, another exercise, another course others."""
+    first, other = secrets_for(tmp_path / "a"), secrets_for(tmp_path / "b")
+    exercise = exercise_small.ASSIGNMENT
+    changed = replace(exercise, cells=exercise.cells[1:])
+    ada, ben = (Submission(name, WEEK, b"the same") for name in ("ada", "ben"))
+    again = Submission("ada", WEEK, b"handed in again")
+
+    def seed(submission, assignment=exercise, secrets=first, **options):
+        return run.seed_of(submission, assignment, run.Options(**options), secrets)
+
+    seeds = {seed(ada), seed(again), seed(ada, changed), seed(ada, secrets=other)}
+    assert seed(ada) == seed(ben) and len(seeds) == 4 and max(seeds) > 2**120
+    assert seed(ada, seed=3) == 3
+
+
 def test_nothing_to_grade_is_said(course):
     summary, said = grade(course)
     assert "nothing to grade" in said and summary.status == run.DONE
@@ -187,12 +237,11 @@ def test_nothing_to_grade_is_said(course):
 def test_outcomes_survive_json(course):
     """What workers send is JSON; the outcome after a round trip is the same."""
     hand_in(course, "ada")
-    from grading.intake.people import secrets_for
     from grading.model import from_data, to_data
 
     assignment = assignment_from_gradebook(course.address, WEEK, course.root)
     secrets = secrets_for(course.folder)
-    submissions = run.collect.submissions(course.submitted, WEEK)
-    job = next(run.make_jobs(submissions, assignment, 1, run.Options(), secrets))
+    (submission,) = run.collect.submissions(course.submitted, WEEK)
+    job = run.make_job(submission, run.Repairs(course, assignment, secrets), run.Options())
     outcome = Worker().execute(job)
     assert from_data(Outcome, json.loads(json.dumps(to_data(outcome)))) == outcome

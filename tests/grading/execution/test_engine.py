@@ -52,6 +52,22 @@ def test_no_job_no_worker():
     assert list(execute(jobs(0), Place(workers=3), Fake)) == [] and Fake.made == 0
 
 
+def test_a_job_that_takes_long_to_make_delays_no_other():
+    """Made on its worker: the other one goes on; what is done already needs no worker."""
+    others = threading.Event()
+
+    def slow():
+        assert others.wait(30), "the other worker waits for this one"
+        return Outcome("slow")
+
+    def last():
+        others.set()
+        return next(jobs(1))
+
+    tasks = [slow, *jobs(3), last]
+    assert {o.pseudonym for o in execute(tasks, Place(workers=2), Fake)} == {"slow", "p0", "p1", "p2"}
+
+
 def test_jobs_are_made_only_when_a_worker_is_free():
     taken = []
     may_end = threading.Semaphore(0)
