@@ -158,14 +158,12 @@ def collect(
     files = _files(archive, zone, caps)
     fallback = datetime.fromtimestamp(int(archive.stat().st_mtime), UTC)
     piles, notes = _piles(files, week, archive, roster)
-    if _of_download(piles):
+    timed = not _of_download(piles)
+    if not timed and not any(person.handed_in for person in roster.people):
         notes.append(
             "the times in the archive are those of the download: for times of submission and late penalties "
             "give Moodle's grading worksheet as the list of students"
         )
-        timed = False
-    else:
-        timed = True
     kept = _kept(submitted, week)
     changes: dict[str, str] = {}
     for person, found, words in _by_student(piles, roster, notes):
