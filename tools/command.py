@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ def one_line(*known: type[Exception]) -> Callable[[Callable[P, int]], Callable[P
     def decorate(command: Callable[P, int]) -> Callable[P, int]:
         @functools.wraps(command)
         def main(*args: P.args, **kwargs: P.kwargs) -> int:
+            logging.getLogger("tornado.application").addFilter(_no_rollback)  # nbgrader's log
             try:
                 return command(*args, **kwargs)
             except known as error:
@@ -54,6 +56,11 @@ def refused(error: BaseException) -> str:
         if type(cause).__name__ == "OperationalError" and GRADEBOOK.search(text := str(cause)):
             return f"the gradebook: {text.splitlines()[0]}: free its disk or folder, and start again"
     return ""
+
+
+def _no_rollback(record: logging.LogRecord) -> bool:
+    """Nbgrader writes a traceback before it raises what happened to the gradebook."""
+    return not record.getMessage().startswith("Rolling back session")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

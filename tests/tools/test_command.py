@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 import sqlalchemy.exc
 
 import grading.__main__ as grading_main
 from grading import files, run
 from grading.assignment import AssignmentError
+from grading.gradebook import gradebook
 from tests.conftest import WEEK
 from tools import notebooks, pictures, release, student
 from tools.command import one_line
@@ -95,6 +97,24 @@ def test_what_a_command_knows_is_its_own_line(capsys: pytest.CaptureFixture[str]
 
     assert command() == 1
     assert capsys.readouterr().err == "error: week99 is not in the gradebook: run `make release`\n"
+
+
+def test_nbgrader_s_own_traceback_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real gradebook in a file that cannot grow."""
+
+    @one_line(AssertionError)
+    def command() -> int:
+        with gradebook(tmp_path / "gradebook.db") as book:
+            book.db.execute(sqlalchemy.text("PRAGMA max_page_count = 1"))
+            book.add_student("somebody", first_name="x" * 1_000_000)
+        return 0
+
+    assert command() == 1
+    said = capsys.readouterr().err
+    assert "the gradebook: database or disk is full" in said and len(said.splitlines()) == 1
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.fixture
