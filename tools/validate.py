@@ -23,6 +23,10 @@ from nbgrader.server_extensions.validate_assignment import handlers
 
 KEYS = {"code": "Y", "markdown": "M", "raw": "R"}  # that JupyterLab changes a cell's kind by
 FRESH = "Take it from a fresh copy of the notebook."
+SLOW = (
+    "A cell took too long on this machine, which may be busy: close other programs and notebooks, and\n"
+    "validate again. If it happens again, your answer may have an endless loop."
+)
 LAST = "Then validate again. (Even as it is now, the notebook would be graded.)"
 
 
@@ -101,10 +105,17 @@ class Handler(handlers.ValidateAssignmentHandler):
 
     def validate_notebook(self, path: str) -> dict[str, Any]:
         answer = super().validate_notebook(path)  # refuses paths outside of the course first
-        with suppress(Exception):  # not to be read at all: nbgrader has said so
-            if found := complaint(Path(self.root_dir, path)):
-                answer = {"success": False, "value": found}
-        return answer
+        return plain(answer, Path(self.root_dir, path))
+
+
+def plain(answer: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Nbgrader's answer about a notebook, or ours where we know better."""
+    found = ""
+    with suppress(Exception):  # not to be read at all: nbgrader has said so
+        found = complaint(path)
+    if not (answer["success"] or found) and "CellTimeoutError" in answer["value"]:
+        found = SLOW
+    return {"success": False, "value": found} if found else answer
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:

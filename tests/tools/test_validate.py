@@ -120,6 +120,15 @@ def test_nothing_is_said_about_a_sound_exercise(path: Path) -> None:
     assert validate.complaint(path) == ""
 
 
+def test_a_slow_machine_is_no_traceback(exercise: Notebook, tmp_path: Path) -> None:
+    nbformat.write(exercise, tmp_path / "x.ipynb")
+    trace = "Traceback …\nnbclient.exceptions.CellTimeoutError: Timeout waiting for IOPub output"
+    said = validate.plain({"success": False, "value": trace}, tmp_path / "x.ipynb")
+    assert said == {"success": False, "value": validate.SLOW}
+    for answer in ({"success": True, "value": {}}, {"success": False, "value": "Traceback …\nOSError"}):
+        assert validate.plain(answer, tmp_path / "x.ipynb") == answer
+
+
 def test_command_line(exercise: Notebook, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert validate.main([str(tmp_path / "none.ipynb")]) == 1
     assert capsys.readouterr().err.endswith("none.ipynb cannot be read: No such file or directory\n")
