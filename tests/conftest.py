@@ -20,7 +20,7 @@ def copy_course(target: Path) -> Path:
     shutil.copytree(SAMPLE, target)
     for room in ("intake", "results"):
         (target / "grading" / room).mkdir()
-    own = "__init__ model nbgrader_config intake/__init__ intake/copies results/__init__ results/hidden"
+    own = "__init__ files model nbgrader_config intake/__init__ intake/copies results/__init__ results/hidden"
     for name in own.split():
         shutil.copy(ROOT / "grading" / f"{name}.py", target / "grading" / f"{name}.py")
     return target
