@@ -105,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from grading.execution import engine, sandbox
     from grading.intake import collect, people
     from grading.proving import samples
+    from tools.command import one_line
     from tools.notebooks import SourceError
 
     known = (
@@ -117,14 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         samples.SampleError,
         sandbox.SandboxError,
     )
-    try:
-        return COMMANDS[options.command](options)
-    except known as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped; start again to go on where it stopped", file=sys.stderr)
-        return 1
+    return one_line(*known)(COMMANDS[options.command])(options)
 
 
 def _course(options: argparse.Namespace):

@@ -55,6 +55,14 @@ c.Execute.extra_arguments = ["--IPKernelApp.exec_lines=import sys; sys.stderr.na
 c.IgnorePattern.enabled = True
 c.IgnorePattern.pattern = r"[\s\S]"
 
+# As nbgrader has it, but a copied cell does not stop the run of the whole class.
+c.Autograde.sanitize_preprocessors = [
+    "nbgrader.preprocessors.ClearOutput",
+    "grading.intake.copies.DropCopies",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "nbgrader.preprocessors.OverwriteCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
 # Hidden tests are taken out of each notebook as soon as it has been graded, and again on the way to feedback.
 # A regrade starts from the submission and the gradebook, which has them.
 c.Autograde.autograde_preprocessors = [

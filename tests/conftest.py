@@ -18,8 +18,10 @@ WEEK = "week99_sample"
 def copy_course(target: Path) -> Path:
     """The sample course in a folder of its own, with the real grading settings."""
     shutil.copytree(SAMPLE, target)
-    (target / "grading" / "results").mkdir()
-    for name in ("__init__", "model", "nbgrader_config", "results/__init__", "results/hidden"):
+    for room in ("intake", "results"):
+        (target / "grading" / room).mkdir()
+    own = "__init__ files model nbgrader_config intake/__init__ intake/copies results/__init__ results/hidden"
+    for name in own.split():
         shutil.copy(ROOT / "grading" / f"{name}.py", target / "grading" / f"{name}.py")
     return target
 

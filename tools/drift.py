@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from tools import notebooks, release
+from tools.command import one_line
 from tools.notebooks import ROOT, SourceError
 
 
@@ -47,15 +47,12 @@ def _differences(root: Path, fresh: Path, folder: str, pattern: str, command: st
             yield f"{name} differs from its source: run `{command}`"
 
 
+@one_line(SourceError)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.drift", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    try:
-        found = list(drift(options.root.resolve()))
-    except SourceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    found = list(drift(options.root.resolve()))
     print("\n".join(found) if found else "notebooks and exercises agree with their sources")
     return 1 if found else 0
 

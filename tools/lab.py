@@ -3,7 +3,8 @@
 JupyterLab starts in the course's folder with the table of weeks, whose links open the notebooks. With no
 display it prints its address instead of opening a browser. Two folders are put on Jupyter's configuration
 path: `grading`, whose settings nbgrader's extensions (the Validate button) read, and `tools/jupyter`, with
-defaults for JupyterLab's settings: Markdown is shown as a page, and no news pop up.
+defaults for JupyterLab's settings: Markdown is shown as a page, no news pop up, and `tools.validate` answers
+the Validate button.
 """
 
 from __future__ import annotations

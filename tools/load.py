@@ -31,6 +31,7 @@ from pathlib import Path
 
 import jupytext
 
+from tools.command import one_line
 from tools.notebooks import ROOT, Source, SourceError, find_sources
 
 MINUTES = {"words": 1 / 100, "lines": 1 / 5, "equations": 1.5, "predict": 2, "figures": 1, "questions": 2}
@@ -161,15 +162,12 @@ def table(found: list[Load]) -> str:
     return "\n".join(lines)
 
 
+@one_line(SourceError, OSError)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.load", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    try:
-        found = [measure(source) for source in preparations(options.root.resolve())]
-    except (SourceError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    found = [measure(source) for source in preparations(options.root.resolve())]
     print(table(found))
     faults = [fault for load in found for fault in load.faults()]
     print("\n".join(faults), end="\n" if faults else "")

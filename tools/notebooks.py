@@ -43,6 +43,9 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from grading.files import write_whole
+from tools.command import one_line
+
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "make notebooks"
 DRAWINGS = "notebooks/pictures"
@@ -409,23 +412,18 @@ def write(root: Path = ROOT, into: Path | None = None) -> list[Path]:
     changed = []
     for path, text in built:
         target = into / path.relative_to(root) if into else path
-        if not target.is_file() or target.read_bytes() != text.encode():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(text.encode())
+        if write_whole(target, text):
             changed.append(target)
     return changed
 
 
+@one_line(SourceError)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.notebooks", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     root = options.root.resolve()
-    try:
-        changed = write(root)
-    except SourceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    changed = write(root)
     for path in changed:
         print(f"wrote {_shown(path, root)}")
     if not changed:

@@ -36,6 +36,8 @@ from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 from PIL import Image
 
+from grading.files import write_whole
+from tools.command import one_line
 from tools.notebooks import DRAWINGS, PIXELS, ROOT, SourceError, alternatives, drawn
 from utils import paths
 
@@ -237,29 +239,25 @@ def stale(root: Path = ROOT) -> Iterator[tuple[Path, bytes | None]]:
     yield from ((path, None) for path in sorted(files))
 
 
+@one_line(SourceError)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; name what has drifted")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     root, found = options.root.resolve(), 0
-    try:
-        for path, data in stale(root):
-            name = path.relative_to(root).as_posix()
-            found += 1
-            if options.check:
-                state = "has no drawing" if data is None else "is not what its drawing gives"
-                print(f"{name} {state}: run `make notebooks`")
-            elif data is None:
-                path.unlink()
-                print(f"removed {name}, which has no drawing")
-            else:
-                path.parent.mkdir(exist_ok=True)
-                path.write_bytes(data)
-                print(f"drew {name}")
-    except SourceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    for path, data in stale(root):
+        name = path.relative_to(root).as_posix()
+        found += 1
+        if options.check:
+            state = "has no drawing" if data is None else "is not what its drawing gives"
+            print(f"{name} {state}: run `make notebooks`")
+        elif data is None:
+            path.unlink()
+            print(f"removed {name}, which has no drawing")
+        else:
+            write_whole(path, data)
+            print(f"drew {name}")
     if not found:
         print("all pictures are what their drawings give")
     return 1 if options.check and found else 0

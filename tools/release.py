@@ -21,6 +21,7 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 from tools import notebooks
+from tools.command import one_line
 from tools.notebooks import ROOT, SourceError
 
 # What a solution's folder may pass on to students besides the notebook.
@@ -121,22 +122,20 @@ def release(root: Path = ROOT) -> list[Path]:
         for folder in (path.parent for path in made):
             target = root / "exercises" / folder.name
             shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(folder, target)
+            target.parent.mkdir(exist_ok=True)
+            folder.rename(target)  # which needs no room
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return [root / "exercises" / path.relative_to(staged) for path in made]
 
 
+@one_line(SourceError)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.release", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     root = options.root.resolve()
-    try:
-        made = release(root)
-    except SourceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    made = release(root)
     for path in made:
         print(f"released {path.relative_to(root)}")
     if not made:

@@ -20,6 +20,7 @@ from nbconvert.filters import strip_ansi
 
 from grading.model import split_hidden
 from tools import drift, notebooks
+from tools.command import one_line
 from tools.notebooks import ROOT, SourceError
 
 TEMPLATE = ROOT / "tools" / "student_template"
@@ -33,6 +34,8 @@ FILES = [
     "tools/setup_env.py",
     "tools/lab.py",
     "tools/course_startup.py",
+    "tools/validate.py",
+    "tools/jupyter/jupyter_server_config.d/course.json",
     "tools/jupyter/labconfig/default_setting_overrides.json",
 ]
 LICENCES = ("LICENSE*", "LICENCE*", "CITATION.cff")
@@ -47,6 +50,7 @@ NOT_COPIED = (
     ".DS_Store",
 )
 DROPPED_TABLES = ("tool.ruff", "tool.mypy", "tool.pytest")
+IN_WORK = ".in-work"  # where it is built, inside of the folder
 TELLING = 24  # characters that make a line of a solution worth searching for
 
 
@@ -55,16 +59,33 @@ class StudentError(SourceError):
 
 
 def build(target: Path, root: Path = ROOT, check_drift: bool = True) -> list[Path]:
-    """Build the students' repository in `target`, keeping a .git that is there; returns the files made."""
+    """Build the students' repository in `target`, keeping a .git that is there; returns the files made.
+
+    What stood there goes when all is made and searched for leaks, not before.
+    """
     target = target.resolve()
     _check_target(target, root)
     if check_drift and (found := list(drift.drift(root))):
         raise StudentError("; ".join(found))
     target.mkdir(parents=True, exist_ok=True)
-    for old in target.iterdir():
-        if old.name != ".git":
-            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    made = target / IN_WORK
+    try:
+        shutil.rmtree(made, ignore_errors=True)
+        _make(made, root)
+        if found := list(leaks(made, root)):
+            raise StudentError("; ".join(found))
+        for old in target.iterdir():
+            if old.name not in (".git", IN_WORK):
+                shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+        for new in made.iterdir():
+            new.rename(target / new.name)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return sorted(p for p in target.rglob("*") if p.is_file() and ".git" not in p.relative_to(target).parts)
 
+
+def _make(target: Path, root: Path) -> None:
+    """All files of the students' repository."""
     for source in [*FILES, *(p.name for glob in LICENCES for p in sorted(root.glob(glob)))]:
         if (root / source).is_file():
             _put(target / source, (root / source).read_bytes())
@@ -79,16 +100,13 @@ def build(target: Path, root: Path = ROOT, check_drift: bool = True) -> list[Pat
     for path in sorted(p for p in TEMPLATE.rglob("*") if p.is_file()):
         name = ".gitignore" if path.name == "gitignore" else path.relative_to(TEMPLATE)
         _put(target / name, _fill(path.read_text(encoding="utf-8"), root).encode())
-    if found := list(leaks(target, root)):
-        raise StudentError("; ".join(found))
-    return sorted(p for p in target.rglob("*") if p.is_file() and ".git" not in p.relative_to(target).parts)
 
 
 def _check_target(target: Path, root: Path) -> None:
     """Refuse to empty a folder that is not one of ours."""
     if root.is_relative_to(target):
         raise StudentError(f"{target} holds this repository itself: choose another folder")
-    inside = [p.name for p in target.iterdir() if p.name != ".git"] if target.is_dir() else []
+    inside = [p.name for p in target.iterdir() if p.name not in (".git", IN_WORK)] if target.is_dir() else []
     if inside and ("nbgrader_config.py" not in inside or "solutions" in inside):
         raise StudentError(f"{target} is not empty and was not built by this command: choose another folder")
 
@@ -196,16 +214,13 @@ def _bare(line: str) -> str:
     return re.sub(r"^\s*(?:-+>)?\s*\d+\s", "", line)
 
 
+@one_line(SourceError)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.student", description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "student")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    try:
-        made = build(options.folder, options.root.resolve())
-    except SourceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    made = build(options.folder, options.root.resolve())
     size = sum(path.stat().st_size for path in made) / 1e6
     print(f"built the students' repository in {options.folder}: {len(made)} files, {size:.1f} MB")
     return 0

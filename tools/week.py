@@ -13,7 +13,9 @@ import re
 import sys
 from pathlib import Path
 
+from grading.files import write_whole
 from tools import notebooks
+from tools.command import one_line
 from tools.notebooks import ROOT, SourceError
 
 TEMPLATE = ROOT / "tools" / "week_template"
@@ -54,6 +56,7 @@ def write(stem: str, topic: str = "", root: Path = ROOT) -> list[Path]:
     return list(written.values())
 
 
+@one_line(SourceError)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.week", description=__doc__.splitlines()[0])
     parser.add_argument("week", help="its name, such as week08_gan")
@@ -63,18 +66,13 @@ def main(arguments: list[str] | None = None) -> int:
     root = options.root.resolve()
     from tools import pictures, release  # nbgrader takes a second to import
 
-    try:
-        made = write(options.week, options.topic, root)
-        drawings = root / notebooks.DRAWINGS / f"{options.week}.py"
-        for name, data in pictures.draw(drawings):
-            made.append(notebooks.drawn(drawings, name))
-            made[-1].parent.mkdir(exist_ok=True)
-            made[-1].write_bytes(data)
-        made += notebooks.write(root)
-        made += [path for path in release.release(root) if path.parent.name == options.week]
-    except SourceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    made = write(options.week, options.topic, root)
+    drawings = root / notebooks.DRAWINGS / f"{options.week}.py"
+    for name, data in pictures.draw(drawings):
+        made.append(notebooks.drawn(drawings, name))
+        write_whole(made[-1], data)
+    made += notebooks.write(root)
+    made += [path for path in release.release(root) if path.parent.name == options.week]
     for path in made:
         print(f"wrote {path.relative_to(root)}")
     print(f"now replace each TODO; `make test WEEK={options.week}` is green when none is left")

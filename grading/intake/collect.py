@@ -185,7 +185,7 @@ def collect(
     if found.form:
         notes.insert(0, f"read as an export of {found.form}: {len(piles)} students")
     timed = not _of_download(piles)
-    if not timed:
+    if not timed and not any(person.handed_in for person in roster.people):
         notes.append(
             "the times in the archive are those of the download: for times of submission and late penalties "
             "give Moodle's grading worksheet as the list of students"

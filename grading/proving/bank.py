@@ -28,6 +28,7 @@ from pathlib import Path
 from grading.proving.executor import TIMEOUT, Cell, Job, Result, modules_of, run_forked
 from grading.proving.mutants import mutants
 from tools import notebooks
+from tools.command import one_line
 from tools.notebooks import ROOT, SourceError
 
 RIGHT_PER_GAP = 3
@@ -403,6 +404,7 @@ def check(week: str, seeds: int, verbose: bool = False, root: Path = ROOT, gaps:
     return not faults and not lacking
 
 
+@one_line(SourceError)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="grading.proving.bank", description=__doc__.splitlines()[0])
     parser.add_argument("weeks", nargs="*", metavar="WEEK", help="such as week03_rbm; all by default")
@@ -414,14 +416,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     root = options.root.resolve()
-    try:
-        good = [
-            check(week, options.seeds, options.verbose, root, options.gap)
-            for week in options.weeks or banks(root)
-        ]
-    except SourceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    good = [
+        check(week, options.seeds, options.verbose, root, options.gap)
+        for week in options.weeks or banks(root)
+    ]
     return 0 if all(good) else 1
 
 

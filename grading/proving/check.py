@@ -133,7 +133,8 @@ def spoils(gap: str, what: str, when: str) -> str:
 def spoilt_one_by_one(exercise: bank.Exercise, gap: str) -> executor.Job:
     """The gap's test again and again, in one process: each argument spoilt alone, then in pairs.
 
-    Alone also after the answer has been computed. Named by what is spoilt and when.
+    Alone also after the answer has been computed. A gap that trains does so once. Named by what is spoilt
+    and when.
     """
     *cells, test = exercise.slice(gap)
     solution = next(cell for cell in cells if (cell.kind, cell.name) == ("solution", gap))
@@ -142,7 +143,8 @@ def spoilt_one_by_one(exercise: bank.Exercise, gap: str) -> executor.Job:
     arguments = list(
         dict.fromkeys(a.arg for f in functions if f.name in names for a in f.args.args + f.args.kwonlyargs)
     )
-    install = f"from grading.proving.spoil import Spoiler\n_spoiler = Spoiler({names!r}, globals())"
+    trains = exercise.trains(gap)
+    install = f"from grading.proving.spoil import Spoiler\n_spoiler = Spoiler({names!r}, globals(), {trains})"
     cells += [executor.Cell("given", "spoiler", install), executor.Cell("test", "plain", test.source)]
     ways: list[tuple[tuple[str, ...], bool]] = [((a,), late) for a in arguments for late in (False, True)]
     ways += [(pair, False) for pair in itertools.combinations(arguments, 2)]
@@ -150,7 +152,7 @@ def spoilt_one_by_one(exercise: bank.Exercise, gap: str) -> executor.Job:
         name = f"{'afterwards' if late else 'first'} {' and '.join(chosen)}"
         start = f"_spoiler.start({chosen!r}, {late})\n"
         cells.append(executor.Cell("test", name, start + test.source))
-    return executor.Job(gap, cells)
+    return executor.Job(gap, cells, timeout=3 * executor.TIMEOUT)
 
 
 def judge_one_by_one(gap: str, results: dict[str, executor.Result], report: Report) -> None:
@@ -202,8 +204,7 @@ def look_at_bank(exercise: bank.Exercise, entries: list[bank.Entry], seeds: int,
             report.fault(f"{verdict.entry.name} (seed {verdict.seed}) {verdict.fault}\n{verdict.entry.text}")
     report.good(f"bank: {len(answers)} answers and {len(mutants)} mutants, {len(verdicts)} verdicts")
     ways = 0
-    quick = [gap for gap in exercise.points if not exercise.trains(gap)]  # the others take one array
-    for job, results in executor.run_forked([spoilt_one_by_one(exercise, gap) for gap in quick]):
+    for job, results in executor.run_forked([spoilt_one_by_one(exercise, gap) for gap in exercise.points]):
         judge_one_by_one(job.label, results[0], report)
         ways += len(results[0])
     report.good(f"arguments set to 0 one at a time and in pairs, in {ways} ways")

@@ -2,7 +2,7 @@
 
 Before the answer is computed, they are right about zeros; after it, right, but they leave nothing of what the
 test handed over. A test that goes on with its own arrays after the call lets the first pass, one that never
-looks at them again the second.
+looks at them again the second. An answer that takes long, since it trains, is computed once and given again.
 """
 
 import functools
@@ -25,10 +25,14 @@ class Untouched(Exception):
 
 
 class Spoiler:
-    """Wraps the functions `names` of a namespace."""
+    """Wraps the functions `names` of a namespace.
 
-    def __init__(self, names, namespace):
+    keep: the n-th call of a function after a start gets the answer of its n-th call ever.
+    """
+
+    def __init__(self, names, namespace, keep=False):
         self.arrays, self.chosen, self.late, self.undo = set(), (), False, []
+        self.keep, self.calls = keep, {}
         for name in names:
             thing = namespace.get(name)
             if isinstance(thing, type):
@@ -42,14 +46,15 @@ class Spoiler:
         """From now on these arguments are spoilt; what was spoilt before is put back."""
         for thing, value in self.undo[::-1]:
             _put(thing, value)
-        self.undo, self.chosen, self.late = [], chosen, late
+        self.undo, self.chosen, self.late, self.calls = [], chosen, late, {}
         signal.signal(signal.SIGPROF, _never_ends)
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, 0 if self.keep else SECONDS)
         if not self.arrays.issuperset(chosen):
             raise Untouched
 
     def wrap(self, function):
         signature = inspect.signature(function)
+        answers: list = []
 
         @functools.wraps(function)
         def spoilt(*arguments, **options):
@@ -58,7 +63,10 @@ class Spoiler:
             self.arrays |= {name for name, arrays in found.items() if arrays}
             if not self.late:
                 self.spoil(found)
-            result = function(*arguments, **options)
+            call = self.calls[spoilt] = self.calls.get(spoilt, -1) + 1
+            result = answers[call] if call < len(answers) else function(*arguments, **options)
+            if self.keep and call == len(answers):
+                answers.append(_apart(result))
             if self.late:
                 result = _apart(result)
                 self.spoil(found)

@@ -6,6 +6,7 @@ import csv
 import os
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ ANSWERS = {
     "unsolved": {},
     "noisy": {"scale": SCALE, "total": NOISY},
     "hidden": {"scale": MAGNITUDE, "total": TOTAL},
+    "copied": {"scale": SCALE, "total": TOTAL},  # graded first
 }
-EXPECTED = {"solved": 5, "unsolved": 0, "noisy": 5, "hidden": 2}
+EXPECTED = {"solved": 5, "unsolved": 0, "noisy": 5, "hidden": 2, "copied": 5}
 
 
 def submission(course: Path, answers: dict[str, str]) -> nbformat.NotebookNode:
@@ -50,13 +52,17 @@ def submission(course: Path, answers: dict[str, str]) -> nbformat.NotebookNode:
 
 @pytest.fixture(scope="session")
 def graded(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample course with four submissions, autograded, with feedback and exported marks."""
+    """The sample course with five submissions, autograded, with feedback and exported marks."""
     course = tmp_path_factory.mktemp("graded") / "a course"
     shutil.copytree(released, course)
     for student, answers in ANSWERS.items():
         notebook = submission(course, answers)
         if student == "noisy":  # and nosy: prints what it can see of the tests
             notebook.cells.append(nbformat.v4.new_code_cell("for cell in In:\n    print(cell)"))
+        if student == "copied":  # nbgrader's own settings stop the run of the whole class here
+            for cell in [cell for cell in notebook.cells if "nbgrader" in cell.metadata]:
+                notebook.cells.append(deepcopy(cell))
+                notebook.cells[-1].id += "-copy"
         folder = course / "grading" / "submitted" / student / WEEK
         folder.mkdir(parents=True)
         nbformat.write(notebook, folder / f"{WEEK}.ipynb")

@@ -6,6 +6,7 @@ The students' repository is built and served by `python -m tools.lab`, and the s
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import re
 import shutil
@@ -67,6 +68,9 @@ def address(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     for cell in notebook.cells:
         cell.source = solved.get(cell.id, cell.source)
     nbformat.write(notebook, folder / "exercises" / WEEK / "solved.ipynb")
+    notebook.cells.append(next(copy.deepcopy(cell) for cell in notebook.cells if cell.id in solved))
+    notebook.cells[-1].id = "copied"
+    nbformat.write(notebook, folder / "exercises" / WEEK / "copied.ipynb")
     source = folder / "notebooks" / f"{WEEK}.py"
     source.write_text("# %% [markdown]\n# {{picture: rbm}}\n", encoding="utf-8")
     nbformat.write(
@@ -271,6 +275,13 @@ def test_validate_fails_the_unsolved_version(page: Any, address: str) -> None:
     said = validate(page, address, f"exercise_{WEEK}")
     assert "Success" not in said and words_of_the_docs(said)
     assert "NotImplementedError" in said and "write your answer here" in said
+
+
+def test_validate_names_a_copied_cell(page: Any, address: str) -> None:
+    said = validate(page, address, "copied")
+    assert words_of_the_docs(said) == ["There was an error running the validate command:"]
+    assert re.search(r"Your answer \w+ is there 2 times: cells \d+ and \d+ from the top", said)
+    assert "Traceback" not in said
 
 
 def words_of_the_docs(said: str) -> list[str]:

@@ -33,9 +33,10 @@ def test_it_has_what_students_need(built: Path) -> None:
     needed = """
         README.md Makefile pyproject.toml requirements.txt environment.yml nbgrader_config.py .gitignore
         .gitattributes docs/setup.md docs/students.md
-        tools/__init__.py tools/setup_env.py tools/lab.py tools/course_startup.py utils/__init__.py
+        tools/__init__.py tools/setup_env.py tools/lab.py tools/course_startup.py tools/validate.py
         tools/jupyter/labconfig/default_setting_overrides.json
-        utils/course.mplstyle
+        tools/jupyter/jupyter_server_config.d/course.json
+        utils/__init__.py utils/course.mplstyle
     """.split()
     assert [name for name in needed if not (built / name).is_file()] == []
     for folder in ("notebooks", "exercises"):
@@ -54,7 +55,7 @@ def test_it_has_nothing_else(built: Path) -> None:
     top = {p.name for p in built.iterdir()}
     assert not top & {"solutions", "grading", "tests", ".git", ".github", ".ci", "build"}
     assert {p.name for p in (built / "tools").iterdir()} == {
-        *("__init__.py", "setup_env.py", "lab.py", "course_startup.py", "jupyter")
+        *("__init__.py", "setup_env.py", "lab.py", "course_startup.py", "validate.py", "jupyter")
     }
     for pattern in (
         "notebooks/**/*.py",

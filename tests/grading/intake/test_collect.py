@@ -547,6 +547,7 @@ def test_times_of_the_download_are_no_times_of_submission(run: Collect, tmp_path
     )
     report = run(now, students=sheet)
     assert [e.handed_in for e in report.entries][1] == "2024-04-02T23:59:00+00:00"
+    assert not any("worksheet" in note for note in report.notes), "it was given"
     assert set(report.changes.values()) == {"unchanged"}
     run(now)
     stamp = tmp_path / "grading" / "submitted" / "2" / WEEK / "timestamp.txt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,14 @@ def adding(call: str, when: str) -> bank.Exercise:
     return bank.Exercise("week00_none", cells, {"f": 2.0})
 
 
+TRAINING = """
+runs = []
+def f(x, z, n):
+    runs.append(1)
+    if len(runs) > 1:
+        raise RuntimeError
+    return x + z * n
+"""
 ONE_BY_ONE = {
     "copies": ("stattests.call(f, x, np.ones(3), 1)", "before", []),
     "right answer first": ("f(x, np.ones(3), 1)", "before", ["afterwards sets x", "afterwards sets z"]),
@@ -154,6 +163,69 @@ def test_arguments_are_spoilt_one_by_one_and_in_pairs(case: str) -> None:
     check.judge_one_by_one("f", results, report)
     assert len(report.faults) == len(expected)
     assert all(any(words in fault for fault in report.faults) for words in expected), report.faults
+
+
+@pytest.mark.parametrize("case", ONE_BY_ONE)
+def test_so_are_those_of_a_gap_that_trains_which_it_does_once(case: str) -> None:
+    """The answer is kept: a second training would take seconds, and is refused here."""
+    call, when, expected = ONE_BY_ONE[case]
+    exercise = adding(call, when)
+    exercise.cells[1] = Cell("solution", "f", TRAINING)
+    exercise.cells[2] = Cell("test", "f", f"# The threshold is empirical.\n{exercise.cells[2].source}")
+    results = judged_cells(check.spoilt_one_by_one(exercise, "f"))
+    assert results["plain"].passed and results["first n"].error == "Untouched"
+    report = check.Report()
+    check.judge_one_by_one("f", results, report)
+    found = " ".join(report.faults)
+    assert ("in place" in found) == bool(expected), report.faults
+    assert not any(result.error == "RuntimeError" for result in results.values()), "trained twice"
+
+
+def test_the_bank_s_check_leaves_no_gap_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    exercise = adding("f(x, np.ones(3), 1)", "before")
+    exercise.cells[2] = Cell("test", "f", f"# The threshold is empirical.\n{exercise.cells[2].source}")
+    report = check.Report()
+    monkeypatch.setattr(bank, "missing", lambda *_: [])
+    check.look_at_bank(exercise, [], 1, report)
+    spoilt = {fault.split(" to 0")[0].partition(" sets ")[2] for fault in report.faults}
+    assert spoilt == {"x", "z", "x and z"}, report.faults
+
+
+NOISE = """
+def {name}({arguments}):
+    rng = np.random.default_rng(seed)
+    noise = {noise}
+    for array in ({spoilt},):
+        array[...] = 0
+    return noise
+"""
+SEEN = {  # of week 3: a hostile student's, which once had full marks, and its like in the gap that trains
+    "impute_gaussian": (
+        "np.where(missing, sigma * rng.standard_normal(v.shape), v)",
+        [("W", "b", "c"), ("W", "b"), ("W",), ("b",), ("missing",), ("v",)],
+    ),
+    "train_gaussian": (
+        "[rng.normal(size=shape) for shape in ((v_train.shape[1], hidden), v_train.shape[1], hidden)]",
+        [("v_train",)],
+    ),
+}
+
+
+@pytest.mark.slow
+def test_noise_and_spoilt_arguments_earn_nothing_in_week_3() -> None:
+    exercise = bank.read_exercise("week03_rbm")
+    jobs = []
+    for gap, (noise, ways) in SEEN.items():
+        [function] = ast.parse(exercise.cell("solution", gap)).body
+        for spoilt in ways:
+            arguments = ast.unparse(function.args)  # type: ignore[attr-defined]
+            answer = NOISE.format(name=gap, arguments=arguments, noise=noise, spoilt=", ".join(spoilt))
+            jobs.append(executor.Job(f"{gap} {spoilt}", exercise.slice(gap, answer)))
+    bank.preload(exercise, [])
+    for job, results in executor.run_forked(jobs):
+        (result,) = results[0].values()
+        assert not result.passed and result.error == "AssertionError", (job.label, result)
+        assert "changes an array that it is given" in result.message, (job.label, result)
 
 
 def test_an_answer_that_never_ends_once_spoilt_fails_and_the_other_ways_are_still_judged(
