@@ -400,31 +400,27 @@ def _all_scalars(items: list[Any]) -> bool:
     return all(type(item) is type(items[0]) for item in items)
 
 
+def _number_type(items: list[Any]) -> type | None:
+    """The one type of Python numbers that all items have, if an array can hold them."""
+    kind = type(items[0]) if items else None
+    if kind not in (bool, int, float):
+        return None
+    fit = all(type(item) is kind and (kind is not int or -(2**63) <= item < 2**63) for item in items)
+    return kind if fit else None
+
+
 def _all_numbers(items: list[Any]) -> bool:
     """Are these many Python numbers of one type? Then they cross as one array, too."""
-    if len(items) < 16 or type(items[0]) not in (bool, int, float):
-        return False
-    kind = type(items[0])
-    return all(type(item) is kind and (kind is not int or -(2**63) <= item < 2**63) for item in items)
+    return len(items) >= 16 and _number_type(items) is not None
 
 
 def _is_table(rows: list[Any], known: Mapping[int, int]) -> bool:
     """Are these many rows of one length, of Python numbers of one type, none known to the other side?"""
-    if (
-        len(rows) < 16
-        or type(rows[0]) is not list
-        or not rows[0]
-        or type(rows[0][0]) not in (bool, int, float)
-    ):
+    if len(rows) < 16 or type(rows[0]) is not list:
         return False
-    kind, width = type(rows[0][0]), len(rows[0])
-    return all(
-        type(row) is list
-        and len(row) == width
-        and id(row) not in known
-        and all(type(item) is kind and (kind is not int or -(2**63) <= item < 2**63) for item in row)
-        for row in rows
-    )
+    plain = all(type(row) is list and id(row) not in known for row in rows)
+    shapes = {(_number_type(row), len(row)) for row in rows} if plain else set()
+    return len(shapes) == 1 and shapes.pop()[0] is not None
 
 
 def as_array(value: Any) -> tuple[str, np.ndarray] | None:
