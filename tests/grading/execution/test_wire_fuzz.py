@@ -206,10 +206,15 @@ answers = st.fixed_dictionaries(
     },
 )
 CELLS = (
+    TrustedCell("given", "given", "def later(x):\n    return name_of_nobody"),
     TrustedCell("f", "solution", "", gap="f", defines=("f",)),
     TrustedCell("test", "test", "w = [1, [2]]\nassert f(w, {0: w}).up == 5 or w == 3", points=1.0, gap="f"),
 )
-CLEAN = (CleanCell("f", "solution", "", gap="f"), CleanCell("test", "test", "", gap="f", points=1.0))
+CLEAN = (
+    CleanCell("given", "given", ""),
+    CleanCell("f", "solution", "", gap="f"),
+    CleanCell("test", "test", "", gap="f", points=1.0),
+)
 PROXY = {"values": {"f": {"t": "handle", "n": 0, "call": True, "of": "function"}}}
 
 
