@@ -6,6 +6,7 @@ result again changes nothing; recording everything again mends what an interrupt
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -181,8 +182,14 @@ class Recorder:
         folder = self.autograded / student / self.week
         path = folder / f"{self.week}.ipynb"
         notebook = executed_notebook(runs, self.assignment, self._metadata, results)
+        # As handed in: what is shown of an answer may differ from one version of a library to the next.
+        digests = {
+            run.cell.name: hashlib.sha256(run.cell.source.encode("utf-8", "replace")).hexdigest()
+            for run in runs
+            if run.cell.name in self._solutions
+        }
         about = {"submission": submission.digest if submission else "", "assignment": self.assignment.digest}
-        notebook.metadata[MARK] = about | ({"not_graded": why} if why else {})
+        notebook.metadata[MARK] = about | {"answers": digests} | ({"not_graded": why} if why else {})
         answers = {
             cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata
         }
@@ -193,7 +200,7 @@ class Recorder:
             # Of another upload an old time means nothing.
             row.timestamp = parse_utc(submission.timestamp) if submission and submission.timestamp else None
             own = next(n for n in row.notebooks if n.notebook_id == self._notebook_id)
-            waiting = self._marks(own, answers, results, before, about, why)
+            waiting = self._marks(own, answers, results, before, notebook.metadata[MARK], why)
             self._comments(own, answers, why)
             session.flush()
             penalty = self._penalty(row, own)
@@ -258,12 +265,12 @@ class Recorder:
         answers: Mapping[str, Any],
         results: Mapping[str, GapResult],
         before: Mapping[str, Any],
-        about: Mapping[str, str],
+        about: Mapping[str, Any],
         why: str,
     ) -> list[str]:
         """Automatic scores, and which cells a person must look at: those are returned."""
         names = {cell_id: name for name, cell_id in self._graded.items()}
-        old_answers = before.get("answers", {})
+        old, now = before.get("answers", {}), about["answers"]
         same_upload = before.get("submission") == about["submission"]
         waiting = []
         for grade in own.grades:
@@ -274,7 +281,7 @@ class Recorder:
             if name in self._solutions:  # a question that a person grades
                 cell = answers.get(name)
                 answered = cell is not None and not self._unchanged(cell)
-                new = cell is None or old_answers.get(name) != cell.source
+                new = cell is None or old.get(name) != now.get(name)
                 # "Changed" is what no person has seen yet; recording the same again leaves their work alone.
                 needs = (new if by_hand else answered) or (by_hand and bool(grade.needs_manual_grade))
                 score = None if answered or cell is None else 0.0
@@ -347,15 +354,9 @@ def record(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What the recorded notebook was made from, and its answers by grade id; empty if there is none."""
+    """What the recorded notebook was made from, with digests of its answers; empty if there is none."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        data = json.loads(path.read_bytes())
-        answers = {
-            cell["metadata"]["nbgrader"]["grade_id"]: cell["source"]
-            for cell in data["cells"]
-            if "nbgrader" in cell["metadata"]
-        }
-        return {**data["metadata"].get(MARK, {}), "answers": answers}
+        return dict(json.loads(path.read_bytes())["metadata"][MARK])
     return {}
 
 

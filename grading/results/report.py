@@ -12,10 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grading.model import Assignment, GapResult, Outcome, Repaired, split_hidden
+from grading.model import Assignment, GapResult, Outcome, Repaired
 from grading.results import pages
 from grading.results.harmless import one_line
-from grading.results.hidden import scrub, telling
 
 NUMBER = r"[-−+]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:e[-+]?\d+)?%?"
 NUMBERS = re.compile(rf"(?<![A-Za-z_\d]){NUMBER}(?:[\s,;]+{NUMBER})*", re.ASCII)
@@ -134,9 +133,6 @@ def report_page(
 
 def gaps(rows: Sequence[ReportRow], assignment: Assignment, titles: Mapping[str, str]) -> list[Gap]:
     """Each test over all rows, in the exercise's order."""
-    secrets = telling(
-        line for cell in assignment.cells if cell.kind == "test" for line in split_hidden(cell.source)[1]
-    )
     left = [list(row.outcome.gaps) for row in rows]
     found = []
     for cell in assignment.cells:
@@ -148,7 +144,7 @@ def gaps(rows: Sequence[ReportRow], assignment: Assignment, titles: Mapping[str,
             if result is not None:
                 own.remove(result)
                 results.append(result)
-        messages = _messages(results, secrets)
+        messages = _messages(results)
         full = sum(result.points >= cell.points for result in results)
         none = sum(result.points <= 0 < cell.points for result in results)
         found.append(
@@ -168,7 +164,7 @@ def gaps(rows: Sequence[ReportRow], assignment: Assignment, titles: Mapping[str,
     return found
 
 
-def _messages(results: Iterable[GapResult], secrets: set[str]) -> list[Message]:
+def _messages(results: Iterable[GapResult]) -> list[Message]:
     """What failed tests said, most frequent first, numbers aside."""
     groups: dict[tuple[str, str, bool], list[str]] = {}
     for result in results:
@@ -177,7 +173,7 @@ def _messages(results: Iterable[GapResult], secrets: set[str]) -> list[Message]:
         if result.ended_by:
             text, short = pages.limit_words(result.ended_by)[0], result.ended_by
         else:
-            text = scrub(one_line(result.message), secrets)
+            text = one_line(result.message)
             if result.error not in ("AssertionError", "") and not text.startswith(result.error):
                 text = f"{one_line(result.error, 80)}: {text}".removesuffix(": ")
             text = text or "(no message)"
