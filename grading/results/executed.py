@@ -89,7 +89,7 @@ def executed_notebook(
 
 def one_block(html: str) -> str:
     """Clean HTML as Markdown that every renderer hands on as it is: a block of one line, begun by its tag."""
-    return "<div>" + html.replace("\r", "&#13;").replace("\n", "&#10;") + "</div>"
+    return "<div>" + str(html).replace("\r", "&#13;").replace("\n", "&#10;") + "</div>"
 
 
 def _cell_id(wish: str, index: int, used: set[str]) -> str:

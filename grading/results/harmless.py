@@ -1,6 +1,6 @@
 """What students' code displays, made safe to open: no scripts, no addresses that load by themselves.
 
-The pages forbid scripts and network besides (`pages.py`). What is hostile may also be huge, or small and slow:
+The pages forbid scripts and network besides (`pages.py`). What is hostile may be huge too, or small and slow:
 hence budgets, for one piece and for a page: sizes that are counted before the work, and bound its time.
 """
 
@@ -122,8 +122,10 @@ def capped(runs: Iterable[CellRun]) -> tuple[CellRun, ...]:
             sources -= len(cell.source)
         kept: list[Mapping[str, Any]] = []
         for output in run.outputs:
+            if outputs <= 0 or _characters(output) > room:
+                continue
             size = len(json.dumps(output, default=str))
-            if size <= room and outputs > 0:
+            if size <= room:
                 kept.append(output)
                 room, outputs = room - size, outputs - 1
         if missing := len(run.outputs) - len(kept):
@@ -131,6 +133,12 @@ def capped(runs: Iterable[CellRun]) -> tuple[CellRun, ...]:
             kept.append({"output_type": "stream", "name": "stdout", "text": LEFT_OUT.format(said)})
         made.append(replace(run, cell=cell, outputs=tuple(kept)))
     return tuple(made)
+
+
+def _characters(thing: Any) -> int:
+    if isinstance(thing, Mapping):
+        return sum(map(_characters, thing.values()))
+    return sum(map(_characters, thing)) if isinstance(thing, list | tuple) else len(str(thing))
 
 
 class Harmless:
@@ -227,19 +235,18 @@ class Harmless:
 
     def _clean(self, source: str) -> Markup | None:
         pictures: list[tuple[str, str]] = []
-        lost = shown = 0
+        shown: list[str] = []
 
         def take(match: re.Match[str]) -> str:
             pictures.append((match[1], match[2]))
             return f"data:{len(pictures) - 1}"
 
-        def attribute(tag: str, name: str, value: str) -> str | None:
-            nonlocal lost, shown
+        def value_of(name: str, value: str) -> str | None:
             if name == "src":
                 own = re.fullmatch(r"\s*data:(\d{1,9})\s*", value, re.ASCII)
                 number = int(own[1]) if own else len(pictures)
                 address = self.picture(*pictures[number]) if number < len(pictures) else None
-                lost, shown = lost + (address is None), shown + len(address or "")
+                shown.extend([address] if address else [])
                 return address
             if name == "href":
                 return value if re.match(r"\s*(https?:|mailto:)", value, re.IGNORECASE) else None
@@ -248,6 +255,12 @@ class Harmless:
             if name in ("width", "height"):
                 return value if re.fullmatch(r"\d{1,4}", value, re.ASCII) else None
             return value
+
+        def attribute(tag: str, name: str, value: str) -> str | None:
+            try:
+                return value_of(name, value)
+            except BaseException:  # after any exception nh3 would keep the attribute as it was
+                return None
 
         # What costs time is counted without the pictures, which are decoded only where one is shown.
         text = DATA.sub(take, source.encode("utf-8", "replace").decode("utf-8"))
@@ -265,9 +278,9 @@ class Harmless:
             link_rel="noopener noreferrer nofollow",
             clean_content_tags={"script", "style", "iframe", "object", "template", "noscript", "title"},
         )
-        if len(clean) - shown > 3 * len(text) + 10_000:  # unclosed tags can multiply
+        if len(clean) - sum(map(len, shown)) > 3 * len(text) + 10_000:  # unclosed tags can multiply
             return None
-        return Markup(clean.translate(ODD)) + (NO_PICTURE if lost else "")
+        return Markup(clean.translate(ODD)) + (NO_PICTURE if clean.count("<img") > len(shown) else "")
 
 
 def _tex(content: str, options: dict[str, Any]) -> str:
