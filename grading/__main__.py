@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -118,9 +119,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except known as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"error: {no_file(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nstopped; start again to go on where it stopped", file=sys.stderr)
         return 1
+
+
+def no_file(error: OSError) -> str:
+    """What to do after a file could not be had or written: one line."""
+    what = f"{error.strerror or error}: {error.filename}" if error.filename else f"{error.strerror or error}"
+    todo = {
+        errno.ENOSPC: "make room on the disk, then start again",
+        errno.EDQUOT: "make room on the disk, then start again",
+        errno.EROFS: "this folder cannot be written to: --folder names another",
+        errno.EACCES: "get the right to write there, or name another folder with --folder",
+        errno.EPERM: "get the right to write there, or name another folder with --folder",
+    }.get(error.errno or 0, "see to it, then start again")
+    return f"{' '.join(what.split())}; {todo}: what was done so far stays"
 
 
 def _course(options: argparse.Namespace):
@@ -147,12 +164,14 @@ def _limits(options: argparse.Namespace):
 
 
 def _collect(options: argparse.Namespace, archive: Path) -> None:
-    from grading import assignment
+    from grading import assignment, run
     from grading.intake import collect
+    from grading.results import times
 
     course = _course(options)
+    zone = times.zone(run.nbgrader_config(course))
     week = assignment.assignment_from_gradebook(course.address, options.week)
-    found = collect.collect(archive, options.week, course.submitted, options.students, week)
+    found = collect.collect(archive, options.week, course.submitted, options.students, week, zone)
     print(found.text() + found.summary())
     folder = course.results(options.week)
     folder.mkdir(parents=True, exist_ok=True)

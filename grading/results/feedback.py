@@ -85,12 +85,13 @@ def feedback_page(
     manual: Mapping[str, ManualGrade] | None = None,
     *,
     penalty: float = 0.0,
+    handed_in: str = "",
 ) -> str:
     """The page, a whole HTML file.
 
     manual: name of a manual cell → what a person gave; those that are missing are pending. Of a test: points
     that a person gave instead of the test's. Of a solution cell: a comment. penalty: points taken for
-    handing in late.
+    handing in late. handed_in: when, as it is to be shown.
     """
     harmless = Harmless()
     runs = () if repaired.problem else capped(_runs(outcome, repaired))
@@ -105,6 +106,7 @@ def feedback_page(
         "week": assignment.week,
         "failure": outcome.failure,
         "problem": repaired.problem,
+        "handed_in": handed_in,
         "rows": rows,
         "got": max(0.0, got - penalty),
         "most": most,

@@ -11,9 +11,10 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from grading.model import Assignment, GapResult, Outcome, Repaired
-from grading.results import pages
+from grading.results import pages, times
 from grading.results.harmless import one_line
 
 NUMBER = r"[-−+]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:e[-+]?\d+)?%?"
@@ -92,11 +93,18 @@ class Bar:
 
 
 def report_page(
-    rows: Sequence[ReportRow], assignment: Assignment, *, seconds: float | None = None, made: str = ""
+    rows: Sequence[ReportRow],
+    assignment: Assignment,
+    *,
+    seconds: float | None = None,
+    made: str = "",
+    zone: ZoneInfo | None = None,
+    due: str = "",
 ) -> str:
     """The page, a whole HTML file.
 
-    seconds: wall time of the run, and made: when it was (as text), if they are to be shown.
+    seconds: wall time of the run, made: when it was, due: the deadline (texts), if they are to be shown.
+    zone: of the times in it, UTC by default.
     """
     rows = sorted(rows, key=lambda row: (row.graded, -row.outcome.score, row.pseudonym))
     tests = [cell for cell in assignment.cells if cell.kind == "test"]
@@ -109,9 +117,11 @@ def report_page(
         "title": pages.title(assignment),
         "week": assignment.week,
         "made": made,
+        "due": due,
+        "zone": (zone or times.zone()).key,
         "seconds": seconds,
         "rows": rows,
-        "entries": _entries(rows, [cell.gap for cell in tests]),
+        "entries": _entries(rows, [cell.gap for cell in tests], zone or times.zone()),
         "gaps": gaps(readable, assignment, titles),
         "scores": scores,
         "most": most,
@@ -196,7 +206,7 @@ def histogram(scores: Sequence[float], most: float) -> list[Bar]:
     return [Bar(label, n) for label, n in zip(labels, bars, strict=True)]
 
 
-def _entries(rows: Sequence[ReportRow], gap_names: Sequence[str]) -> list[dict[str, Any]]:
+def _entries(rows: Sequence[ReportRow], gap_names: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:
     """The lines of the table of submissions."""
     entries = []
     for index, row in enumerate(rows):
@@ -216,6 +226,7 @@ def _entries(rows: Sequence[ReportRow], gap_names: Sequence[str]) -> list[dict[s
                 "row": row,
                 "id": f"submission-{index}",
                 "cells": cells,
+                "handed_in": times.local(row.timestamp, zone, "%a %d %b %H:%M"),
                 "limits": sorted(
                     {result.ended_by for result in row.outcome.gaps if result.ended_by}
                     | {event.limit for event in row.outcome.limits_hit}
