@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from grading.model import Assignment, CellRun, GapResult, split_hidden
-from grading.results.harmless import Harmless, capped, joined
+from grading.results.harmless import Harmless, capped, joined, one_line, plain
 
 LEFT_OUT = "(an output that cannot be shown safely was left out)"
 
@@ -63,7 +63,7 @@ def executed_notebook(
     for index, run in enumerate(capped(runs)):
         clean = run.cell
         cell_id = _cell_id(ids.get(clean.name) or clean.name, index, used)
-        source = _text(clean.source)
+        source = clean.source.encode("utf-8", "replace").decode("utf-8")  # half characters
         ours = clean.kind in ("text", "given", "test") or source == stubs.get(clean.name)
         if clean.cell_type == "code":
             source = split_hidden(source)[0] if ours else harmless.code(source)[0]
@@ -97,13 +97,6 @@ def _cell_id(wish: str, index: int, used: set[str]) -> str:
     cell_id = base if base not in used else f"{base}-{index}"
     used.add(cell_id)
     return cell_id
-
-
-def _text(value: Any) -> str:
-    """A text that UTF-8 can hold: lone surrogates become question marks."""
-    if isinstance(value, list | tuple):
-        value = "".join(map(str, value))
-    return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def _count(value: Any) -> int | None:
@@ -160,7 +153,7 @@ def _of_test(outputs: list[NotebookNode], result: GapResult | None) -> list[Note
     if result.points > 0:
         return [*said, new_output("execute_result", data={"text/plain": repr(float(result.points))})]
     if not failed:
-        ename, evalue = _text(result.error or "AssertionError"), _text(result.message)
-        lines = [*_text(result.traceback).splitlines(), f"{ename}: {evalue}"]
+        ename, evalue = one_line(result.error, 80) or "AssertionError", plain(result.message, 4000)
+        lines = [*plain(result.traceback, 6000).splitlines(), f"{ename}: {evalue}"]
         failed = [new_output("error", ename=ename, evalue=evalue, traceback=lines)]
     return [*said, failed[-1]]
