@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from grading.model import Assignment, CellRun, GapResult, split_hidden
 from grading.results.harmless import Harmless, capped, joined, one_line, plain
 
+LOADING = ("![", "<img", "attachment:")  # in text of the exercise: pictures, such as Colab's badge
 LEFT_OUT = "(an output that cannot be shown safely was left out)"
 
 
@@ -72,10 +73,10 @@ def executed_notebook(
             if clean.kind == "test":
                 outputs = _of_test(outputs, results.get(clean.name))
             cell.outputs = outputs
-        elif ours and "attachment:" not in source:
+        elif ours and (clean.kind == "manual" or not any(map(source.__contains__, LOADING))):
             cell = new_markdown_cell(source, id=cell_id)
         elif clean.cell_type == "markdown":
-            cell = new_markdown_cell(one_block(harmless.markdown(source)), id=cell_id)
+            cell = new_markdown_cell(one_block(harmless.markdown(source, tell=not ours)), id=cell_id)
         else:
             cell = new_markdown_cell(
                 one_block(Markup("<pre>{}</pre>").format(harmless.plain(source))), id=cell_id

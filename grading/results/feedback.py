@@ -305,7 +305,9 @@ def _cells(
 
 def _source(run: CellRun, harmless: Harmless) -> Markup:
     if run.cell.cell_type == "markdown":
-        return Markup('<div class="prose">{}</div>').format(harmless.markdown(run.cell.source))
+        return Markup('<div class="prose">{}</div>').format(
+            harmless.markdown(run.cell.source, tell=run.cell.kind != "text")
+        )
     if run.cell.cell_type == "raw":
         return Markup("<pre>{}</pre>").format(harmless.plain(run.cell.source))
     return _code(run.cell.source, harmless)

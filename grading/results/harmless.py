@@ -174,13 +174,13 @@ class Harmless:
         self.coloured -= len(text) if coloured else 0
         return text, coloured
 
-    def markdown(self, source: str) -> Markup:
-        """Markdown → HTML; formulas stay TeX, which one can read."""
+    def markdown(self, source: str, tell: bool = True) -> Markup:
+        """Markdown → HTML; formulas stay TeX, which one can read. tell: say so where a picture is left out."""
         lines = source.split("\n")
         cells = len(lines) * max(line.count("|") for line in lines)
         if len(source) <= min(MARKDOWN, self.rendered) and cells <= CELLS:
             self.rendered -= len(source) + 5 * cells
-            clean = self._clean(self._markdown.render(source))
+            clean = self._clean(self._markdown.render(source), tell)
             if clean is not None:
                 return clean
         return Markup("<pre>{}</pre>").format(self.plain(source))
@@ -233,7 +233,7 @@ class Harmless:
             return "text/plain", self.plain(words)
         return "text/html", NO_PICTURE if any(kind.startswith("image/") for kind in map(str, data)) else ""
 
-    def _clean(self, source: str) -> Markup | None:
+    def _clean(self, source: str, tell: bool = True) -> Markup | None:
         pictures: list[tuple[str, str]] = []
         shown: list[str] = []
 
@@ -280,7 +280,9 @@ class Harmless:
         )
         if len(clean) - sum(map(len, shown)) > 3 * len(text) + 10_000:  # unclosed tags can multiply
             return None
-        return Markup(clean.translate(ODD)) + (NO_PICTURE if clean.count("<img") > len(shown) else "")
+        return Markup(clean.translate(ODD)) + (
+            NO_PICTURE if tell and clean.count("<img") > len(shown) else ""
+        )
 
 
 def _tex(content: str, options: dict[str, Any]) -> str:

@@ -128,12 +128,13 @@ def test_pictures_from_elsewhere_and_attachments_leave_a_sentence() -> None:
     assert 'src="data:image/png;base64,' in recorded(own) and str(NO_PICTURE) not in recorded(own)
 
 
-def test_an_exercise_with_an_attachment_still_opens() -> None:
-    """Attachments of the exercise are not in the clean notebook; formgrader answers 500 to a missing one."""
-    exercise = graded.exercise()
-    cell = CleanCell("title", "text", "# Title\n\n![x](attachment:a.png)", "markdown")
-    notebook = executed_notebook([CellRun(cell)], exercise, {}, {})
-    assert "<h1>Title</h1>" in markdown2html(notebook.cells[0].source)
+@pytest.mark.parametrize("picture", ["![x](attachment:a.png)", f"[![x]({OUTSIDE})](https://a.org)"])
+def test_text_of_the_exercise_asks_for_nothing(picture: str) -> None:
+    """Formgrader would ask the web for Colab's badge, and answer 500 to an attachment that is missing."""
+    cell = CleanCell("title", "text", f"# Title\n\n{picture}", "markdown")
+    notebook = executed_notebook([CellRun(cell)], graded.exercise(), {}, {})
+    page = markdown2html(notebook.cells[0].source)
+    assert "<h1>Title</h1>" in page and "src" not in page and str(NO_PICTURE) not in page
 
 
 def test_outputs_are_those_of_the_feedback_page() -> None:
