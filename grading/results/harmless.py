@@ -175,7 +175,7 @@ class Harmless:
         return text, coloured
 
     def markdown(self, source: str, tell: bool = True) -> Markup:
-        """Markdown → HTML; formulas stay TeX, which one can read. tell: say so where a picture is left out."""
+        """Markdown → HTML; formulas stay TeX, which one can read. tell: say where a picture is left out."""
         lines = source.split("\n")
         cells = len(lines) * max(line.count("|") for line in lines)
         if len(source) <= min(MARKDOWN, self.rendered) and cells <= CELLS:
