@@ -145,12 +145,14 @@ def _limits(options: argparse.Namespace):
 
 
 def _collect(options: argparse.Namespace, archive: Path) -> None:
-    from grading import assignment
+    from grading import assignment, run
     from grading.intake import collect
+    from grading.results import times
 
     course = _course(options)
+    zone = times.zone(run.nbgrader_config(course))
     week = assignment.assignment_from_gradebook(course.address, options.week)
-    found = collect.collect(archive, options.week, course.submitted, options.students, week)
+    found = collect.collect(archive, options.week, course.submitted, options.students, week, zone)
     print(found.text() + found.summary())
     folder = course.results(options.week)
     folder.mkdir(parents=True, exist_ok=True)

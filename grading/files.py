@@ -23,8 +23,11 @@ def plain(text: str) -> str:
 
 
 def neutral(text: str) -> str:
-    """`text` as a spreadsheet takes it for text: what begins like a formula gets an apostrophe in front."""
-    text = plain(text)
+    """`text` as a spreadsheet takes it for text: what begins like a formula gets an apostrophe in front.
+
+    A semicolon becomes a comma: where that separates, a formula could begin after it, quotes or not.
+    """
+    text = plain(text).replace(";", ",")
     return f"'{text}" if text.startswith(FORMULA) else text
 
 

@@ -39,6 +39,10 @@ c.CourseDirectory.ignore = [
     "*.py", "*.md", "*.ipynb", "*.html", "*.pdf", "*.tex", "*.rst", "*.db", "*.sh", "*~",
 ]  # fmt: skip
 
+# The course's time zone, by its name in the IANA list: of deadlines and times in formgrader, of the times in
+# Moodle's worksheets and archives, and of all times that reports, feedback and tables show.
+c.NbGraderAPI.timezone = "Europe/Berlin"
+
 c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("write your answer here")'}
 c.ClearSolutions.text_stub = "*Write your answer here.*"
 

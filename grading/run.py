@@ -40,7 +40,8 @@ from grading.model import (
     from_data,
     to_data,
 )
-from grading.results import feedback, lms, report
+from grading.results import feedback, lms, report, times
+from grading.results.harmless import one_line
 from grading.results.ledger import Ledger, key
 from grading.results.record import Differences, Recorded, Recorder, automatic_marks, differences
 from tools.notebooks import ROOT
@@ -167,7 +168,9 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
 
     with clock("look"):
         waiting: list[str] = []
+        handed_in: dict[str, str] = {}
         for submission in submissions():
+            handed_in[submission.student] = submission.timestamp
             summary.outcomes[submission.student] = name(submission)
             if options.force or summary.outcomes[submission.student] not in ledger:
                 waiting.append(submission.student)
@@ -193,7 +196,9 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
                 write_log(course.results(week) / "logs", outcome)
                 bar.update()
     with clock("compare"):
-        summary.changes = differences(course.address, assignment, results(summary, ledger, secrets))
+        summary.changes = differences(
+            course.address, assignment, results(summary, ledger, secrets), handed_in, options.config
+        )
     if summary.changes:
         say(summary.changes.text({s: secrets.pseudonym(s) for s in summary.outcomes}).rstrip())
         if not options.dry_run and not accepted(options.accept):
@@ -270,7 +275,9 @@ def record_all(
             summary.recorded[student] = recorder.not_graded(student, repaired.problem, repaired=repaired)
 
     rows = []
+    zone = times.zone(options.config)
     with gradebook(course.address) as book:
+        due = times.local(book.find_assignment(week).duedate, zone)
         for submission in submissions():
             pseudonym = secrets.pseudonym(submission.student)
             repaired = repairs(submission)
@@ -278,17 +285,19 @@ def record_all(
             outcome = outcome or Outcome(pseudonym, failure=summary.failed[pseudonym])
             recorded = summary.recorded[submission.student]
             if not outcome.failure:
-                write_feedback(course, book, recorded, outcome, repaired, assignment)
+                when = times.local(submission.timestamp, zone)
+                write_feedback(course, book, recorded, outcome, repaired, assignment, when)
             rows.append(row(recorded, outcome, repaired, submission.timestamp))
         for student, entry in unread.items():
             outcome = unreadable(secrets.pseudonym(student), assignment, nothing_read(entry))
             recorded = summary.recorded[student]
-            write_feedback(course, book, recorded, outcome, nothing_read(entry), assignment)
+            when = times.local(entry.handed_in, zone)
+            write_feedback(course, book, recorded, outcome, nothing_read(entry), assignment, when)
             rows.append(row(recorded, outcome, nothing_read(entry), entry.handed_in))
         folder = course.results(week)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "report.html", report.report_page(rows, assignment))
-        lms.write_grades(book, folder / "grades.csv", [week])
+        write_whole(folder / "report.html", report.report_page(rows, assignment, zone=zone, due=due))
+        lms.write_grades(book, folder / "grades.csv", [week], zone=zone)
         lms.write_moodle(book, folder / "moodle.csv", [week])
 
 
@@ -316,11 +325,14 @@ def write_feedback(
     outcome: Outcome,
     repaired: Repaired,
     assignment: Assignment,
+    handed_in: str,
 ) -> None:
     """A student's page, with what persons have given."""
     week = assignment.week
     manual = feedback.manual_grades(book.find_submission_notebook(week, week, recorded.student), assignment)
-    page = feedback.feedback_page(outcome, repaired, assignment, manual, penalty=recorded.penalty)
+    page = feedback.feedback_page(
+        outcome, repaired, assignment, manual, penalty=recorded.penalty, handed_in=handed_in
+    )
     path = course.feedback / recorded.student / week / f"{week}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, page)
@@ -354,12 +366,12 @@ def write_log(folder: Path, outcome: Outcome) -> None:
     if outcome.failure:
         lines.append(f"NOT GRADED: {outcome.failure}")
     for gap in outcome.gaps:
-        said = "passed" if gap.passed else f"{gap.error}: {gap.message}".strip().splitlines()[0][:300]
+        said = "passed" if gap.passed else f"{gap.error}: {one_line(gap.message)}"
         ended = f" [ended by {gap.ended_by}]" if gap.ended_by else ""
         lines.append(f"{gap.gap}: {gap.points:g} of {gap.max_points:g}, {gap.seconds:.1f} s, {said}{ended}")
     lines += [f"limit: {event.cell}: {event.words}" for event in outcome.limits_hit]
     lines += [f"suspicion: {suspicion}" for suspicion in outcome.suspicions]
-    write_whole(folder / f"{outcome.pseudonym}.log", "\n".join(lines) + "\n")
+    write_whole(folder / f"{outcome.pseudonym}.log", "".join(f"{one_line(line, 600)}\n" for line in lines))
 
 
 def table(summary: Summary) -> str:
@@ -382,7 +394,9 @@ def table(summary: Summary) -> str:
     waiting = sum(bool(recorded.waiting) for recorded in summary.recorded.values())
     if waiting:
         lines.append(f"{waiting} have answers that a person must grade: Formgrader in JupyterLab")
-    lines += [f"NOT GRADED  {pseudonym}: {why}" for pseudonym, why in sorted(summary.failed.items())]
+    lines += [
+        f"NOT GRADED  {pseudonym}: {one_line(why)}" for pseudonym, why in sorted(summary.failed.items())
+    ]
     lines.append(", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in summary.seconds.items()))
     return "\n".join(lines)
 

@@ -7,25 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import nbformat
+from markupsafe import Markup
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from grading.model import Assignment, CellRun, GapResult
-from grading.results.harmless import Harmless
-from grading.results.hidden import HideHiddenTests
+from grading.model import Assignment, CellRun, GapResult, split_hidden
+from grading.results.harmless import Harmless, capped, joined, one_line, plain
 
-# Of an output's representations these and text are kept; formgrader's page escapes little by itself.
-PICTURES = ("image/png", "image/jpeg", "image/gif")
-BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
-# In Markdown: tags without attributes that change only how text looks. All others are shown as written.
-PLAIN_TAG = (
-    r"/?(?:b|i|em|strong|u|s|sub|sup|br|hr|p|code|pre|kbd|details|summary|ul|ol|li|table|tr|td|th)\s*/?>"
-)
-OTHER_TAG = re.compile(rf"<(?=[A-Za-z/!?])(?!{PLAIN_TAG})", re.IGNORECASE)
-# Links are kept if they lead to a web page or a picture of the notebook, or stay on the page.
-OTHER_LINK = re.compile(
-    r"\](?:\((?!\s*(?:https?://|mailto:|attachment:|#))|:(?!\s*https?://))", re.IGNORECASE
-)
+LOADING = ("![", "<img", "attachment:")  # in text of the exercise: pictures, such as Colab's badge
 LEFT_OUT = "(an output that cannot be shown safely was left out)"
 
 
@@ -71,28 +60,37 @@ def executed_notebook(
         }
     )
     used: set[str] = set()
-    harmless = Harmless()
-    for index, run in enumerate(runs):
+    harmless = Harmless(dollars=True)
+    for index, run in enumerate(capped(runs)):
         clean = run.cell
         cell_id = _cell_id(ids.get(clean.name) or clean.name, index, used)
+        source = clean.source.encode("utf-8", "replace").decode("utf-8")  # half characters
+        ours = clean.kind in ("text", "given", "test") or source == stubs.get(clean.name)
         if clean.cell_type == "code":
-            cell = new_code_cell(_text(clean.source), id=cell_id, execution_count=_count(run.execution_count))
-            outputs = [_harmless(output, harmless) for output in run.outputs]
+            source = split_hidden(source)[0] if ours else harmless.code(source)[0]
+            cell = new_code_cell(source, id=cell_id, execution_count=_count(run.execution_count))
+            outputs = [_harmless(output, harmless) for output in run.outputs if isinstance(output, Mapping)]
             if clean.kind == "test":
                 outputs = _of_test(outputs, results.get(clean.name))
             cell.outputs = outputs
+        elif ours and (clean.kind == "manual" or not any(map(source.__contains__, LOADING))):
+            cell = new_markdown_cell(source, id=cell_id)
+        elif clean.cell_type == "markdown":
+            cell = new_markdown_cell(one_block(harmless.markdown(source, tell=not ours)), id=cell_id)
         else:
-            make = new_markdown_cell if clean.cell_type == "markdown" else new_raw_cell
-            source = _text(clean.source)
-            if clean.kind not in ("text", "given") and source != stubs.get(clean.name):
-                source = harmless_markdown(source)
-            cell = make(source, id=cell_id)
+            cell = new_markdown_cell(
+                one_block(Markup("<pre>{}</pre>").format(harmless.plain(source))), id=cell_id
+            )
         if clean.kind != "extra" and clean.name in metadata:
             cell.metadata["nbgrader"] = nbformat.from_dict(dict(metadata[clean.name]))
         notebook.cells.append(cell)
-    HideHiddenTests().preprocess(notebook, {})
     nbformat.validate(notebook)
     return notebook
+
+
+def one_block(html: str) -> str:
+    """Clean HTML as Markdown that every renderer hands on as it is: a block of one line, begun by its tag."""
+    return "<div>" + str(html).replace("\r", "&#13;").replace("\n", "&#10;") + "</div>"
 
 
 def _cell_id(wish: str, index: int, used: set[str]) -> str:
@@ -102,56 +100,35 @@ def _cell_id(wish: str, index: int, used: set[str]) -> str:
     return cell_id
 
 
-def _text(value: Any) -> str:
-    """A text that UTF-8 can hold: lone surrogates become question marks."""
-    if isinstance(value, list | tuple):
-        value = "".join(map(str, value))
-    return str(value).encode("utf-8", "replace").decode("utf-8")
-
-
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _harmless(output: Mapping[str, Any], harmless: Harmless) -> NotebookNode:
-    """An output in the notebook format whose display runs no code and loads nothing from elsewhere."""
+    """An output in the notebook format that shows what the feedback page shows of it."""
     kind = output.get("output_type")
     if kind == "stream":
         name = "stderr" if output.get("name") == "stderr" else "stdout"
-        return new_output("stream", name=name, text=_text(output.get("text", "")))
+        return new_output("stream", name=name, text=harmless.plain(joined(output.get("text"))))
     if kind == "error":
         trace = output.get("traceback", ())
-        lines = [_text(line) for line in trace] if isinstance(trace, list | tuple) else [_text(trace)]
-        ename, evalue = _text(output.get("ename", "")), _text(output.get("evalue", ""))
-        return new_output("error", ename=ename, evalue=evalue, traceback=lines)
-    data = output.get("data")
-    shown: dict[str, str] = {}
-    for mime, value in data.items() if isinstance(data, Mapping) else ():
-        text = _text(value)
-        if mime == "text/plain" or (mime in PICTURES and BASE64.fullmatch(text)):
-            shown[mime] = text
-        elif mime == "text/latex":
-            shown[mime] = text.replace("<", "\\lt ")
-        elif mime == "text/html":
-            shown[mime] = str(harmless.html(text) or "")
-    shown = {mime: value for mime, value in shown.items() if value}
-    return (
-        new_output("display_data", data=shown or {"text/plain": LEFT_OUT})
-        if kind != "execute_result"
-        else (
-            new_output(
-                "execute_result",
-                data=shown or {"text/plain": LEFT_OUT},
-                execution_count=_count(output.get("execution_count")),
-            )
+        trace = "\n".join(map(str, trace)) if isinstance(trace, list | tuple) else str(trace)
+        return new_output(
+            "error",
+            ename=harmless.plain(output.get("ename", ""), 80),
+            evalue=harmless.plain(output.get("evalue", ""), 2000),
+            traceback=harmless.plain(trace, 6000).split("\n"),
         )
-    )
-
-
-def harmless_markdown(source: str) -> str:
-    """A student's Markdown in which HTML and links that could run something are shown as they are written."""
-    source = OTHER_TAG.sub("&lt;", source)
-    return OTHER_LINK.sub(lambda match: "]" + {"(": "&#40;", ":": "&#58;"}[match[0][1]], source)
+    data = output.get("data")
+    mime, shown = harmless.display(data if isinstance(data, Mapping) else {})
+    if not shown:
+        mime, shown = "text/plain", LEFT_OUT
+    elif mime.startswith("image/"):
+        shown = shown.partition(",")[2]
+    made = {mime.replace("text/markdown", "text/html"): str(shown)}
+    if kind != "execute_result":
+        return new_output("display_data", data=made)
+    return new_output("execute_result", data=made, execution_count=_count(output.get("execution_count")))
 
 
 def _of_test(outputs: list[NotebookNode], result: GapResult | None) -> list[NotebookNode]:
@@ -177,7 +154,7 @@ def _of_test(outputs: list[NotebookNode], result: GapResult | None) -> list[Note
     if result.points > 0:
         return [*said, new_output("execute_result", data={"text/plain": repr(float(result.points))})]
     if not failed:
-        ename, evalue = _text(result.error or "AssertionError"), _text(result.message)
-        lines = [*_text(result.traceback).splitlines(), f"{ename}: {evalue}"]
+        ename, evalue = one_line(result.error, 80) or "AssertionError", plain(result.message, 4000)
+        lines = [*plain(result.traceback, 6000).splitlines(), f"{ename}: {evalue}"]
         failed = [new_output("error", ename=ename, evalue=evalue, traceback=lines)]
     return [*said, failed[-1]]

@@ -7,7 +7,7 @@ hidden test is in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,12 +18,9 @@ from pygments.lexers import PythonLexer
 
 from grading.model import Assignment, CellRun, GapResult, Outcome, Repaired, TrustedCell, split_hidden
 from grading.results import pages
-from grading.results.harmless import Harmless, plain
-from grading.results.hidden import scrub, telling
+from grading.results.harmless import Harmless, capped, joined, plain
 
-CODE = 20_000  # characters of a cell that get colours
 LINES = 12  # of a traceback that is shown unfolded
-CELLS = 300  # of a notebook
 
 # Type of the exception that ended a test → what it usually means.
 MEANINGS = {
@@ -88,21 +85,19 @@ def feedback_page(
     manual: Mapping[str, ManualGrade] | None = None,
     *,
     penalty: float = 0.0,
+    handed_in: str = "",
 ) -> str:
     """The page, a whole HTML file.
 
     manual: name of a manual cell → what a person gave; those that are missing are pending. Of a test: points
     that a person gave instead of the test's. Of a solution cell: a comment. penalty: points taken for
-    handing in late.
+    handing in late. handed_in: when, as it is to be shown.
     """
     harmless = Harmless()
-    secrets = telling(
-        line for cell in assignment.cells if cell.kind == "test" for line in split_hidden(cell.source)[1]
-    )
-    runs = () if repaired.problem else _runs(outcome, repaired)
+    runs = () if repaired.problem else capped(_runs(outcome, repaired))
     anchors = {run.cell.name: f"cell-{i}" for i, run in enumerate(runs)}
     titles = pages.gap_titles(assignment)
-    rows = list(_rows(outcome, assignment, titles, anchors, secrets, dict(manual or {})))
+    rows = list(_rows(outcome, assignment, titles, anchors, dict(manual or {})))
     states = {row.anchor: row.state for row in rows if row.anchor}
     done = [row for row in rows if row.points is not None]
     got, most = sum(row.points or 0.0 for row in done), sum(row.max_points for row in done)
@@ -111,6 +106,7 @@ def feedback_page(
         "week": assignment.week,
         "failure": outcome.failure,
         "problem": repaired.problem,
+        "handed_in": handed_in,
         "rows": rows,
         "got": max(0.0, got - penalty),
         "most": most,
@@ -129,10 +125,9 @@ def feedback_page(
         ],
         "doubts": repaired.doubts,
         "repairs": repaired.repairs,
-        "cells": list(_cells(runs, titles, harmless, secrets, states)),
+        "cells": list(_cells(runs, titles, harmless, states)),
         "seconds": outcome.student_seconds,
         "memory": outcome.peak_memory,
-        "left_out": max(0, len(runs) - CELLS),
     }
     return pages.page("feedback.html", values)
 
@@ -171,7 +166,6 @@ def _rows(
     assignment: Assignment,
     titles: Mapping[str, str],
     anchors: Mapping[str, str],
-    secrets: set[str],
     manual: Mapping[str, ManualGrade],
 ) -> Iterator[Row]:
     left = [] if outcome.failure else list(outcome.gaps)
@@ -189,7 +183,7 @@ def _rows(
                 yield Row(title, cell.gap, None, cell.points, "wait", "not graded yet", anchor=anchor)
             else:
                 left.remove(result)
-                row = _row(result, title, anchor, secrets)
+                row = _row(result, title, anchor)
                 comment = manual.get(answers.get(cell.gap, ""), ManualGrade()).comment
                 yield _by_hand(row, manual.get(cell.name, ManualGrade()), comment)
 
@@ -217,12 +211,12 @@ def _manual_row(cell: TrustedCell, title: str, grade: ManualGrade, anchor: str) 
     return Row(title, cell.name, grade.points, cell.points, state, verdict, words, grade.comment, "", anchor)
 
 
-def _row(result: GapResult, title: str, anchor: str, secrets: set[str]) -> Row:
+def _row(result: GapResult, title: str, anchor: str) -> Row:
     state = _state(result.points, result.max_points)
     if result.passed:
         return Row(title, result.gap, result.points, result.max_points, state, "passed", (), "", "", anchor)
     words: list[tuple[str, str]] = []
-    message = scrub(plain(result.message, 4000), secrets).strip()
+    message = plain(result.message, 4000).strip()
     verdict = "hidden test failed" if result.hidden else "visible test failed"
     if result.ended_by:
         verdict, what, todo = pages.limit_words(result.ended_by)
@@ -245,7 +239,7 @@ def _row(result: GapResult, title: str, anchor: str, secrets: set[str]) -> Row:
         message = f"{plain(result.error, 80)}: {message}".removesuffix(": ")
     if not (words or message):
         words.append(("", "The test says no more than that the result is not what it expects."))
-    trace = scrub(plain(result.traceback, 6000), secrets).strip("\n")
+    trace = plain(result.traceback, 6000).strip("\n")
     kept = tuple((label, text) for label, text in words if text)
     return Row(
         title, result.gap, result.points, result.max_points, state, verdict, kept, message, trace, anchor
@@ -263,13 +257,12 @@ def _cells(
     runs: tuple[CellRun, ...],
     titles: Mapping[str, str],
     harmless: Harmless,
-    secrets: set[str],
     states: Mapping[str, str],
 ) -> Iterator[Shown]:
     """The student's cells in full; the instructor's text and code folded, tests without what is hidden."""
     folded: Shown | None = None
     state_of: dict[str, str] = {}
-    for index, run in enumerate(runs[:CELLS]):
+    for index, run in enumerate(runs):
         cell, anchor = run.cell, f"cell-{index}"
         if cell.kind == "solution" and anchor in states:
             state_of[cell.gap] = states[anchor]
@@ -299,7 +292,7 @@ def _cells(
             source = split_hidden(cell.source)[0]
             shown.label, shown.body = f"Test of {titles.get(cell.gap, cell.gap)}", _code(source, harmless)
             shown.folded = f"Its visible part, {len(source.splitlines())} lines"
-            shown.outputs = list(_outputs(run, harmless, lambda text: scrub(text, secrets)))
+            shown.outputs = list(_outputs(run, harmless, errors=False))
         else:
             what = {"solution": "Your answer", "manual": "Your answer", "extra": "Your own cell"}[cell.kind]
             title = titles.get(cell.gap if cell.kind == "solution" else cell.name, "")
@@ -312,34 +305,36 @@ def _cells(
 
 def _source(run: CellRun, harmless: Harmless) -> Markup:
     if run.cell.cell_type == "markdown":
-        return Markup('<div class="prose">{}</div>').format(harmless.markdown(run.cell.source))
+        return Markup('<div class="prose">{}</div>').format(
+            harmless.markdown(run.cell.source, tell=run.cell.kind != "text")
+        )
     if run.cell.cell_type == "raw":
         return Markup("<pre>{}</pre>").format(harmless.plain(run.cell.source))
     return _code(run.cell.source, harmless)
 
 
 def _code(source: str, harmless: Harmless) -> Markup:
-    text = harmless.plain(source, 3 * CODE).rstrip()
-    inside = escape(text)
-    if len(text) <= CODE:
-        inside = Markup(highlight(text, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).rstrip("\n"))
+    text, coloured = harmless.code(source)
+    inside = escape(text.rstrip())
+    if coloured:
+        inside = Markup(highlight(text, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).rstrip())
     return Markup('<pre class="code"><code>{}</code></pre>').format(inside)
 
 
-def _outputs(run: CellRun, harmless: Harmless, hide: Callable[[str], str] | None = None) -> Iterator[Markup]:
-    """A cell's outputs; `hide` takes hidden lines out of those of a test, whose error the table tells."""
+def _outputs(run: CellRun, harmless: Harmless, errors: bool = True) -> Iterator[Markup]:
+    """A cell's outputs; without the errors of a test, which the table tells."""
     for output in run.outputs:
         if not isinstance(output, Mapping):
             continue
         kind = output.get("output_type")
         if kind == "stream":
-            said = harmless.plain(_joined(output.get("text", "")))
-            yield Markup('<pre class="output">{}</pre>').format(hide(said) if hide else said)
+            said = harmless.plain(joined(output.get("text", "")))
+            yield Markup('<pre class="output">{}</pre>').format(said)
         elif kind == "error":
-            if hide is None:
+            if errors:
                 yield _error(output, harmless)
         elif kind in ("display_data", "execute_result") and isinstance(output.get("data"), Mapping):
-            yield _display(output["data"], harmless, hide)
+            yield _display(output["data"], harmless)
 
 
 def _error(output: Mapping[str, Any], harmless: Harmless) -> Markup:
@@ -355,32 +350,19 @@ def _error(output: Mapping[str, Any], harmless: Harmless) -> Markup:
     return body
 
 
-def _display(data: Mapping[str, Any], harmless: Harmless, hide: Callable[[str], str] | None) -> Markup:
+def _display(data: Mapping[str, Any], harmless: Harmless) -> Markup:
     """The best representation that can be shown safely."""
-    words = _joined(data.get("text/plain", ""))
-    if isinstance(data.get("text/html"), str | list | tuple):
-        shown = harmless.html(hide(_joined(data["text/html"])) if hide else _joined(data["text/html"]))
-        if shown:
-            return Markup('<div class="rich">{}</div>').format(shown)
-    for kind in ("image/png", "image/jpeg"):
-        if address := harmless.picture(kind, _joined(data.get(kind))):
-            alt = re.sub(r"^<Figure .*>$", "", words.strip()) or "A figure of this cell"
-            return Markup('<div class="rich"><img src="{}" alt="{}"></div>').format(
-                address, harmless.plain(alt, 500)
-            )
-    if isinstance(data.get("text/markdown"), str | list | tuple):
-        return Markup('<div class="rich prose">{}</div>').format(
-            harmless.markdown(_joined(data["text/markdown"]))
+    kind, shown = harmless.display(data)
+    if kind.startswith("image/"):
+        alt = re.sub(r"^<Figure .*>$", "", joined(data.get("text/plain")).strip()) or "A figure of this cell"
+        return Markup('<div class="rich"><img src="{}" alt="{}"></div>').format(
+            shown, harmless.plain(alt, 500)
         )
-    words = words or _joined(data.get("text/latex", ""))
-    if words.strip():
-        said = harmless.plain(words)
-        return Markup('<pre class="output">{}</pre>').format(hide(said) if hide else said)
-    return Markup('<p class="note">An output of this cell is left out: it cannot be shown safely here.</p>')
-
-
-def _joined(value: Any) -> str:
-    """Text of an output, which the notebook format may hold as a list of lines."""
-    if isinstance(value, list | tuple):
-        return "".join(map(str, value))
-    return value if isinstance(value, str) else ""
+    if kind == "text/plain":
+        return Markup('<pre class="output">{}</pre>').format(shown)
+    if not shown:
+        return Markup(
+            '<p class="note">An output of this cell is left out: it cannot be shown safely here.</p>'
+        )
+    words = "rich prose" if kind == "text/markdown" else "rich"
+    return Markup('<div class="{}">{}</div>').format(words, shown)

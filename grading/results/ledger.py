@@ -23,9 +23,11 @@ from pathlib import Path
 
 from grading.files import sync_folder
 from grading.model import Limits, Outcome, from_data, to_data
+from grading.results.harmless import capped
 
 log = logging.getLogger(__name__)
 NAME = re.compile(r"[0-9a-f]{64}")
+REMARKS = 200  # suspicions and ended limits of a submission, each
 FORGOTTEN = 3600.0  # seconds after which another machine's unfinished file is taken for left behind
 
 
@@ -47,11 +49,17 @@ class Ledger:
         self._secret = secret
 
     def put(self, key: str, outcome: Outcome) -> bool:
-        """Keep a result; False for one with a failure, which is never done."""
+        """Keep a result, its outputs up to a size; False for one with a failure, which is never done."""
         if outcome.failure:
             return False
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
+        outcome = dataclasses.replace(
+            outcome,
+            cells=capped(outcome.cells),
+            suspicions=outcome.suspicions[:REMARKS],
+            limits_hit=outcome.limits_hit[:REMARKS],
+        )
         body = json.dumps(to_data(outcome), sort_keys=True)
         content = json.dumps({"key": key, "check": self._check(key, body)}) + "\n" + body + "\n"
         mark = f".{key[:16]}.{_here()}.{os.getpid()}."

@@ -12,14 +12,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from nbgrader.api import Gradebook, MissingEntry, Student, SubmittedAssignment
 from nbgrader.plugins import ExportPlugin
 from traitlets import Bool, Enum
 
 from grading.files import csv_text, number, plain, write_whole
+from grading.results import times
 from grading.results.record import NOT_GRADED
 
 OURS = ".exported.json"  # beside the files: what we wrote, so that others' changes are noticed
@@ -64,7 +65,8 @@ class GradesExporter(ExportPlugin):
         """Write `to`, by default grades.csv."""
         path = Path(self.to or "grades.csv")
         with _told(self):
-            write_grades(gradebook, path, self.assignment, self.student, self.force)
+            zone = times.zone(self.config)
+            write_grades(gradebook, path, self.assignment, self.student, self.force, zone)
 
 
 @contextmanager
@@ -113,10 +115,11 @@ def write_grades(
     assignments: Sequence[str] = (),
     students: Sequence[str] = (),
     force: bool = False,
+    zone: ZoneInfo | None = None,
 ) -> bool:
     """grades.csv: a row for each student and assignment, a column for each gap; False if nothing changed.
 
-    With several assignments a gap's column is named week/gap.
+    zone: of the times in it, UTC by default. With several assignments a gap's column is named week/gap.
     """
     weeks = _weeks(gradebook, assignments)
     gaps = {week: _gaps(gradebook, week) for week in weeks}
@@ -138,7 +141,8 @@ def write_grades(
                 rows.append([*row, "", "nothing handed in", *[""] * len(named), "", "", 0.0, most])
                 continue
             marks = _marks(submission)
-            row += [_time(submission.timestamp), _status(submission)]
+            handed_in = times.local(submission.timestamp, zone or times.zone(), "%Y-%m-%d %H:%M:%S %z")
+            row += [handed_in, _status(submission)]
             row += [_or_empty(marks.get(key[1])) if key[0] == week else "" for key in named]
             extra = sum(g.extra_credit or 0.0 for n in submission.notebooks for g in n.grades)
             row += [extra, submission.late_submission_penalty, _total(submission), most]
@@ -153,9 +157,9 @@ def feedback_line(submission: SubmittedAssignment) -> str:
     for gap, mark in sorted(_marks(submission).items()):
         said = "waits for a person" if mark is None else f"{number(mark)} of {number(most[gap])}"
         parts.append(f"{gap} {said}")
-    line = "; ".join(parts)
+    line = ", ".join(parts)
     if submission.late_submission_penalty:
-        line += f"; late: -{number(submission.late_submission_penalty)}"
+        line += f", late: -{number(submission.late_submission_penalty)}"
     comments = [
         f"{comment.name}: {plain(comment.manual_comment)}"
         for notebook in submission.notebooks
@@ -244,10 +248,6 @@ def _status(submission: SubmittedAssignment) -> str:
 
 def _total(submission: SubmittedAssignment) -> float:
     return max(0.0, float(submission.score) - float(submission.late_submission_penalty))
-
-
-def _time(time: datetime | None) -> str:
-    return time.isoformat(timespec="seconds") + "Z" if time else ""
 
 
 def _or_empty(value: float | None) -> str | float:

@@ -6,12 +6,13 @@ result again changes nothing; recording everything again mends what an interrupt
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,16 +26,15 @@ from nbgrader.api import (
     SubmittedAssignment,
     SubmittedNotebook,
 )  # fmt: skip
-from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import compute_checksum, parse_utc
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config
 
 from grading.files import number, write_whole
 from grading.gradebook import GradebookError, gradebook, gradebook_url
 from grading.model import Assignment, CellRun, GapResult, Outcome, Person, Repaired, Submission
 from grading.results.executed import executed_notebook, nbgrader_metadata
+from grading.results.late import LateRule
 
 NOT_GRADED = "Not graded yet"
 NOT_GRADED_WORDS = f"{NOT_GRADED}: the grader could not finish. It will be graded again; you need do nothing."
@@ -83,10 +83,7 @@ class Recorder:
                 self._context.__exit__(type(error), error, error.__traceback__)
             self._lock.close()
             raise
-        self._late = AssignLatePenalties(config=self._config)
-        self._late.log = logging.getLogger("grading.results.late")
-        self._late.init_plugin()
-        self._late.plugin_inst.log = self._late.log
+        self._late = LateRule(self._config)
         return self
 
     def __exit__(
@@ -181,8 +178,14 @@ class Recorder:
         folder = self.autograded / student / self.week
         path = folder / f"{self.week}.ipynb"
         notebook = executed_notebook(runs, self.assignment, self._metadata, results)
+        # As handed in: what is shown of an answer may differ from one version of a library to the next.
+        digests = {
+            run.cell.name: hashlib.sha256(run.cell.source.encode("utf-8", "replace")).hexdigest()
+            for run in runs
+            if run.cell.name in self._solutions
+        }
         about = {"submission": submission.digest if submission else "", "assignment": self.assignment.digest}
-        notebook.metadata[MARK] = about | ({"not_graded": why} if why else {})
+        notebook.metadata[MARK] = about | {"answers": digests} | ({"not_graded": why} if why else {})
         answers = {
             cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata
         }
@@ -193,7 +196,7 @@ class Recorder:
             # Of another upload an old time means nothing.
             row.timestamp = parse_utc(submission.timestamp) if submission and submission.timestamp else None
             own = next(n for n in row.notebooks if n.notebook_id == self._notebook_id)
-            waiting = self._marks(own, answers, results, before, about, why)
+            waiting = self._marks(own, answers, results, before, notebook.metadata[MARK], why)
             self._comments(own, answers, why)
             session.flush()
             penalty = self._penalty(row, own)
@@ -258,12 +261,12 @@ class Recorder:
         answers: Mapping[str, Any],
         results: Mapping[str, GapResult],
         before: Mapping[str, Any],
-        about: Mapping[str, str],
+        about: Mapping[str, Any],
         why: str,
     ) -> list[str]:
         """Automatic scores, and which cells a person must look at: those are returned."""
         names = {cell_id: name for name, cell_id in self._graded.items()}
-        old_answers = before.get("answers", {})
+        old, now = before.get("answers", {}), about["answers"]
         same_upload = before.get("submission") == about["submission"]
         waiting = []
         for grade in own.grades:
@@ -274,7 +277,7 @@ class Recorder:
             if name in self._solutions:  # a question that a person grades
                 cell = answers.get(name)
                 answered = cell is not None and not self._unchanged(cell)
-                new = cell is None or old_answers.get(name) != cell.source
+                new = cell is None or old.get(name) != now.get(name)
                 # "Changed" is what no person has seen yet; recording the same again leaves their work alone.
                 needs = (new if by_hand else answered) or (by_hand and bool(grade.needs_manual_grade))
                 score = None if answered or cell is None else 0.0
@@ -309,23 +312,11 @@ class Recorder:
         return bool(cell.metadata.nbgrader.checksum == compute_checksum(cell))
 
     def _penalty(self, row: SubmittedAssignment, own: SubmittedNotebook) -> float:
-        """By the configured rule, as nbgrader's AssignLatePenalties does it."""
+        """By the configured rule."""
         session = self._book.db
         session.refresh(own, ["score"])
         session.refresh(row)
-        late = row.total_seconds_late if row.assignment.duedate is not None else 0
-        penalty = None
-        if late > 0:
-            plugin = self._late.plugin_inst
-            try:
-                penalty = plugin.late_submission_penalty(row.student_id, own.score, late)
-                if penalty is not None:
-                    penalty = float(self._late._check_late_penalty(own, penalty))
-            except SQLAlchemyError:
-                raise
-            except Exception as error:
-                rule = type(plugin).__name__
-                raise GradebookError(f"the rule for late submissions, {rule}, failed: {error!r}") from error
+        penalty = self._late.penalty(row.student_id, own.score, row.timestamp, _due(row))
         if own.late_submission_penalty != penalty:
             own.late_submission_penalty = penalty
         return penalty or 0.0
@@ -347,15 +338,9 @@ def record(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What the recorded notebook was made from, and its answers by grade id; empty if there is none."""
+    """What the recorded notebook was made from, with digests of its answers; empty if there is none."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        data = json.loads(path.read_bytes())
-        answers = {
-            cell["metadata"]["nbgrader"]["grade_id"]: cell["source"]
-            for cell in data["cells"]
-            if "nbgrader" in cell["metadata"]
-        }
-        return {**data["metadata"].get(MARK, {}), "answers": answers}
+        return dict(json.loads(path.read_bytes())["metadata"][MARK])
     return {}
 
 
@@ -379,7 +364,7 @@ def _lock(folder: Path) -> Any:
 
 @dataclass(frozen=True)
 class Difference:
-    """A mark that would change. None: no mark so far, or none any more."""
+    """A mark or a late penalty that would change. None: no mark so far, or none any more."""
 
     student: str
     gap: str
@@ -389,7 +374,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """What recording would change in automatic marks."""
+    """What recording would change in marks."""
 
     rows: tuple[Difference, ...]  # of students who had marks
     new_students: tuple[str, ...] = ()
@@ -428,10 +413,35 @@ def _mark(value: float | None) -> str:
 
 
 def differences(
-    address: str | Path, assignment: Assignment, outcomes: Iterable[tuple[str, Outcome]]
+    address: str | Path,
+    assignment: Assignment,
+    outcomes: Iterable[tuple[str, Outcome]],
+    timestamps: Mapping[str, str] | None = None,
+    config: Config | None = None,
 ) -> Differences:
-    """Automatic marks in the gradebook against new results, (student, outcome); only reads."""
-    old = automatic_marks(address, assignment.week)
+    """Marks in the gradebook against new results, (student, outcome); only reads.
+
+    timestamps: student → when it was handed in, ISO 8601, else the gradebook's. config: as of Recorder;
+    penalties that another deadline, rule or score would change are among the differences.
+    """
+    if not _exists(address):
+        return _differences((), assignment, outcomes, timestamps or {}, LateRule(config))
+    with gradebook(address) as book:
+        try:
+            found = book.assignment_submissions(assignment.week)
+        except MissingEntry:
+            found = []
+        return _differences(found, assignment, outcomes, timestamps or {}, LateRule(config))
+
+
+def _differences(
+    found: Iterable[SubmittedAssignment],
+    assignment: Assignment,
+    outcomes: Iterable[tuple[str, Outcome]],
+    timestamps: Mapping[str, str],
+    late: LateRule,
+) -> Differences:
+    old = {row.student_id: row for row in found}
     rows: list[Difference] = []
     new_students, failed = [], []
     unchanged = 0
@@ -442,6 +452,8 @@ def differences(
         if student not in old:
             new_students.append(student)
             continue
+        grades = {grade.name: grade for notebook in old[student].notebooks for grade in notebook.grades}
+        marks = {name: grade.auto_score for name, grade in grades.items()}
         left = list(outcome.gaps)
         count = len(rows)
         for cell in tests:
@@ -449,18 +461,38 @@ def differences(
             if result is not None:
                 left.remove(result)
             new = 0.0 if outcome.failure else result.points if result else None
-            before = old[student].get(cell.name)
+            before, marks[cell.name] = marks.get(cell.name), new
             if before != new:
                 rows.append(Difference(student, cell.gap or cell.name, before, new))
+        score = sum(marks[name] or 0.0 for name in marks if name not in grades)
+        for name, grade in grades.items():
+            given = grade.manual_score if grade.manual_score is not None else marks[name]
+            score += (given or 0.0) + (grade.extra_credit or 0.0)
+        time = old[student].timestamp
+        if timestamps.get(student):
+            time = parse_utc(timestamps[student])
+        taken = sum(notebook.late_submission_penalty or 0.0 for notebook in old[student].notebooks)
+        taking = late.penalty(student, score, time, _due(old[student])) or 0.0
+        if not math.isclose(taken, taking, abs_tol=1e-9):
+            rows.append(Difference(student, "late penalty", -taken, -taking))
         unchanged += len(rows) == count
     rows.sort(key=lambda row: row.student)  # stable: the gaps stay in order
     return Differences(tuple(rows), tuple(sorted(new_students)), tuple(sorted(failed)), unchanged)
 
 
+def _due(row: SubmittedAssignment) -> datetime | None:
+    """The student's deadline, extensions included; UTC."""
+    return row.duedate if row.assignment.duedate is not None else None
+
+
+def _exists(address: str | Path) -> bool:
+    url = make_url(gradebook_url(address))
+    return not url.drivername.startswith("sqlite") or Path(url.database or "").is_file()
+
+
 def automatic_marks(address: str | Path, week: str) -> dict[str, dict[str, float]]:
     """Student → graded cell → automatic points, from the gradebook; empty if there is none."""
-    url = make_url(gradebook_url(address))
-    if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
+    if not _exists(address):
         return {}
     marks: dict[str, dict[str, float]] = {}
     with gradebook(address) as book:

@@ -17,7 +17,7 @@ from nbgrader.validator import Validator
 from traitlets.config.loader import PyFileConfigLoader
 
 from grading.model import HIDDEN_NOTE as NOTE
-from grading.results.hidden import REMOVED, HideHiddenTests
+from grading.results.hidden import HideHiddenTests
 from tests.conftest import ROOT, SAMPLE, WEEK, run_module
 from tools.student import leaks
 
@@ -135,7 +135,7 @@ def test_nothing_secret_where_students_look(graded: Path, step: str) -> None:
 def test_feedback_says_what_a_hidden_test_was_about(graded: Path) -> None:
     page = (graded / "grading" / "feedback" / "hidden" / WEEK / f"{WEEK}.html").read_text()
     assert "negative numbers count, too" in page
-    assert NOTE.strip("# ") in page and REMOVED in page
+    assert NOTE.strip("# ") in page and "secret_hidden" not in page
     assert "shape (2,) expected" in page, "the visible test is shown"
 
 
@@ -198,26 +198,16 @@ def test_validate_notices_a_changed_test(validate: Callable[..., dict[str, Any]]
     assert len(validate(ANSWERS["solved"] | {"test_total": "pass"})["changed"]) == 1
 
 
-def test_outputs_are_scrubbed_line_by_line() -> None:
+def test_of_a_hidden_test_only_its_message_stays() -> None:
     test = nbformat.v4.new_code_cell(
         "assert f() == 1\n### BEGIN HIDDEN TESTS\nassert f(2) == 4, 'squares'\n### END HIDDEN TESTS",
         metadata={"nbgrader": {"grade": True}},
     )
-    trace = [
-        "---",
-        "\x1b[0;32m----> 3\x1b[0m \x1b[1massert\x1b[0m f(2) == 4, 'squares'",
-        "AssertionError: squares",
-    ]
-    test.outputs = [
-        nbformat.v4.new_output("error", ename="AssertionError", evalue="squares", traceback=trace)
-    ]
-    other = nbformat.v4.new_code_cell("print(In)")
-    other.outputs = [
-        nbformat.v4.new_output("stream", name="stdout", text="mine\nassert f(2) == 4, 'squares'\nmine"),
-        nbformat.v4.new_output("display_data", {"text/html": "<p>assert f(2) == 4, &#x27;squares&#x27;</p>"}),
-    ]
-    notebook, _ = HideHiddenTests().preprocess(nbformat.v4.new_notebook(cells=[test, other]), {})
+    trace = ["---", "\x1b[0;32m----> 3\x1b[0m assert f(2) == 4, 'squares'", "AssertionError: squares"]
+    test.outputs = [nbformat.v4.new_output("error", ename="AssertionError", evalue="x", traceback=trace)]
+    other = nbformat.v4.new_code_cell("print(guess)")
+    other.outputs = [nbformat.v4.new_output("stream", name="stdout", text="assert f(2) == 4, 'squares'")]
+    HideHiddenTests().preprocess(nbformat.v4.new_notebook(cells=[test, other]), {})
     assert test.source == f"assert f() == 1\n{NOTE}"
-    assert test.outputs[0].traceback == ["---", REMOVED, "AssertionError: squares"]
-    assert other.outputs[0].text == f"mine\n{REMOVED}\nmine"
-    assert other.outputs[1].data["text/html"] == REMOVED
+    assert test.outputs[0].traceback == ["AssertionError: squares"]
+    assert "squares" in other.outputs[0].text, "no answer to a guess"

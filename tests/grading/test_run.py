@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
 import pytest
+from nbgrader.api import Gradebook
+from traitlets.config import Config
 
 from grading import run
 from grading.assignment import assignment_from_gradebook, solved
@@ -227,6 +232,64 @@ def test_each_upload_has_its_own_seed(tmp_path):
     seeds = {seed(ada), seed(again), seed(ada, changed), seed(ada, secrets=other)}
     assert seed(ada) == seed(ben) and len(seeds) == 4 and max(seeds) > 2**120
     assert seed(ada, seed=3) == 3
+
+
+def test_logs_and_terminal_stay_plain(course):
+    """What a student's code raises may move a terminal's cursor, rename its window or begin a line anew."""
+    evil = "\\x1b]0;owned\\x07\\x1b[2J\\rPASSED\\u202e"
+    hand_in(course, "ada", total=f'def total(x):\n    raise ValueError("{evil}")')
+    summary, said = grade(course)
+    texts = [log.read_text(encoding="utf-8") for log in course.results(WEEK).glob("logs/*.log")]
+    for text in [*texts, said, run.table(summary)]:
+        assert not [c for c in text if c != "\n" and (c < " " or c in "\x7f\u202e")]
+    name = run.secrets_for(course.folder).pseudonym("ada")
+    summary.failed = {name: "\x1b[2Jgone"}
+    assert "\x1b" not in run.table(summary)
+
+
+def test_a_full_disk_and_a_read_only_folder_are_one_line(course, monkeypatch, capsys):
+    from grading import __main__
+
+    hand_in(course, "ada")
+    for number, todo in (
+        (errno.ENOSPC, "make room"),
+        (errno.EROFS, "you may write"),
+        (errno.EACCES, "you may write"),
+    ):
+
+        def fails(path, *arguments, number=number):
+            raise OSError(number, os.strerror(number), str(path))
+
+        for what in ("grading.run.write_whole", "grading.results.record.write_whole"):
+            with monkeypatch.context() as patched:
+                patched.setattr(what, fails)
+                patched.setitem(__main__.COMMANDS, "grade", lambda options: grade(course)[0].status)
+                assert __main__.main(["grade", WEEK]) == 1
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1 and todo in said and "Traceback" not in said
+    summary, _ = grade(course)
+    assert summary.status == run.DONE and summary.executed == 0, "what was executed stays"
+    assert points(course) == {"ada": {"scale": 3, "total": 2}}
+
+
+def test_local_times_and_a_moved_deadline(course):
+    config = Config()
+    config.NbGraderAPI.timezone = "Europe/Berlin"
+    config.AssignLatePenalties.plugin_class = "grading.results.late.PerDay"
+    path = hand_in(course, "ada")
+    (path.parent / "timestamp.txt").write_text("2026-04-03T22:30:00+00:00\n")
+    grade(course, config=config)
+    page = (course.feedback / "ada" / WEEK / f"{WEEK}.html").read_text(encoding="utf-8")
+    assert "handed in Sat 04 April 2026, 00:30 CEST" in page
+    assert "Sat 04 Apr 00:30" in (course.results(WEEK) / "report.html").read_text(encoding="utf-8")
+    assert "2026-04-04 00:30:00 +0200" in (course.results(WEEK) / "grades.csv").read_text(encoding="utf-8")
+    with Gradebook(course.address) as book:
+        book.update_or_create_assignment(WEEK, duedate=datetime(2026, 4, 3, 20))
+    refused, said = grade(course, config=config, accept=False)
+    assert refused.status == run.NOT_ACCEPTED and "late penalty" in said and "-0.5" in said
+    grade(course, config=config)
+    again, said = grade(course, config=config, accept=False)
+    assert again.status == run.DONE and "late penalty" not in said
 
 
 def test_nothing_to_grade_is_said(course):

@@ -7,9 +7,11 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from nbgrader.api import Gradebook
+from traitlets.config import Config
 
 from grading.files import neutral, number
 from grading.results.lms import OURS, ExportError, GradesExporter, MoodleExporter, write_grades, write_moodle
@@ -57,7 +59,7 @@ def test_moodle(book: Gradebook, tmp_path: Path) -> None:
     assert list(found) == ["1001", "1002", "1003", "1004"]
     jürgen = found["1001"]
     assert jürgen["Last name"] == "Größe" and jürgen[WEEK] == "3.55", "0.3 + 2 + 1.5 + 0.25 - 0.5"
-    assert "scale 0.3 of 3; total 2 of 2; why 1.5 of 2; late: -0.5" in jürgen[f"{WEEK} feedback"]
+    assert "scale 0.3 of 3, total 2 of 2, why 1.5 of 2, late: -0.5" in jürgen[f"{WEEK} feedback"]
     assert "why: -1 for the sign, +1 else" in jürgen[f"{WEEK} feedback"], "on one line"
     assert found["1003"][WEEK] == "" and "Not graded yet" in found["1003"][f"{WEEK} feedback"]
     assert found["1004"][WEEK] == found["1004"][f"{WEEK} feedback"] == ""
@@ -70,6 +72,34 @@ def test_formulas_stay_text(book: Gradebook, tmp_path: Path) -> None:
             cells = [cell for row in csv.reader(file) for cell in row]
         assert "'@SUM(A1)" in cells and not [c for c in cells if c.startswith(("=", "+", "@", "\t", "-"))]
     assert neutral("\u200b=1") == "?=1" and neutral(" \n=1+1") == "'=1+1" and neutral("＝1") == "'＝1"
+
+
+def test_no_formula_begins_after_a_semicolon(book: Gradebook, tmp_path: Path) -> None:
+    """Where the semicolon separates, a spreadsheet splits there, whatever stands in quotes."""
+    names = ["x;=cmd|' /C calc'!A0", 'x;"=cmd"', "x; =1+1", "x;\u200b@SUM(A1)", "x；=1", 'x",;"=1', ";-1"]
+    for number_, name in enumerate(names):
+        book.add_student(
+            f"t{number_}", first_name=name, last_name=name, email=name, lms_user_id=f"9{number_}"
+        )
+    book.find_comment("why", WEEK, WEEK, "s1").manual_comment = "fine; =but"
+    for write, file in ((write_moodle, "m.csv"), (write_grades, "g.csv")):
+        write(book, tmp_path / file)
+        for separator in ",;\t|":
+            with open(tmp_path / file, newline="", encoding="utf-8") as opened:
+                cells = [cell for row in csv.reader(opened, delimiter=separator) for cell in row]
+            odd = [c for c in cells if c.lstrip(" \"'").startswith(("=", "+", "@", "\t")) and c[0] != "'"]
+            assert odd == [], separator
+
+
+def test_times_are_the_courses(book: Gradebook, tmp_path: Path) -> None:
+    write_grades(book, tmp_path / "g.csv", zone=ZoneInfo("Europe/Berlin"))
+    assert rows(tmp_path / "g.csv", "student")["s1"]["handed in"] == "2024-04-03 14:00:00 +0200"
+    config = Config()
+    config.NbGraderAPI.timezone = "America/New_York"
+    exporter = GradesExporter(config=config)
+    exporter.to = str(tmp_path / "e.csv")
+    exporter.export(book)
+    assert rows(tmp_path / "e.csv", "student")["s1"]["handed in"] == "2024-04-03 08:00:00 -0400"
 
 
 def test_numbers() -> None:
@@ -90,7 +120,7 @@ def test_grades_have_a_column_for_each_gap(book: Gradebook, tmp_path: Path) -> N
     header = "assignment,student,last name,first name,email,handed in,status,scale,total,why"
     assert list(found["s1"]) == f"{header},extra credit,late penalty,all points,possible points".split(",")
     assert (found["s1"]["scale"], found["s1"]["why"], found["s1"]["extra credit"]) == ("0.3", "1.5", "0.25")
-    assert found["s1"]["handed in"] == "2024-04-03T12:00:00Z" and found["s1"]["possible points"] == "7"
+    assert found["s1"]["handed in"] == "2024-04-03 12:00:00 +0000" and found["s1"]["possible points"] == "7"
     assert found["s1"]["all points"] == "3.55"
     assert found["s2"]["why"] == "", "nobody has given them yet"
     status = {student: row["status"] for student, row in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import shutil
 import signal
@@ -338,6 +339,30 @@ def test_late_penalties(address: str, exercise: Assignment, tmp_path: Path) -> N
     assert record(result, early, work, exercise, address, folder, config=late_config()).penalty == 0
 
 
+def test_a_moved_deadline_is_among_the_differences(
+    address: str, exercise: Assignment, tmp_path: Path
+) -> None:
+    """What another deadline changes is shown before it is recorded, as what another test changes."""
+    work = repaired(exercise, SOLVED)
+    result, folder = outcome(work, {"scale": 3.0, "total": 2.0}), tmp_path / "autograded"
+    late = submission("anna", time=LATE)
+    record(result, late, work, exercise, address, folder, config=late_config())
+    times = {"anna": LATE}
+    assert not differences(address, exercise, [("anna", result)], times, late_config())
+    with Gradebook(gradebook_url(address)) as book:
+        book.update_or_create_assignment(WEEK, duedate=datetime(2024, 4, 4))
+    before = dump(address)
+    found = differences(address, exercise, [("anna", result)], times, late_config())
+    assert [(row.student, row.gap, row.old, row.new) for row in found.rows] == [
+        ("anna", "late penalty", 0.0, -2.5)
+    ]
+    assert "late penalty" in found.text() and "-2.5" in found.text() and dump(address) == before
+    assert not differences(address, exercise, [("anna", result)], {"anna": EARLY}, late_config())
+    assert not differences(address, exercise, [("anna", result)], times), "no rule, no penalty"
+    record(result, late, work, exercise, address, folder, config=late_config())
+    assert not differences(address, exercise, [("anna", result)], times, late_config())
+
+
 def test_an_unknown_time_is_never_late(put: Record, address: str) -> None:
     put()
     put(content="{ }", time="")
@@ -363,6 +388,55 @@ def test_differences_before_a_regrade(put: Record, address: str, exercise: Assig
     text = found.text({"anna": "s123"})
     assert "s123" in text and "anna" not in text and "-2" in text
     assert dump(address) == before, "only reads"
+
+
+def test_a_full_disk_leaves_the_marks_and_the_next_run_mends_the_rest(
+    put: Record, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import grading.results.record
+
+    put()
+    path = tmp_path / "autograded" / "anna" / WEEK / f"{WEEK}.ipynb"
+    before = path.read_bytes()
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(grading.results.record, "write_whole", full)
+        with pytest.raises(OSError):
+            put(points={"scale": 0.0, "total": 2.0}, content="{ }")
+    assert path.read_bytes() == before and not list(path.parent.glob(".*.tmp"))
+    assert marks(address)["test_scale"][0] in (0.0, 3.0), "of one upload, not of two"
+    put(points={"scale": 0.0, "total": 2.0}, content="{ }")
+    assert marks(address)["test_scale"][0] == 0.0 and path.read_bytes() != before
+
+
+def test_stopped_while_recording_all_marks_are_of_one_upload(
+    put: Record, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put()
+    for name in ("_marks", "_comments", "_penalty"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Recorder, name, lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                put(points={"scale": 0.0, "total": 0.0}, content="{ }")
+        assert (marks(address)["test_scale"][0], marks(address)["test_total"][0]) == (3.0, 2.0)
+    put(points={"scale": 0.0, "total": 0.0}, content="{ }")
+    assert marks(address)["test_scale"][0] == 0.0
+
+
+def test_an_answer_is_new_only_if_it_was_handed_in_anew(
+    put: Record, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of the library that renders answers makes nobody's work waiting again."""
+    import grading.results.executed
+
+    put()
+    by_hand(address, "anna", "why", manual_score=1.5)
+    monkeypatch.setattr(grading.results.executed, "one_block", lambda html: f"<div>other {html}</div>")
+    put()
+    assert marks(address)["why"] == (None, 1.5, False)
 
 
 def test_one_recorder_at_a_time(recorder: Recorder, address: str, exercise: Assignment) -> None:
@@ -537,7 +611,7 @@ def test_a_stub_with_tags_is_still_a_stub(exercise: Assignment) -> None:
         work = repaired(Assignment(WEEK, cells), {"why": answer})
         runs = [CellRun(cell) for cell in work.variants[0]]
         notebook = executed_notebook(runs, Assignment(WEEK, cells), {}, {})
-        assert ("<div>" in notebook.cells[-1].source) == kept
+        assert (notebook.cells[-1].source == answer) == kept
 
 
 def test_errors_are_one_line_without_passwords(exercise: Assignment, tmp_path: Path) -> None:
