@@ -21,7 +21,6 @@ import textwrap
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
@@ -37,10 +36,10 @@ OUTPUT_FACTOR = 8  # a cell's outputs here, times the limit of those of one answ
 LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")  # the last from Python 3.12 on
 ENDS_LOOPS = ("StopIteration", "StopAsyncIteration")  # would end a test's loop and not the test
 WORDS = {
-    "time": "took longer than {cell_seconds:.0f} seconds and was stopped. Is there an endless loop, or far "
-    "more work than needed?",
-    "notebook": "the notebook as a whole took longer than {notebook_seconds:.0f} seconds; what came after "
-    "was not run.",
+    "time": "took longer than {cell_seconds:.0f} seconds of computing (or {cell_clock:.0f} on the clock) and "
+    "was stopped. Is there an endless loop, or far more work than needed?",
+    "notebook": "the notebook as a whole took longer than {notebook_seconds:.0f} seconds of computing (or "
+    "{notebook_clock:.0f} on the clock); what came after was not run.",
     "memory": "used more than {memory_mb:.0f} MB of memory and was stopped. Are the arrays larger than "
     "needed?",
     "processes": "started more than {processes} processes or threads and was stopped.",
@@ -150,7 +149,7 @@ class Session:
         self.limits_hit: list[LimitEvent] = []
         self.suspicions: list[str] = []
         self.cell = ""  # the one that runs
-        self.budget = 0.0  # seconds that S may still take for it
+        self.budget = self.clock = 0.0  # seconds that S may still take for it: computing, on the clock
         self.calls = 0
         self.outputs: list[dict[str, Any]] = []
         self.kept = 0  # characters of the outputs
@@ -166,7 +165,8 @@ class Session:
                     runs.append(CellRun(cell))
                     continue
                 start, self.cell, count = time.monotonic(), cell.name, count + 1
-                self.budget, self.calls, self.outputs = self.limits.cell_seconds, 0, []
+                self.fill_budget()
+                self.calls, self.outputs = 0, []
                 self.kept = 0
                 if cell.kind == "test":
                     gaps.append(self.test(self.trusted[cell.name]))
@@ -191,6 +191,11 @@ class Session:
             self.student_seconds,
             self.peak,
         )
+
+    def fill_budget(self) -> None:
+        """What a cell may take."""
+        self.budget = self.limits.cell_seconds
+        self.clock = self.limits.clock * self.budget
 
     # Cells
 
@@ -410,15 +415,21 @@ class Session:
         return self.exchange(channel, request, blobs, self.allowed())
 
     def exchange(
-        self, channel: Channel, request: dict[str, Any], blobs: list[bytes] | None, seconds: float
+        self,
+        channel: Channel,
+        request: dict[str, Any],
+        blobs: list[bytes] | None,
+        allowed: tuple[float, float],
     ) -> dict[str, Any]:
-        number = secrets.token_hex(8)
-        start = time.monotonic()
+        number, (seconds, clock) = secrets.token_hex(8), allowed
+        start, used = time.monotonic(), self.lifeline.used()
+        self.lifeline.allow(used + seconds)
         try:
             if channel.pending():
                 raise WireError("an answer before it was asked for")
-            channel.send({**request, "id": number, "seconds": seconds}, blobs, timeout=seconds + GRACE)
-            answer, received = channel.receive(timeout=max(0.0, seconds + GRACE - (time.monotonic() - start)))
+            marked = {**request, "id": number, "seconds": seconds, "clock": clock}
+            channel.send(marked, blobs, timeout=clock + GRACE)
+            answer, received = channel.receive(timeout=max(0.0, clock + GRACE - (time.monotonic() - start)))
             if not isinstance(answer, dict) or answer.get("id") != number:
                 raise WireError("an answer to something else")
         except TimeoutError:
@@ -428,24 +439,27 @@ class Session:
         except WireError as error:
             raise self.hostile(str(error)) from None
         finally:
-            took = time.monotonic() - start
+            took = self.lifeline.used() - used
             self.student_seconds += took
             self.budget -= took
+            self.clock -= time.monotonic() - start
         answer["blobs"] = received
         self.keep(answer.get("outputs"))
         return answer
 
-    def allowed(self) -> float:
-        """Seconds that S may take now; StudentEnded if none are left."""
-        left = self.limits.notebook_seconds - (time.monotonic() - self.began)
-        if left <= 0:
+    def allowed(self) -> tuple[float, float]:
+        """Seconds that S may take now, of computing and on the clock; StudentEnded if none are left."""
+        limits, passed = self.limits, time.monotonic() - self.began
+        left = limits.notebook_seconds - self.student_seconds
+        clock = limits.clock * limits.notebook_seconds - passed
+        if min(left, clock) <= 0:
             self.ended = self.ended or StudentEnded("notebook", self.words("notebook"))
             self.stop()
             self.note("notebook")
             raise self.ended
-        if self.budget <= 0:
+        if min(self.budget, self.clock) <= 0:
             raise self.end("time")
-        return max(0.05, min(self.budget, left))
+        return max(0.05, min(self.budget, left)), max(0.05, min(self.clock, clock))
 
     def connected(self) -> Channel:
         """The connection to S; a fresh one runs the earlier cells first, without those that ended one."""
@@ -458,9 +472,10 @@ class Session:
         self.restarts += bool(self.generation)
         self.generation += 1
         self.channel = self.open()
-        outputs, cell, budget = self.outputs, self.cell, self.budget
+        kept = self.outputs, self.cell, self.budget, self.clock
         for earlier in list(self.replay):
-            self.outputs, self.cell, self.budget = [], earlier.name, self.limits.cell_seconds
+            self.outputs, self.cell = [], earlier.name
+            self.fill_budget()
             try:
                 request = {"op": "run", "name": earlier.name, "source": earlier.source}
                 if self.channel is None:
@@ -471,7 +486,7 @@ class Session:
                 if self.ended is not None:
                     raise
             finally:
-                self.outputs, self.cell, self.budget = outputs, cell, budget
+                self.outputs, self.cell, self.budget, self.clock = kept
         return self.channel if self.channel is not None else self.connected()
 
     def open(self) -> Channel:
@@ -523,9 +538,7 @@ class Session:
             self.limits_hit.append(LimitEvent(self.cell, "time", self.words(limit)))
 
     def words(self, limit: str) -> str:
-        numbers = asdict(self.limits)
-        numbers |= {"memory_mb": self.limits.memory / 2**20, "message_mb": self.limits.message / 2**20}
-        return WORDS[limit].format(**numbers)
+        return WORDS[limit].format(**self.limits.numbers())
 
     def keep(self, outputs: Any) -> None:
         """Take over what S printed, if it has the form of outputs."""
