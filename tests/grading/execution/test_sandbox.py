@@ -41,6 +41,7 @@ EXPECTED = {
     "keys": "[] False",
     "keys of the last one": "[] False",
     "system calls": "[]",
+    "what a notebook needs": "1 2 3 4 5 6 7 8 9",
     "keys, unfiltered": "[] True",
     "keys of the last one, unfiltered": "[] True",
 }
