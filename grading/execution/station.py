@@ -36,7 +36,7 @@ from grading.model import Job, Limits, Outcome, from_data, to_data
 
 ROOT = Path(__file__).resolve().parents[2]
 TICK = 0.1  # seconds between looks at what S uses
-START = 180.0  # seconds for a fork server to be ready
+START = 600.0  # seconds for a fork server to be ready
 MARGIN = 120.0  # seconds beyond the notebook's that T may take for its own computations
 SLACK = 1.0  # seconds of processor time that S has to end by itself what takes too long
 OWN_THREADS = 32  # that S has without the student's doing
