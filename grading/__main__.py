@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--zip", type=Path, help="collect this zip of Moodle's first")
     sub.add_argument("--students", type=Path, help="Moodle's grading worksheet or list of participants (CSV)")
     sub.add_argument("--student", action="append", metavar="ID", help="only this one (may be repeated)")
-    sub.add_argument("--seed", type=int, help="grading seed (default: the secret one of this course)")
+    sub.add_argument("--seed", type=int, help="grading seed (default: each upload's secret one)")
     sub.add_argument("--dry-run", action="store_true", help="print what would change, record nothing")
     sub.add_argument("--force", action="store_true", help="execute again what has been executed already")
     sub.add_argument(

@@ -138,15 +138,6 @@ class Limits:
     calls: int = 2000  # of a test
     restarts: int = 3  # of a student's process that died
 
-    def numbers(self) -> dict[str, float]:
-        """The limits by name, and as sentences for students name them."""
-        return dataclasses.asdict(self) | {
-            "cell_clock": self.clock * self.cell_seconds,
-            "notebook_clock": self.clock * self.notebook_seconds,
-            "memory_mb": self.memory / 2**20,
-            "message_mb": self.message / 2**20,
-        }
-
 
 @dataclass(frozen=True)
 class Job:
@@ -155,7 +146,7 @@ class Job:
     pseudonym: str
     assignment: Assignment
     variants: tuple[tuple[CleanCell, ...], ...]
-    seed: int  # the secret grading seed of this assignment
+    seed: int  # the secret grading seed of this upload, 128 bits
     limits: Limits = field(default_factory=Limits)
 
 

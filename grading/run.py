@@ -76,7 +76,7 @@ class Options:
     place: engine.Place = field(default_factory=engine.Place)
     limits: Limits = field(default_factory=Limits)
     students: tuple[str, ...] | None = None  # None: all
-    seed: int | None = None  # None: the secret one of the assignment
+    seed: int | None = None  # None: each upload's secret one
     dry_run: bool = False  # execute, print, record nothing
     force: bool = False  # execute again what has been executed
     accept: bool | None = None  # record changed marks of an earlier run; None: ask on a terminal
@@ -126,13 +126,13 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
     summary, clock = Summary(week), Clock()
     assignment = assignment_from_gradebook(course.address, week, course.root)
     secrets = secrets_for(course.folder)
-    seed = secrets.seed(week) if options.seed is None else options.seed
     ledger = Ledger(course.folder / "ledger", secrets.key)
 
     def submissions() -> Iterator[Submission]:
         return collect.submissions(course.submitted, week, options.students)
 
     def name(submission: Submission) -> str:
+        seed = seed_of(submission, assignment, options, secrets)
         return key(submission.digest, assignment.digest, engine_version(), seed, options.limits)
 
     with clock("look"):
@@ -151,9 +151,7 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
 
     with clock("execute"):
         students = {secrets.pseudonym(student): student for student in waiting}
-        jobs = make_jobs(
-            collect.submissions(course.submitted, week, waiting), assignment, seed, options, secrets
-        )
+        jobs = make_jobs(collect.submissions(course.submitted, week, waiting), assignment, options, secrets)
         bar = tqdm(total=len(waiting), desc=week, unit="notebook", disable=not waiting, file=sys.stdout)
         with bar:
             for outcome in execute(jobs, options):
@@ -180,8 +178,13 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
     return summary
 
 
+def seed_of(submission: Submission, assignment: Assignment, options: Options, secrets: Secrets) -> int:
+    """From what the hidden tests of this upload draw their inputs."""
+    return secrets.seed(submission.digest, assignment.digest) if options.seed is None else options.seed
+
+
 def make_jobs(
-    submissions: Iterable[Submission], assignment: Assignment, seed: int, options: Options, secrets: Secrets
+    submissions: Iterable[Submission], assignment: Assignment, options: Options, secrets: Secrets
 ) -> Iterator[Job | Outcome]:
     """A job for each submission; the Outcome itself where there is nothing to execute."""
     for submission in submissions:
@@ -190,6 +193,7 @@ def make_jobs(
         if repaired.problem:
             yield unreadable(pseudonym, assignment, repaired)
         else:
+            seed = seed_of(submission, assignment, options, secrets)
             yield Job(pseudonym, assignment, repaired.variants, seed, options.limits)
 
 

@@ -206,26 +206,44 @@ def assert_mean(samples, expected, tolerance: float, what: str, hint: str = "") 
 def grading_rng(name: str) -> np.random.Generator:
     """A random generator for a test's inputs, seeded by its name and LGM_GRADING_SEED (else fixed).
 
-    The grader sets the variable to a secret, so that answers cannot be looked up.
+    The grader sets the variable to a secret of 128 bits, another one for each submission, so that answers
+    cannot be looked up, nor the secret found from an input.
     """
     text = f"{os.environ.get('LGM_GRADING_SEED', '0')}:{name}"
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big"))
+
+
+def numbers(value) -> np.ndarray | None:
+    """The plain array of booleans, integers or floats that ``value`` stands for; None if it stands for none.
+
+    The one rule for what counts as numbers, whatever holds them (array, tensor, variable, list, deque, range,
+    an object with ``__array__``): the tests go by it, and so does the grader when it fetches an answer.
+    """
+    array = _as_array(value)
+    return array if array is not None and array.dtype.kind in "biuf" else None
+
+
+def _as_array(value) -> np.ndarray | None:
+    """None for what NumPy does not turn into an array. TensorFlow's bfloat16 becomes float32."""
+    try:
+        array = np.asarray(value)
+        return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+    except Exception:  # ragged lists, tensors inside tf.function, objects of the student's own
+        return None
 
 
 def _numeric(name: str, value) -> np.ndarray:
     """A plain array of booleans, integers or floats; AssertionError for anything else."""
     if value is None:
         raise AssertionError(f"{name} is None: is a `return` missing?")
-    try:
-        array = np.asarray(value)
-    except Exception:  # ragged lists, tensors inside tf.function, objects of the student's own
+    array = _as_array(value)
+    if array is None:
         raise AssertionError(
             f"{name}: an array of numbers expected, got {_kind_of(value)} that is none (rows of unequal "
             "length, or a symbolic tensor?)"
-        ) from None
-    if type(array) is not np.ndarray or array.dtype.kind not in "biuf":
-        known = isinstance(array, np.ndarray) and array.dtype.kind != "O"
-        got = f"dtype {array.dtype}" if known else _kind_of(value)
+        )
+    if array.dtype.kind not in "biuf":
+        got = f"dtype {array.dtype}" if array.dtype.kind != "O" else _kind_of(value)
         raise AssertionError(f"{name}: numbers expected, got {got}")
     return array
 

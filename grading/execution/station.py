@@ -29,6 +29,7 @@ from typing import Any
 import psutil
 
 from grading.execution import groups, sandbox, syscalls, trusted
+from grading.execution.endings import words
 from grading.execution.lifeline import StudentUse
 from grading.execution.watch import Watch, memory_of
 from grading.execution.wire import Channel, Closed
@@ -257,8 +258,8 @@ class Station:
             for role in list(self._servers):
                 if not self._servers[role].alive():
                     self._servers.pop(role).close()
-            words = f"{type(error).__name__}: {error}" if str(error) else "the trusted process ended"
-            return Outcome(job.pseudonym, variant, failure=words)
+            said = f"{type(error).__name__}: {error}" if str(error) else "the trusted process ended"
+            return Outcome(job.pseudonym, variant, failure=said)
 
     def _attend(self, line: Channel, deadline: float) -> Outcome:
         """Answer T's requests and watch S, until the outcome is there."""
@@ -315,9 +316,9 @@ class Station:
         use = StudentUse()
         if guard is not None:
             self._limit = self._limit or guard.exceeded()
-            words = trusted.WORDS[self._limit].format(**self._limits.numbers()) if self._limit else ""
+            said = words(self._limit, self._limits) if self._limit else ""
             guard.end()
-            use = StudentUse(guard.peak(), self._limit, words, guard.seconds())
+            use = StudentUse(guard.peak(), self._limit, said, guard.seconds())
             guard.close()
         self._remove_scratch()
         return use

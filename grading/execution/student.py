@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from grading.execution.wire import Channel, Closed, Decoder, Encoder, WireError
+from grading.execution.wire import Channel, Closed, Decoder, Encoder, TooLarge, WireError
 
 CUT = "\n[the rest of this cell's output was cut: it printed more than {limit:,} bytes]\n"
 RICH = 5  # figures and the like may take so many times what text may
@@ -185,6 +185,9 @@ def make_shell(outputs: Outputs) -> Any:
         def enable_gui(self, gui: Any = None) -> None:
             pass
 
+        def ask_exit(self) -> None:
+            outputs.write("stderr", "exit() and quit() end nothing here: the notebook goes on.\n")
+
         def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
             lines = [str(line) for line in stb]
             try:
@@ -281,13 +284,19 @@ class Server:
 
     def values(self, request: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         """What names stand for: plain data, or a handle. Names that do not exist are left out."""
-        encoder, found = Encoder(self.handle), {}
+        encoder, found = Encoder(self.handle, limit=request["limit"]), {}
         for name in request["names"]:
-            if name in self.shell.user_ns:
-                try:
-                    found[name] = encoder.encode(self.shell.user_ns[name])
-                except ValueError:
-                    found[name] = self.handle(self.shell.user_ns[name])
+            if name not in self.shell.user_ns:
+                continue
+            value, mark = self.shell.user_ns[name], encoder.mark()
+            try:
+                found[name] = encoder.encode(value)
+            except TooLarge:
+                encoder.reset(mark)
+                found[name] = {"t": "large"}
+            except Exception:
+                encoder.reset(mark)
+                found[name] = self.handle(value)
         return {"values": found}, encoder.blobs
 
     def call(self, request: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
@@ -301,7 +310,7 @@ class Server:
             value = _gradients(target, arguments, options, request["wrt"])
         else:
             value = target(*arguments, **options)
-        encoder = Encoder(self.handle, known=decoder.mutable)
+        encoder = Encoder(self.handle, known=decoder.mutable, limit=request["limit"])
         answer: dict[str, Any] = {"value": encoder.encode(value)}
         answer["changed"] = [
             [number, encoder.content(value)]
@@ -312,7 +321,7 @@ class Server:
 
     def get(self, request: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         """An attribute of something."""
-        encoder = Encoder(self.handle)
+        encoder = Encoder(self.handle, limit=request["limit"])
         value = getattr(self.from_tree(request["target"]), str(request["attribute"]))
         return {"value": encoder.encode(value)}, encoder.blobs
 

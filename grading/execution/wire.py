@@ -5,23 +5,29 @@ is allocated; never pickle. This module runs on both sides. T treats every byte 
 does not fit is a WireError.
 
 Values: None, booleans, numbers, strings, bytes, lists, tuples, dicts, sets, NumPy arrays and scalars,
-TensorFlow tensors and variables. What else there is stays where it is: S gives it a number, and T has a
-handle to it.
+TensorFlow tensors and variables, and whatever else the tests take for an array of numbers
+(`utils.stattests.numbers`). What else there is stays where it is: S gives it a number, and T has a handle to
+it.
+
+Sizes are counted in bytes, with NODE for each item, and a part that is mentioned twice counts twice.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+
+from utils.stattests import numbers
 
 HEAD = struct.Struct(">4sII")  # magic, bytes of JSON, number of blobs
 SIZE = struct.Struct(">Q")
@@ -29,11 +35,24 @@ MAGIC = b"LGM1"
 TEXT_LIMIT = 8 * 2**20  # bytes of JSON; larger data belongs in arrays
 BLOB_COUNT = 100_000
 DEPTH = 40
+NODE, OBJECT = 8, 1000  # bytes that an item counts, and a stand-in for an object of the other side
+ROOM = 2**31  # bytes of a value, where nobody says less
+PLAIN: dict[type, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    complex: complex.__complex__,
+    str: str.__str__,
+}
+ATOMS = {type(None), bool, int, float, complex}
 KINDS = "biufcSU"  # dtypes that may cross: booleans, numbers, strings
 
 
 class WireError(Exception):
     """A message that is malformed or too large."""
+
+
+class TooLarge(WireError, ValueError):
+    """More data than may cross at once; honest code may do that."""
 
 
 class Closed(Exception):
@@ -76,12 +95,12 @@ class Channel:
         if magic != MAGIC:
             raise WireError("no message of ours")
         if size > TEXT_LIMIT:
-            raise WireError(f"{size:,} bytes of text in one answer, at most {TEXT_LIMIT:,} are allowed")
+            raise TooLarge(f"{size:,} bytes of text in one answer, at most {TEXT_LIMIT:,} are allowed")
         if count > BLOB_COUNT:
-            raise WireError(f"{count:,} arrays in one answer, at most {BLOB_COUNT:,} are allowed")
+            raise TooLarge(f"{count:,} arrays in one answer, at most {BLOB_COUNT:,} are allowed")
         sizes = [SIZE.unpack(self._read(SIZE.size, deadline))[0] for _ in range(count)]
         if sum(sizes) > self.limit:
-            raise WireError(
+            raise TooLarge(
                 f"{sum(sizes):,} bytes of arrays in one answer, at most {self.limit:,} are allowed"
             )
         text = self._read(size, deadline)
@@ -134,7 +153,7 @@ class Encoder:
 
     other: gives the tree of a value that does not cross. track: mutable values get a number, by which the
     other side says what it changed; `mutable` lists them. known: numbers that the other side has given to
-    mutable values; of these only the number crosses.
+    mutable values; of these only the number crosses. limit: bytes of all values together; else TooLarge.
     """
 
     def __init__(
@@ -142,9 +161,11 @@ class Encoder:
         other: Callable[[Any], Any],
         track: bool = False,
         known: Mapping[int, Any] | None = None,
+        limit: int = ROOM,
     ) -> None:
         self.blobs: list[bytes] = []
         self.mutable: list[Any] = []
+        self._left = limit
         self._other, self._track = other, track
         self._numbers = {id(value): number for number, value in (known or {}).items()}
 
@@ -160,6 +181,7 @@ class Encoder:
         """The tree of a value; ValueError if it is nested too deep or holds itself."""
         if depth > DEPTH:
             raise ValueError(f"nested more than {DEPTH} deep, or holds itself")
+        self._spend(len(value) if type(value) is str else NODE)
         if value is None or type(value) is bool or type(value) is str:  # "in" would ask a metaclass
             return value
         if type(value) is int:
@@ -175,7 +197,7 @@ class Encoder:
         if id(value) in self._numbers:
             return {"t": "same", "m": self._numbers[id(value)]}
         if isinstance(value, bytes | bytearray):
-            return {"t": "bytes", "b": self._blob(bytes(value))}
+            return {"t": "bytes" if isinstance(value, bytes) else "bytearray", "b": self._blob(bytes(value))}
         array = as_array(value)
         if array is not None:
             kind, content = array
@@ -197,9 +219,27 @@ class Encoder:
         if isinstance(value, dict):
             pairs = [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in value.items()]
             return self._tracked({"t": "dict", "v": pairs}, value)
-        if isinstance(value, range) and len(value) <= 10**6:
-            return self.encode(list(value), depth)
+        if isinstance(value, range) and NODE * len(value) > self._left:
+            raise TooLarge(f"a range of {len(value):,} numbers")
+        for base, plain in PLAIN.items():  # a number or text of a type of its own, such as an enumeration's
+            if issubclass(type(value), base):
+                return self.encode(plain(value), depth)
+        if (like := numbers(value)) is not None:
+            return {"t": "array", "k": "numpy", "b": self._blob(npy(like))}
         return self._other(value)
+
+    def mark(self) -> tuple[int, int]:
+        """A moment to which `reset` leads back, after a value that did not fit."""
+        return len(self.blobs), self._left
+
+    def reset(self, mark: tuple[int, int]) -> None:
+        del self.blobs[mark[0] :]
+        self._left = mark[1]
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise TooLarge("more data than can be passed at once")
 
     def _tracked(self, tree: dict[str, Any], value: Any) -> dict[str, Any]:
         if self._track:
@@ -208,6 +248,7 @@ class Encoder:
         return tree
 
     def _blob(self, data: bytes) -> int:
+        self._spend(len(data))
         self.blobs.append(data)
         return len(self.blobs) - 1
 
@@ -216,7 +257,7 @@ class Decoder:
     """Tree and blobs → values. `other`: makes a value of a tree that only the caller understands.
 
     `mutable`: number → value, of those that the sender wants to hear about if they change. known: values
-    of which the sender gives only the number.
+    of which the sender gives only the number. limit: bytes of all that is decoded; else TooLarge.
     """
 
     def __init__(
@@ -224,19 +265,23 @@ class Decoder:
         blobs: list[bytes],
         other: Callable[[dict[str, Any]], Any],
         known: Mapping[int, Any] | None = None,
+        limit: int = ROOM,
     ) -> None:
         self.mutable: dict[int, Any] = dict(known or {})
+        self._left = limit
         self._blobs, self._other = blobs, other
         self._used: set[int] = set()
 
-    def decode(self, tree: Any, depth: int = 0) -> Any:
+    def decode(self, tree: Any) -> Any:
         """The value; WireError for anything that Encoder would not have written."""
         try:
-            return self._decode(tree, depth)
+            value = self._decode(tree, 0)
         except WireError:
             raise
         except Exception as error:  # TensorFlow has exceptions of its own
             raise WireError(f"malformed value: {type(error).__name__}") from None
+        self._left = weigh(value, self._left)
+        return value
 
     def _decode(self, tree: Any, depth: int) -> Any:
         if depth > DEPTH + 1:
@@ -252,8 +297,8 @@ class Decoder:
             return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[tree["v"]]
         if kind == "complex":
             return complex(float(tree["v"][0]), float(tree["v"][1]))
-        if kind == "bytes":
-            return self._blob(tree["b"])
+        if kind in ("bytes", "bytearray"):
+            return bytes(self._blob(tree["b"])) if kind == "bytes" else bytearray(self._blob(tree["b"]))
         if kind == "same":
             if type(tree["m"]) is not int:
                 raise WireError("malformed value")
@@ -300,6 +345,40 @@ class Decoder:
             raise WireError("an array twice")
         self._used.add(index)
         return self._blobs[index]
+
+
+def weigh(value: Any, limit: int) -> int:
+    """What is left of `limit` bytes after a walk through a value, which meets a shared part at each mention.
+
+    TooLarge if that is less than nothing: whoever compares or converts the value would walk as far.
+    """
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list | tuple | set):
+            limit -= NODE * len(item)
+            parts: Iterable[Any] = item
+        elif isinstance(item, dict):
+            limit -= 2 * NODE * len(item)
+            parts = itertools.chain(item, item.values())
+        else:
+            limit -= _size(item)
+            parts = ()
+        if limit < 0:
+            raise TooLarge("more data than can be taken at once")
+        waiting += (part for part in parts if type(part) not in ATOMS)
+    return limit
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, np.ndarray | np.generic):
+        return int(value.nbytes)
+    if isinstance(value, str | bytes | bytearray):
+        return len(value)
+    if type(value) in ATOMS:
+        return NODE
+    array = as_array(value)
+    return OBJECT if array is None else array[1].nbytes
 
 
 def _spread(keys: list[Any]) -> list[Any]:

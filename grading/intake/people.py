@@ -1,4 +1,4 @@
-"""Who is who: the class as Moodle lists it, pseudonyms, and the secret grading seed.
+"""Who is who: the class as Moodle lists it, pseudonyms, and the secret grading seeds.
 
 Names stay in the coordinator: in the report of collecting and in the gradebook. All else knows pseudonyms.
 """
@@ -185,9 +185,12 @@ class Secrets:
 
     key: bytes = field(repr=False)
 
-    def seed(self, week: str) -> int:
-        """The secret grading seed of an assignment, 0 ≤ seed < 2^31."""
-        return int.from_bytes(self._mac(f"seed:{week}")[:4], "big") >> 1
+    def seed(self, submission: str, assignment: str) -> int:
+        """The secret grading seed of an upload, by the digests of submission and exercise: 0 ≤ seed < 2^128.
+
+        The same upload always meets the same inputs, another one others.
+        """
+        return int.from_bytes(self._mac(f"seed:{submission}:{assignment}")[:16], "big")
 
     def pseudonym(self, student: str) -> str:
         return pseudonym(student, self)

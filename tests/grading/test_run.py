@@ -204,6 +204,6 @@ def test_outcomes_survive_json(course):
     assignment = assignment_from_gradebook(course.address, WEEK, course.root)
     secrets = secrets_for(course.folder)
     submissions = run.collect.submissions(course.submitted, WEEK)
-    job = next(run.make_jobs(submissions, assignment, 1, run.Options(), secrets))
+    job = next(run.make_jobs(submissions, assignment, run.Options(), secrets))
     outcome = Worker().execute(job)
     assert from_data(Outcome, json.loads(json.dumps(to_data(outcome)))) == outcome

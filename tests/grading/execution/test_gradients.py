@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from grading.execution.endings import StudentError
 from grading.execution.local import PlainLifeline
-from grading.execution.trusted import Session, StudentError
+from grading.execution.trusted import Session
 from grading.model import Assignment, CleanCell, Job, TrustedCell
 from utils.gradients import grad_of
 
@@ -75,15 +76,14 @@ def functions(request: pytest.FixtureRequest) -> Iterator[dict[str, Callable[...
     test = TrustedCell("test", "test", "\n".join(NAMES), gap="g")
     cells = (TrustedCell("g", "solution", "", gap="g", defines=tuple(NAMES)), test)
     session = Session(Job("p", Assignment("week00_none", cells), ((),), 1), 0, PlainLifeline())
-    session.budget = 120.0
     try:
         session.student_cell(CleanCell("g", "solution", FUNCTIONS))
         session.bind(test)
         assert all(hasattr(session.namespace[name], "gradients_elsewhere") for name in NAMES)
-        session.budget = 120.0
+        session.link.begin("test")
         yield session.namespace
     finally:
-        session.stop()
+        session.link.stop()
 
 
 @pytest.fixture

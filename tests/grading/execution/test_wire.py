@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import enum
+import fractions
 import math
 import os
 import re
@@ -30,7 +32,9 @@ from grading.execution.wire import (
     Closed,
     Decoder,
     Encoder,
+    TooLarge,
     WireError,
+    weigh,
 )
 
 
@@ -155,8 +159,12 @@ def test_what_is_more_than_plain_becomes_plain() -> None:
     assert same(crossed(Point(1, 2)), (1, 2))
     assert same(crossed(collections.OrderedDict(a=1)), {"a": 1})
     assert same(crossed(collections.defaultdict(int, a=1)), {"a": 1})
-    assert same(crossed(range(3, 9, 2)), [3, 5, 7])
-    assert same(crossed(bytearray(b"x")), b"x")
+    assert same(crossed(range(3, 9, 2)), np.array([3, 5, 7]))
+    assert same(crossed([Text("a"), Number(3), Real(3.0), Colour.RED]), ["a", 3, 3.0, 1])
+    row = array.array("d", [1, 2])
+    for numbers in (row, collections.deque(row), memoryview(row)):
+        assert same(crossed(numbers), np.array([1.0, 2.0]))
+    assert same(crossed(bytearray(b"x")), bytearray(b"x"))
     assert crossed(frozenset("ab")) == {"a", "b"}
     assert same(crossed(np.ma.masked_array([1.0, 2.0], [True, False])), np.array([1.0, 2.0]))
     assert same(crossed(np.asarray([[1.0]]).view(np.recarray)), np.array([[1.0]]))
@@ -198,10 +206,6 @@ class Colour(enum.IntEnum):
 
 OTHERS = [
     object(),
-    Text("a"),
-    Number(3),
-    Real(3.0),
-    Colour.RED,
     len,
     int,
     iter([]),
@@ -210,8 +214,9 @@ OTHERS = [
     np.datetime64("2026-01-01"),
     np.zeros(2, [("a", "f4")]),
     np.dtype("f4"),
-    range(10**7),
     np,
+    collections.deque("ab"),
+    fractions.Fraction(1, 2),
 ]
 
 
@@ -556,6 +561,59 @@ def test_an_answer_that_nobody_asked_for_is_seen(pair: Pair) -> None:
     assert not pair[1].pending()
     pair[0].close()
     assert not pair[1].pending()
+
+
+# Sizes
+
+
+def test_what_is_mentioned_twice_counts_twice() -> None:
+    row = list(range(1000))
+    W = np.zeros(1000)
+    assert weigh([row] * 10, 10**6) == 10**6 - 8 * 10 * 1001
+    assert weigh({"a": W, 1: (W, "text")}, 10**6) == 10**6 - 16_000 - 6 * 8 - 5
+    before = time.process_time()
+    for value in ([row] * 10**6, [W] * 10**6, explosive(), itself()):
+        with pytest.raises(TooLarge):
+            weigh(value, 10**6)
+    assert time.process_time() - before < 2
+
+
+def explosive() -> list[Any]:
+    """2^60 items in the memory of 60."""
+    value: list[Any] = []
+    for _ in range(60):
+        value = [value, value]
+    return value
+
+
+def itself() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def test_the_encoder_stops_at_its_limit() -> None:
+    row = [0.5] * 1000
+    for value in ([row] * 1000, "x" * 10**6, np.zeros(10**5), range(10**9), explosive()[0]):
+        with pytest.raises((TooLarge, ValueError)):
+            Encoder(nothing_else, limit=10**5).encode(value)
+    encoder = Encoder(nothing_else, limit=10**5)
+    mark = encoder.mark()
+    with pytest.raises(TooLarge):
+        encoder.encode([np.zeros(10**4), np.zeros(10**4)])
+    encoder.reset(mark)
+    assert encoder.encode(np.zeros(10**4)) == {"t": "array", "k": "numpy", "b": 0}
+
+
+def test_the_values_of_an_answer_count_together() -> None:
+    encoder = Encoder(nothing_else)
+    trees = [encoder.encode(np.zeros(1000)) for _ in range(3)]
+    decoder = Decoder(encoder.blobs, nothing_else, limit=20_000)
+    decoder.decode(trees[0]), decoder.decode(trees[1])
+    with pytest.raises(TooLarge):
+        decoder.decode(trees[2])
+    with pytest.raises(WireError, match="an array twice"):
+        decoder.decode(trees[0])
 
 
 def test_random_bytes_are_one_error_each_and_never_hang() -> None:

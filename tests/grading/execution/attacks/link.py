@@ -103,6 +103,14 @@ MALFORMED = {
         "frame(reply(value={'t': 'set', 'v': [{'t': 'tuple', 'v': [-1 - (i >> j & 1) for j in range(16)]} "
         "for i in range(2**16)]}))"
     ),
+    "one_argument_many_times": "frame(reply(value={'t': 'list', 'v': [{'t': 'same', 'm': 0}] * 300_000}))",
+    "one_change_many_times": (
+        "frame(reply(changed=[[0, {'t': 'array', 'k': 'numpy', 'b': 0}]] * 100_000),"
+        " npy(\"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000,)}\", bytes(8_000_000)))"
+    ),
+    "handles_by_the_thousand": (
+        "frame(reply(value={'t': 'list', 'v': [{'t': 'handle', 'n': i, 'of': str(i)} for i in range(150_000)]}))"
+    ),
     "integer_that_is_none": "frame(reply(value={'t': 'int', 'v': '__import__'}))",
     "mutable_numbers": "frame(reply(value={'t': 'list', 'm': 10**30, 'v': [{'t': 'list', 'm': -1, 'v': []}]}))",
     # arrays

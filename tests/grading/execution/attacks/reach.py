@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.grading.execution.attacks.book import ALL, NONE, Book, Exercise, attack, hostile
+from tests.grading.execution.attacks.book import ALL, NONE, Book, Exercise, attack, clean, hostile
 
 #: Finds files of the grader's wherever they might be; `walk(names)` gives the paths.
 WALK = """
@@ -115,6 +115,29 @@ def import_the_grader(e: Exercise) -> Book:
             """
         )
     )
+
+
+@attack(7, ALL)
+def print_the_hidden_inputs(e: Exercise) -> Book:
+    """Right answers that print what they are given, by all ways to print, for the next upload to look up."""
+    book = e.solved()
+    for gap in ("log_sum_exp", "draw"):
+        source = book.cell(gap)["source"]
+        tell = """
+            import os, sys
+            from IPython.display import display
+
+            def tell(x):
+                if x.max() > 500 or len(x) == 4:  # only the hidden parts ask for that
+                    print("BRE" + "ACH", x)
+                    sys.stderr.write("BRE" + "ACH")
+                    os.write(1, b"BRE" + b"ACH")
+                    display("BRE" + "ACH")
+            """
+        line = next(line for line in source.split("\n") if line.startswith("    ") and '"""' not in line)
+        argument = "x" if gap == "log_sum_exp" else "p"
+        book.answer(gap, clean(tell) + "\n\n" + source.replace(line, f"    tell({argument})\n{line}"))
+    return book
 
 
 @attack(7, NONE)
