@@ -211,9 +211,8 @@ def test_variants_share_the_time_of_the_notebook(station: Station) -> None:
     limits = dataclasses.replace(probes.LIMITS, cell_seconds=2.0, notebook_seconds=3.0)
     job = probes.job(code, limits)
     variant = (*job.variants[0][:1], *job.variants[0])  # twice: no marks are reached
-    outcome = station.execute(dataclasses.replace(job, variants=(variant,) * 4))
-    assert events(outcome) == ["time", "time"] or events(outcome) == ["time"]
-    assert len(tried(station, dataclasses.replace(job, variants=(variant,) * 4))) == 1
+    (outcome,) = tried(station, dataclasses.replace(job, variants=(variant,) * 4))
+    assert "time" in events(outcome) and outcome.student_seconds < 10
 
 
 def tried(station: Station, job: Job) -> list[Outcome]:
