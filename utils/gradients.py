@@ -15,8 +15,8 @@ def grad_of(
     argument's shape, or None where the result does not depend on the argument. ``f`` must compute with
     TensorFlow.
 
-    While an exercise is graded, ``f`` may be a stand-in for a function in the student's process; then the
-    grader's own copy of this function differentiates there.
+    While an exercise is graded, ``f`` may be a stand-in for a function in the student's process; then this
+    function differentiates there.
     """
     elsewhere = getattr(f, "gradients_elsewhere", None)
     if elsewhere is not None:

@@ -209,6 +209,8 @@ class Encoder:
             return {"t": "tuple", "v": [self.encode(item, depth + 1) for item in value]}
         if isinstance(value, list) and _all_scalars(value):
             return self._tracked({"t": "scalars", "b": self._blob(npy(np.array(value)))}, value)
+        if isinstance(value, list) and not self._track and _is_table(value, self._numbers):
+            return {"t": "numbers", "b": self._blob(npy(np.array(value)))}
         if isinstance(value, list) and _all_numbers(value):
             return self._tracked({"t": "numbers", "b": self._blob(npy(np.array(value)))}, value)
         if isinstance(value, list):
@@ -312,9 +314,9 @@ class Decoder:
         elif kind == "list":
             value = self._items(tree, depth)
         elif kind == "scalars":
-            value = list(self._row(tree["b"]))
+            value = list(self._row(tree["b"], 1))
         elif kind == "numbers":
-            value = self._row(tree["b"]).tolist()
+            value = self._row(tree["b"], 2).tolist()
         elif kind == "dict":
             pairs = tree["v"]
             if not isinstance(pairs, list):
@@ -332,10 +334,12 @@ class Decoder:
             raise WireError("malformed list")
         return [self._decode(item, depth + 1) for item in tree["v"]]
 
-    def _row(self, index: Any) -> np.ndarray:
+    def _row(self, index: Any, axes: int) -> np.ndarray:
         row = array_of(self._blob(index))
-        if row.ndim != 1 or row.dtype.kind not in "biufc":
+        if not 1 <= row.ndim <= axes or row.dtype.kind not in "biufc":
             raise WireError("malformed list")
+        if NODE * (row.size + len(row)) > self._left:  # before there are so many objects
+            raise TooLarge("more data than can be taken at once")
         return row
 
     def _blob(self, index: Any) -> bytes:
@@ -396,12 +400,27 @@ def _all_scalars(items: list[Any]) -> bool:
     return all(type(item) is type(items[0]) for item in items)
 
 
+def _number_type(items: list[Any]) -> type | None:
+    """The one type of Python numbers that all items have, if an array can hold them."""
+    kind = type(items[0]) if items else None
+    if kind not in (bool, int, float):
+        return None
+    fit = all(type(item) is kind and (kind is not int or -(2**63) <= item < 2**63) for item in items)
+    return kind if fit else None
+
+
 def _all_numbers(items: list[Any]) -> bool:
     """Are these many Python numbers of one type? Then they cross as one array, too."""
-    if len(items) < 16 or type(items[0]) not in (bool, int, float):
+    return len(items) >= 16 and _number_type(items) is not None
+
+
+def _is_table(rows: list[Any], known: Mapping[int, int]) -> bool:
+    """Are these many rows of one length, of Python numbers of one type, none known to the other side?"""
+    if len(rows) < 16 or type(rows[0]) is not list:
         return False
-    kind = type(items[0])
-    return all(type(item) is kind and (kind is not int or -(2**63) <= item < 2**63) for item in items)
+    plain = all(type(row) is list and id(row) not in known for row in rows)
+    shapes = {(_number_type(row), len(row)) for row in rows} if plain else set()
+    return len(shapes) == 1 and shapes.pop()[0] is not None
 
 
 def as_array(value: Any) -> tuple[str, np.ndarray] | None:

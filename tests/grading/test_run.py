@@ -14,7 +14,9 @@ from grading import run
 from grading.assignment import assignment_from_gradebook, solved
 from grading.execution import engine, trusted
 from grading.execution.local import PlainLifeline
-from grading.model import Outcome
+from grading.intake.people import secrets_for
+from grading.model import Outcome, Submission
+from tests import exercise_small
 from tests.conftest import WEEK
 
 
@@ -190,6 +192,22 @@ def test_a_result_depends_on_every_module_of_the_engine():
     assert not counted & {"record", "bank", "collect", "week03_rbm"}
 
 
+def test_each_upload_has_its_own_seed(tmp_path):
+    """The same file always meets the same inputs; another one, another exercise, another course others."""
+    first, other = secrets_for(tmp_path / "a"), secrets_for(tmp_path / "b")
+    exercise = exercise_small.ASSIGNMENT
+    changed = replace(exercise, cells=exercise.cells[1:])
+    ada, ben = (Submission(name, WEEK, b"the same") for name in ("ada", "ben"))
+    again = Submission("ada", WEEK, b"handed in again")
+
+    def seed(submission, assignment=exercise, secrets=first, **options):
+        return run.seed_of(submission, assignment, run.Options(**options), secrets)
+
+    seeds = {seed(ada), seed(again), seed(ada, changed), seed(ada, secrets=other)}
+    assert seed(ada) == seed(ben) and len(seeds) == 4 and max(seeds) > 2**120
+    assert seed(ada, seed=3) == 3
+
+
 def test_nothing_to_grade_is_said(course):
     summary, said = grade(course)
     assert "nothing to grade" in said and summary.status == run.DONE
@@ -198,7 +216,6 @@ def test_nothing_to_grade_is_said(course):
 def test_outcomes_survive_json(course):
     """What workers send is JSON; the outcome after a round trip is the same."""
     hand_in(course, "ada")
-    from grading.intake.people import secrets_for
     from grading.model import from_data, to_data
 
     assignment = assignment_from_gradebook(course.address, WEEK, course.root)

@@ -305,6 +305,21 @@ def test_grading_rng(monkeypatch):
     assert secret == draw("test_energy") != fixed
     monkeypatch.setenv("LGM_GRADING_SEED", "0")
     assert draw("test_energy") == fixed
+    monkeypatch.setenv("LGM_GRADING_SEED", str(2**127 + 1))
+    large = draw("test_energy")
+    monkeypatch.setenv("LGM_GRADING_SEED", str(2**127 + 2**64 + 1))
+    assert draw("test_energy") != large  # all of its bits count
+
+
+@pytest.mark.parametrize("value", [2, [1, 2], (True,), range(3), np.float32(1), np.ma.masked_array([1], [1])])
+def test_what_counts_as_numbers(value):
+    array = stattests.numbers(value)
+    assert type(array) is np.ndarray and array.tolist() == np.asarray(value).tolist()
+
+
+@pytest.mark.parametrize("value", [None, "1", ["1"], 1j, {1}, iter([1]), [[1], [1, 2]], object()])
+def test_what_does_not(value):
+    assert stattests.numbers(value) is None
 
 
 def test_call_hands_over_copies() -> None:

@@ -825,6 +825,7 @@ def same_verdicts(kinds: dict[str, str], setup: str) -> set[str]:
     return alone
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
 def test_a_notebook_and_the_grader_accept_the_same_kinds() -> None:
     passing = same_verdicts(KINDS, KINDS_GIVEN)
     assert {"array_like", "buffer", "deque", "range", "sequence"} <= passing

@@ -115,6 +115,12 @@ PLAIN = [
     [1, 2.0] * 40,
     [math.nan, -0.0, math.inf] * 10,
     [[0.25] * 64 for _ in range(50)],
+    [[1, 2], [3, 4]] * 10,
+    [[True], [False]] * 10,
+    [[1, 2], [3, 4.0]] * 10,
+    [[1, 2], [3, 2**70]] * 10,
+    [[1.5, math.nan], [], [-0.0, 2.0]] * 10,
+    [[0.1, 0.2] for _ in range(300_000)],
 ]
 
 
@@ -590,6 +596,20 @@ def itself() -> list[Any]:
     value: list[Any] = []
     value.append(value)
     return value
+
+
+def test_long_lists_are_refused_before_they_are_made() -> None:
+    flags = wire.npy(np.zeros(10**6, bool))
+    table = wire.npy(np.zeros((10**6, 1), bool))
+    for kind, data in [("numbers", flags), ("numbers", table), ("scalars", flags)]:
+        with pytest.raises(TooLarge):
+            Decoder([data], nothing_else, limit=4 * 10**6).decode({"t": kind, "b": 0})
+
+
+def test_a_table_keeps_the_rows_that_the_other_side_knows() -> None:
+    row = [1, 2]
+    assert Encoder(nothing_else, known={0: row}).encode([row] * 20)["v"] == [{"t": "same", "m": 0}] * 20
+    assert Encoder(nothing_else).encode([row] * 20) == {"t": "numbers", "b": 0}
 
 
 def test_the_encoder_stops_at_its_limit() -> None:
