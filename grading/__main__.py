@@ -89,7 +89,13 @@ def place(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--scheduler", default="", help="address of a Dask scheduler, such as tcp://10.0.0.5:8786"
     )
-    sub.add_argument("--cell-seconds", type=float, default=limits.cell_seconds, metavar="S")
+    sub.add_argument(
+        "--cell-seconds",
+        type=float,
+        default=limits.cell_seconds,
+        metavar="S",
+        help=f"processor time of a cell; on the clock it may take {limits.clock:g} times that",
+    )
     sub.add_argument("--notebook-seconds", type=float, default=limits.notebook_seconds, metavar="S")
     sub.add_argument("--memory-mb", type=int, default=limits.memory >> 20, metavar="MB")
     sub.add_argument(

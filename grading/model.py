@@ -125,10 +125,11 @@ class Repaired:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a submission may use. Seconds are wall time, sizes are bytes."""
+    """What a submission may use. Seconds are processor time of all its processes, sizes are bytes."""
 
     cell_seconds: float = 120.0  # a student's cell, or all of a test's calls together
     notebook_seconds: float = 900.0
+    clock: float = 3.0  # times these, on the clock, whatever else the machine does
     memory: int = 4 * 2**30  # of all the student's processes, beyond what is shared with other submissions
     scratch: int = 256 * 2**20  # of the private folder for files
     processes: int = 128  # processes and threads beyond those that the start-up has
@@ -196,8 +197,9 @@ class Outcome:
     limits_hit: tuple[LimitEvent, ...] = ()
     suspicions: tuple[str, ...] = ()  # signs of tampering, for the instructor
     seconds: float = 0.0  # wall time, start to end
-    student_seconds: float = 0.0  # of it, in the student's code
+    student_seconds: float = 0.0  # processor time of the student's processes
     peak_memory: int = 0  # bytes, of the student's processes
+    protection: str = ""  # what kept it to its limits where it ran, and what nothing did, in a line
     failure: str = ""  # why the grader itself could not finish; never the student's fault, worth another try
 
     @property

@@ -106,6 +106,9 @@ class Summary:
     resumed: int = 0
     executed: int = 0
     failed: dict[str, str] = field(default_factory=dict)  # pseudonym → why the grader could not finish
+    protection: set[str] = field(
+        default_factory=set
+    )  # what kept submissions to their limits, what nothing did
     changes: Differences | None = None
     status: int = DONE
     seconds: dict[str, float] = field(default_factory=dict)  # by phase
@@ -193,6 +196,7 @@ def grade(course: Course, week: str, options: Options, say: Callable[[str], None
                     summary.executed += 1
                 else:
                     summary.failed[outcome.pseudonym] = outcome.failure
+                summary.protection.add(outcome.protection)
                 write_log(course.results(week) / "logs", outcome)
                 bar.update()
     with clock("compare"):
@@ -283,6 +287,7 @@ def record_all(
             repaired = repairs(submission)
             outcome = ledger.get(summary.outcomes[submission.student], pseudonym)
             outcome = outcome or Outcome(pseudonym, failure=summary.failed[pseudonym])
+            summary.protection.add(outcome.protection)
             recorded = summary.recorded[submission.student]
             if not outcome.failure:
                 when = times.local(submission.timestamp, zone)
@@ -361,7 +366,8 @@ def write_log(folder: Path, outcome: Outcome) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"{outcome.pseudonym}: {outcome.score:g} points in {outcome.seconds:.1f} s"]
     lines[0] += (
-        f", {outcome.student_seconds:.1f} s in the student's code, {outcome.peak_memory / 2**20:.0f} MB"
+        f", {outcome.student_seconds:.1f} s of computing in the student's code, "
+        f"{outcome.peak_memory / 2**20:.0f} MB"
     )
     if outcome.failure:
         lines.append(f"NOT GRADED: {outcome.failure}")
@@ -371,6 +377,7 @@ def write_log(folder: Path, outcome: Outcome) -> None:
         lines.append(f"{gap.gap}: {gap.points:g} of {gap.max_points:g}, {gap.seconds:.1f} s, {said}{ended}")
     lines += [f"limit: {event.cell}: {event.words}" for event in outcome.limits_hit]
     lines += [f"suspicion: {suspicion}" for suspicion in outcome.suspicions]
+    lines.append(outcome.protection)
     write_whole(folder / f"{outcome.pseudonym}.log", "".join(f"{one_line(line, 600)}\n" for line in lines))
 
 
@@ -397,6 +404,7 @@ def table(summary: Summary) -> str:
     lines += [
         f"NOT GRADED  {pseudonym}: {one_line(why)}" for pseudonym, why in sorted(summary.failed.items())
     ]
+    lines += sorted(summary.protection - {""})
     lines.append(", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in summary.seconds.items()))
     return "\n".join(lines)
 

@@ -12,10 +12,10 @@ PACKAGES = (
     "tensorflow_probability, utils"
 )
 WORDS = {
-    "time": "took longer than {cell_seconds:.0f} seconds and was stopped. Is there an endless loop, or far "
-    "more work than needed?",
-    "notebook": "the notebook as a whole took longer than {notebook_seconds:.0f} seconds; what came after "
-    "was not run.",
+    "time": "took longer than {cell_seconds:.0f} seconds of computing (or {cell_clock:.0f} on the clock) and "
+    "was stopped. Is there an endless loop, or far more work than needed?",
+    "notebook": "the notebook as a whole took longer than {notebook_seconds:.0f} seconds of computing (or "
+    "{notebook_clock:.0f} on the clock); what came after was not run.",
     "memory": "used more than {memory_mb:.0f} MB of memory and was stopped. Are the arrays larger than "
     "needed?",
     "processes": "started more than {processes} processes or threads and was stopped.",
@@ -49,4 +49,7 @@ def words(limit: str, limits: Limits) -> str:
     """The sentence about a limit, with its number."""
     numbers = asdict(limits)
     numbers |= {"memory_mb": limits.memory / 2**20, "message_mb": limits.message / 2**20}
+    numbers |= {
+        name: limits.clock * numbers[f"{name[:-6]}_seconds"] for name in ("cell_clock", "notebook_clock")
+    }
     return WORDS[limit].format(**numbers)

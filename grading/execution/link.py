@@ -36,8 +36,9 @@ class Link:
         self.begin("")
 
     def begin(self, cell: str) -> None:
-        """A cell begins, with its own time and calls."""
+        """A cell begins, with its own time (of computing, and on the clock) and calls."""
         self.cell, self.budget, self._calls = cell, self.limits.cell_seconds, 0
+        self.clock = self.limits.clock * self.budget
 
     def run(self, cell: CleanCell) -> dict[str, Any]:
         """Have S run a cell; its answer. A fresh S will run it again."""
@@ -66,14 +67,21 @@ class Link:
     def _exchange(
         self, channel: Channel, request: dict[str, Any], blobs: list[bytes] | None = None
     ) -> Answer:
-        number, seconds = secrets.token_hex(8), self._allowed()
-        start = time.monotonic()
-        request = {**request, "id": number, "seconds": seconds, "limit": self.limits.message}
+        number, (seconds, clock) = secrets.token_hex(8), self._allowed()
+        start, used = time.monotonic(), self.lifeline.used()
+        self.lifeline.allow(used + seconds)
+        request = {
+            **request,
+            "id": number,
+            "seconds": seconds,
+            "clock": clock,
+            "limit": self.limits.message,
+        }
         try:
             if channel.pending():
                 raise WireError("an answer before it was asked for")
-            channel.send(request, blobs, timeout=seconds + GRACE)
-            answer, received = channel.receive(timeout=max(0.0, seconds + GRACE - (time.monotonic() - start)))
+            channel.send(request, blobs, timeout=clock + GRACE)
+            answer, received = channel.receive(timeout=max(0.0, clock + GRACE - (time.monotonic() - start)))
             if not isinstance(answer, dict) or answer.get("id") != number:
                 raise WireError("an answer to something else")
         except TimeoutError:
@@ -86,23 +94,25 @@ class Link:
         except WireError as error:
             raise self.refused(str(error)) from None
         finally:
-            took = time.monotonic() - start
+            took = self.lifeline.used() - used
             self.student_seconds += took
             self.budget -= took
+            self.clock -= time.monotonic() - start
         return answer, received
 
-    def _allowed(self) -> float:
-        """Seconds that S may take now; StudentEnded if none are left."""
-        left = self.limits.notebook_seconds - (time.monotonic() - self.began)
-        if left <= 0:
+    def _allowed(self) -> tuple[float, float]:
+        """Seconds that S may take now, of computing and on the clock; StudentEnded if none are left."""
+        most = self.limits.notebook_seconds
+        left, clock = most - self.student_seconds, self.limits.clock * most - (time.monotonic() - self.began)
+        if min(left, clock) <= 0:
             self._ended = self._ended or StudentEnded("notebook", words("notebook", self.limits))
             self.stop()
             if all(event.limit != "time" or event.cell != self.cell for event in self.limits_hit):
                 self.limits_hit.append(LimitEvent(self.cell, "time", words("notebook", self.limits)))
             raise self._ended
-        if self.budget <= 0:
+        if min(self.budget, self.clock) <= 0:
             raise self._end("time")
-        return max(0.05, min(self.budget, left))
+        return max(0.05, min(self.budget, left)), max(0.05, min(self.clock, clock))
 
     def _connected(self) -> Channel:
         """The connection to S; a fresh one runs the earlier cells first, without those that ended one."""
@@ -115,9 +125,9 @@ class Link:
         self._restarts += bool(self.generation)
         self.generation += 1
         self._channel = self._open()
-        cell, budget = self.cell, self.budget
+        kept = self.cell, self.budget, self._calls, self.clock
         for earlier in list(self.replay):
-            self.cell, self.budget = earlier.name, self.limits.cell_seconds
+            self.begin(earlier.name)
             try:
                 if self._channel is None:
                     return self._connected()
@@ -127,7 +137,7 @@ class Link:
                 if self._ended is not None:
                     raise
             finally:
-                self.cell, self.budget = cell, budget
+                self.cell, self.budget, self._calls, self.clock = kept
         return self._channel if self._channel is not None else self._connected()
 
     def _open(self) -> Channel:

@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
+
 from grading.execution.lifeline import StudentUse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,10 +25,11 @@ class PlainLifeline:
     def __init__(self, output: int = 2**20) -> None:
         self._limits = {"output": output}
         self._process: subprocess.Popen[bytes] | None = None
-        self._scratch = ""
+        self._scratch, self._seconds = "", 0.0
 
     def start_student(self) -> socket.socket:
         self.stop_student()
+        self._seconds = 0.0
         ours, theirs = socket.socketpair()
         self._scratch = tempfile.mkdtemp(prefix="scratch-")
         line = [sys.executable, "-m", "grading.execution.student", str(theirs.fileno()), self._scratch]
@@ -42,6 +45,17 @@ class PlainLifeline:
         )
         theirs.close()
         return ours
+
+    def used(self) -> float:
+        with contextlib.suppress(psutil.Error):
+            if self._process is not None:
+                own = psutil.Process(self._process.pid)
+                family = (process.cpu_times() for process in (own, *own.children(recursive=True)))
+                self._seconds = max(self._seconds, sum(sum(times[:4]) for times in family))
+        return self._seconds
+
+    def allow(self, until: float) -> None:
+        """S must see to that itself."""
 
     def stop_student(self) -> StudentUse:
         if self._process is not None:

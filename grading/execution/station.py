@@ -1,5 +1,5 @@
 """A Station executes one submission at a time: it owns two fork servers, hands their children to each other
-and watches what the student's processes use.
+and ends what uses too much: the kernel counts (`groups`), or, where it may not, we do (`watch`).
 
 There is one for each worker. Several may live in one process, each used by the thread that made it, since the
 servers end with this thread.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import resource
 import secrets
@@ -21,21 +22,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from grading.execution import sandbox, trusted
+from grading.execution import groups, sandbox, syscalls, trusted
+from grading.execution.endings import words
 from grading.execution.lifeline import StudentUse
+from grading.execution.watch import Watch, memory_of
 from grading.execution.wire import Channel, Closed
 from grading.model import Job, Limits, Outcome, from_data, to_data
 
 ROOT = Path(__file__).resolve().parents[2]
 TICK = 0.1  # seconds between looks at what S uses
-START = 180.0  # seconds for a fork server to be ready
+START = 600.0  # seconds for a fork server to be ready
 MARGIN = 120.0  # seconds beyond the notebook's that T may take for its own computations
-PATIENCE = 4.0  # times the limits, at most, for a submission that had to wait for a processor
+SLACK = 1.0  # seconds of processor time that S has to end by itself what takes too long
 OWN_THREADS = 32  # that S has without the student's doing
 OWN_MEMORY = 2 * 2**30  # bytes that T may take for the tests' own computations
 
@@ -56,6 +60,7 @@ class Server:
             "sandbox": sandboxed,
             "function": function,
             "cover_tmp": not sandbox.covers_tmp(),
+            "filter": syscalls.system_call_filter().hex(),
         }
         if preload is not None:
             options["preload"] = preload
@@ -102,7 +107,7 @@ class Server:
         for process in [psutil.Process(self.process.pid), *_children(self.process.pid)]:
             with contextlib.suppress(psutil.Error):
                 if "grading.execution.zygote" in process.cmdline() and not process.name().startswith("bwrap"):
-                    self.pid, self.base = process.pid, _anonymous(process.pid)[0]
+                    self.pid, self.base = process.pid, memory_of(process.pid)[0]
 
     def last_words(self) -> str:
         """The last line that it wrote to stderr: of a traceback the error itself."""
@@ -115,11 +120,12 @@ class Server:
         closed, _, _ = select.select([self.control], [], [], 0)
         return self.process.poll() is None and not closed
 
-    def fork(self, request: dict[str, Any]) -> socket.socket:
-        """A child of the server; our end of the socket to it. OSError if the server is gone."""
+    def fork(self, request: dict[str, Any], entrances: Sequence[int] = ()) -> socket.socket:
+        """A child of the server, in control groups; our end of the socket to it. OSError if the server is
+        gone."""
         ours, theirs = socket.socketpair()
         try:
-            socket.send_fds(self.control, [json.dumps(request).encode()], [theirs.fileno()])
+            socket.send_fds(self.control, [json.dumps(request).encode()], [theirs.fileno(), *entrances])
         finally:
             theirs.close()
         return ours
@@ -169,8 +175,10 @@ class Station:
         self._servers: dict[str, Server] = {}
         self._limits = Limits()
         self._scratch = ""
-        self._waited = 0.0  # seconds that S was ready to run and others had the processors
-        self._forget()
+        self._guard: groups.Group | Watch | None = None  # of the present S
+        self._limit = ""  # that ended it
+        self._until = math.inf  # seconds of processor time that it may take
+        self._looked = 0.0
 
     def __enter__(self) -> Station:
         if self._sandbox:
@@ -195,38 +203,30 @@ class Station:
         self._remove_scratch()
 
     def execute(self, job: Job) -> Outcome:
-        """Run each variant and keep the best. What goes wrong in the grader is the Outcome's `failure`."""
+        """Run each variant and keep the best, as far as the notebook's time, which is for all, reaches.
+
+        What goes wrong in the grader is the Outcome's `failure`.
+        """
         best: Outcome | None = None
-        began = time.monotonic()
+        began, left = time.monotonic(), job.limits.notebook_seconds
         most = sum(cell.points for cell in job.assignment.cells if cell.kind == "test")
         for variant in range(len(job.variants)):
-            outcome = self._try(job, variant)
-            if outcome.failure:
-                outcome = self._try(job, variant)
+            for _ in range(2):
+                start = time.monotonic()
+                limits = dataclasses.replace(job.limits, notebook_seconds=left)
+                outcome = self._try(dataclasses.replace(job, limits=limits), variant)
+                left -= max(outcome.student_seconds, (time.monotonic() - start) / limits.clock)
+                if not outcome.failure or left <= 0:
+                    break
             if outcome.failure:
                 return outcome
-            if (patience := self._patience(outcome)) and _ended_by_time(outcome):
-                again = self._try(dataclasses.replace(job, limits=_longer(job.limits, patience)), variant)
-                if not again.failure and again.score >= outcome.score:
-                    outcome = again
             if best is None or outcome.score > best.score:
                 best = outcome
-            if best.score >= most:
+            if best.score >= most or left <= 0:
                 break
         if best is None:
             return Outcome(job.pseudonym, failure="nothing to execute")
-        return dataclasses.replace(best, seconds=time.monotonic() - began)
-
-    def _patience(self, outcome: Outcome) -> float:
-        """How many times longer the last try took because others had the processors; 0 if less than twice.
-
-        Limits are wall time, but a busy machine must cost no student marks. Code with many threads of its own
-        waits as well: it gets a second try, once, of at most PATIENCE times the limits.
-        """
-        busy = outcome.student_seconds - self._waited
-        if self._waited < busy:
-            return 0.0
-        return min(PATIENCE, 1.2 * outcome.student_seconds / max(busy, 1e-3))
+        return dataclasses.replace(best, seconds=time.monotonic() - began, protection=self.protection())
 
     def _start(self, role: str) -> None:
         server = Server(role, self._sandbox, self._threads, self._functions[role], self._preload)
@@ -243,8 +243,8 @@ class Station:
 
     def _try(self, job: Job, variant: int) -> Outcome:
         """One variant in a T of its own."""
-        self._limits, self._waited = job.limits, 0.0
-        deadline = time.monotonic() + job.limits.notebook_seconds + MARGIN
+        self._limits = job.limits
+        deadline = time.monotonic() + job.limits.clock * job.limits.notebook_seconds + MARGIN
         try:
             line = Channel(self._server("trusted").fork({"variant": variant}))
             try:
@@ -258,14 +258,14 @@ class Station:
             for role in list(self._servers):
                 if not self._servers[role].alive():
                     self._servers.pop(role).close()
-            words = f"{type(error).__name__}: {error}" if str(error) else "the trusted process ended"
-            return Outcome(job.pseudonym, variant, failure=words)
+            said = f"{type(error).__name__}: {error}" if str(error) else "the trusted process ended"
+            return Outcome(job.pseudonym, variant, failure=said)
 
     def _attend(self, line: Channel, deadline: float) -> Outcome:
         """Answer T's requests and watch S, until the outcome is there."""
         while True:
             ready, _, _ = select.select([line.sock], [], [], TICK)
-            self._watch()
+            self._look()
             if time.monotonic() > deadline:
                 raise StationError("the tests themselves took too long")
             if not ready:
@@ -275,9 +275,13 @@ class Station:
                 return from_data(Outcome, json.loads(blobs[0]))
             if request["op"] == "start":
                 sock = self.start_student()
-                line.send({})
+                line.send({"clock": self._guard.clock if self._guard else ""})
                 socket.send_fds(line.sock, [b"s"], [sock.fileno()])
                 sock.close()
+            elif request["op"] == "allow":
+                self._until = float(request["until"]) + SLACK
+            elif request["op"] == "used":
+                line.send({"seconds": self._guard.seconds() if self._guard else 0.0})
             else:
                 line.send(dataclasses.asdict(self.stop_student()))
 
@@ -286,7 +290,6 @@ class Station:
     def start_student(self) -> socket.socket:
         """A fresh S."""
         self.stop_student()
-        self._forget()
         limits = self._limits
         server = self._server("student")
         request: dict[str, Any] = {
@@ -299,51 +302,64 @@ class Station:
             request["processes"] = limits.processes + 2 * OWN_THREADS  # enough for the watch to see too many
         if not self._sandbox:
             self._scratch = request["scratch"] = tempfile.mkdtemp(prefix="scratch-")
-        return server.fork(request)
+        self._limit, self._until = "", math.inf
+        most = limits.memory, limits.processes + OWN_THREADS
+        try:
+            self._guard = groups.Group(groups.places(), *most)
+        except groups.Refused:
+            self._guard = Watch(server.family, server.end_family, server.base, *most)
+        return server.fork(request, self._guard.entrances)
 
     def stop_student(self) -> StudentUse:
         """End S and everything that it started."""
-        server = self._servers.get("student")
-        if server is not None:
-            for process in server.family():
-                self._waited += _waited(process.pid)
-            server.end_family()
+        guard, self._guard = self._guard, None
+        use = StudentUse()
+        if guard is not None:
+            self._limit = self._limit or guard.exceeded()
+            said = words(self._limit, self._limits) if self._limit else ""
+            guard.end()
+            use = StudentUse(guard.peak(), self._limit, said, guard.seconds())
+            guard.close()
         self._remove_scratch()
-        return StudentUse(self._peak, self._limit, self._words)
-
-    def _forget(self) -> None:
-        self._peak, self._limit, self._words = 0, "", ""
+        return use
 
     def _remove_scratch(self) -> None:
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = ""
 
-    def _watch(self) -> None:
-        """Look at what S uses; end it if that is too much."""
-        server = self._servers.get("student")
-        if server is None or self._limit:
+    def _look(self) -> None:
+        """End S if it has used too much."""
+        if self._guard is None or self._limit or time.monotonic() < self._looked + TICK:
             return
-        family = server.family()
-        memory, threads = 0, len(family)
-        most = self._limits.processes + OWN_THREADS
-        files: dict[int, int] = {}
-        for process in family if threads <= most else ():  # a fork bomb leaves no time to look at each
-            used, count = _anonymous(process.pid)
-            memory += max(0, used - server.base)
-            threads += max(0, count - 1)
-            files |= _memory_files(process.pid)
-        memory += sum(files.values())
-        self._peak = max(self._peak, memory)
-        limits = self._limits
-        if memory > limits.memory:
-            self._end("memory", trusted.WORDS["memory"].format(memory_mb=limits.memory / 2**20))
-        elif threads > most:
-            self._end("processes", trusted.WORDS["processes"].format(processes=limits.processes))
+        self._looked = time.monotonic()
+        self._limit = self._guard.exceeded() or ("time" if self._guard.seconds() > self._until else "")
+        if self._limit:
+            self._guard.end()
 
-    def _end(self, limit: str, words: str) -> None:
-        self._limit, self._words = limit, words
-        self._servers["student"].end_family()
+    def protection(self) -> str:
+        """What keeps submissions to their limits here, and what nothing does: for the report."""
+        return protection(self._sandbox)
+
+
+def protection(sandboxed: bool) -> str:
+    """What keeps submissions to their limits here, and what nothing does: a line for the report."""
+    try:
+        groups.places()
+        said = "limits kept by control groups"
+    except groups.Refused as error:
+        said = (
+            f"limits kept by watching, ten times a second, as control groups are refused ({error}); not "
+            "enforced: memory that no process shows, time of processes that nobody waited for, fair shares"
+        )
+    if not sandboxed:
+        return f"no sandbox: nothing keeps students' code from this machine; {said}"
+    if not syscalls.system_call_filter():
+        said += (
+            "; system calls are not filtered (libseccomp is missing: apt install libseccomp2); not enforced: "
+            "no namespaces, no io_uring, no ptrace, no memory files, no sockets to the host"
+        )
+    return said
 
 
 class RemoteLifeline:
@@ -351,10 +367,12 @@ class RemoteLifeline:
 
     def __init__(self, line: Channel) -> None:
         self._line = line
+        self._running, self._clock, self._seconds = False, "", 0.0
 
     def start_student(self) -> socket.socket:
         self._line.send({"op": "start"})
-        self._line.receive(timeout=START)
+        answer, _ = self._line.receive(timeout=START)
+        self._running, self._clock = True, answer["clock"]
         _, fds, _, _ = socket.recv_fds(self._line.sock, 1, 1)
         if not fds:
             raise OSError("no connection to the student's process")
@@ -363,7 +381,20 @@ class RemoteLifeline:
     def stop_student(self) -> StudentUse:
         self._line.send({"op": "stop"})
         answer, _ = self._line.receive(timeout=60)
-        return StudentUse(**answer)
+        use = StudentUse(**answer)
+        self._running, self._seconds = False, use.seconds
+        return use
+
+    def used(self) -> float:
+        if self._running and self._clock:  # without asking, since tests call hundreds of times
+            return groups.seconds_of(self._clock)
+        if self._running:
+            self._line.send({"op": "used"})
+            return float(self._line.receive(timeout=60)[0]["seconds"])
+        return self._seconds
+
+    def allow(self, until: float) -> None:
+        self._line.send({"op": "allow", "until": until})
 
 
 def run_child(sock: socket.socket, request: dict[str, Any]) -> None:
@@ -406,48 +437,3 @@ def _parent(pid: int) -> int:
     with contextlib.suppress(psutil.Error):
         return psutil.Process(pid).ppid()
     return 0
-
-
-def _ended_by_time(outcome: Outcome) -> bool:
-    return any(event.limit == "time" for event in outcome.limits_hit)
-
-
-def _longer(limits: Limits, factor: float) -> Limits:
-    return dataclasses.replace(
-        limits,
-        cell_seconds=factor * limits.cell_seconds,
-        notebook_seconds=factor * limits.notebook_seconds,
-    )
-
-
-def _waited(pid: int) -> float:
-    """Seconds that the process's threads were ready to run without a processor; 0 without schedstat."""
-    waited = 0
-    for path in Path("/proc", str(pid), "task").glob("*/schedstat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            waited += int(path.read_text().split()[1])
-    return waited / 1e9
-
-
-def _anonymous(pid: int) -> tuple[int, int]:
-    """Bytes of anonymous and shared memory of a process, and its threads; 0, 0 if it is gone."""
-    memory = threads = 0
-    with contextlib.suppress(OSError, ValueError):
-        for text in Path("/proc", str(pid), "status").read_text(errors="replace").splitlines():
-            if text.startswith(("RssAnon:", "RssShmem:")):
-                memory += int(text.split()[1]) * 1024
-            elif text.startswith("Threads:"):
-                threads = int(text.split()[1])
-    return memory, threads
-
-
-def _memory_files(pid: int) -> dict[int, int]:
-    """Files in memory that a process holds open without a name, by number: bytes, which are in no process."""
-    found: dict[int, int] = {}
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
-                if os.readlink(entry.path).startswith("/memfd:"):
-                    status = os.stat(entry.path)
-                    found[status.st_ino] = status.st_blocks * 512
-    return found

@@ -229,6 +229,7 @@ class Server:
         self.names: dict[str, int] = {}  # of cells, as files in tracebacks
         self.objects: list[Any] = []  # handles
         signal.signal(signal.SIGALRM, _late)
+        signal.signal(signal.SIGPROF, _late)
         if "matplotlib" in sys.modules:
             self.shell.run_line_magic("matplotlib", "inline")
 
@@ -252,7 +253,7 @@ class Server:
     def answer(self, request: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         act = {"run": self.run, "names": self.values, "call": self.call, "get": self.get}[request["op"]]
         try:
-            with _timer(float(request.get("seconds", 0))):
+            with _timer(float(request.get("seconds", 0)), float(request.get("clock", 0))):
                 return act(request, blobs)
         except TimeLimit as error:
             return {"error": self.describe(error)}, []
@@ -390,12 +391,14 @@ def _late(signum: int, frame: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
-def _timer(seconds: float) -> Iterator[None]:
-    """Raise TimeLimit in the student's code after some seconds (0: never)."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+def _timer(seconds: float, clock: float) -> Iterator[None]:
+    """Raise TimeLimit in the student's code after some seconds of computing or on the clock (0: never)."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, clock)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -19,7 +19,6 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from grading.execution.endings import PACKAGES, AuthorError, StudentEnded, words
-from grading.execution.endings import WORDS as WORDS
 from grading.execution.lifeline import Lifeline
 from grading.execution.link import Link
 from grading.execution.scope import Scope, code_of, hidden_lines

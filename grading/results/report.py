@@ -137,6 +137,7 @@ def report_page(
         "repairs": _grouped(repair for row in rows for repair in row.repaired.repairs),
         "mended": sum(bool(row.repaired.repairs) for row in rows),
         "untouched": len(rows) - len(readable),
+        "protection": sorted({row.outcome.protection for row in rows} - {""}),
     }
     return pages.page("report.html", values)
 

@@ -46,7 +46,8 @@ class Worker:
             return Outcome(job.pseudonym, failure="the machine is on fire")
         lifeline = PlainLifeline()
         outcomes = [trusted.run(job, i, lifeline) for i in range(len(job.variants))]
-        return max(outcomes, key=lambda outcome: outcome.score)
+        best = max(outcomes, key=lambda outcome: outcome.score)
+        return replace(best, protection="watched; not enforced: memory that no process shows")
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +104,15 @@ def test_marks_pages_report_and_tables(course):
     logs = list(course.results(WEEK).glob("logs/*.log"))
     assert len(logs) == 2 and not any("ada" in log.name + log.read_text() for log in logs)
     assert "2 submissions, 2 executed" in run.table(summary)
+
+
+def test_what_protects_and_what_does_not_is_said_on_the_terminal_and_in_the_report(course):
+    hand_in(course, "ada")
+    for _ in range(2):  # executed, and from the ledger
+        summary, _ = grade(course)
+        assert "\nwatched; not enforced: memory that no process shows\n" in run.table(summary)
+        report = (course.results(WEEK) / "report.html").read_text(encoding="utf-8")
+        assert "What protects: watched; not enforced: memory that no process shows." in report
 
 
 def test_what_is_done_is_not_done_again_and_a_new_upload_is(course):

@@ -32,7 +32,7 @@ from tests.grading.execution.attacks.book import Book
 ROOT = Path(__file__).resolve().parents[3]
 ASSIGNMENT, FULL = exercise_small.ASSIGNMENT, exercise_small.FULL
 EXERCISE = Exercise(ASSIGNMENT, exercise_small.solved(), exercise_small.unsolved())
-LIMITS = Limits(cell_seconds=20, notebook_seconds=60, memory=400 * 2**20, scratch=64 * 2**20)
+LIMITS = Limits(20, 60, clock=30.0, memory=400 * 2**20, scratch=64 * 2**20)
 QUICK = """
     skip_tags strip_asserts equals_everything write_the_gradebook patched_assertions no_tracebacks
     read_the_course flipped_metadata process_ends_in_a_cell endless_loop connections processes_that_stay

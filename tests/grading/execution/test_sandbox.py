@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -36,7 +37,15 @@ EXPECTED = {
     "descriptors": "['/scratch/.console', '/dev/null']",
     "scratch": "[] True",
     "scratch of the next": "[]",
+    "files without content": "True",
+    "keys": "[] False",
+    "keys of the last one": "[] False",
+    "system calls": "[]",
+    "what a notebook needs": "1 2 3 4 5 6 7 8 9",
+    "keys, unfiltered": "[] True",
+    "keys of the last one, unfiltered": "[] True",
 }
+OF_THIS_MACHINE = {name for name in EXPECTED if "keys" in name or name == "system calls"}
 
 
 def as_nobody(line: list[str]) -> list[str]:
@@ -90,6 +99,8 @@ def found(
 
 @pytest.mark.parametrize("probe", EXPECTED)
 def test_out_of_reach(found: SimpleNamespace, probe: str) -> None:
+    if probe in OF_THIS_MACHINE and platform.machine() != "x86_64":
+        pytest.skip("the numbers of the system calls are those of x86_64")
     printed, score = found.of[probe]
     assert printed == EXPECTED[probe]
     assert score == sum(exercise_small.FULL.values()), "what a student tries costs no marks by itself"

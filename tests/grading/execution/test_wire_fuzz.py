@@ -77,6 +77,12 @@ class FakeStudent:
                 request, _ = channel.receive()
                 channel.send({"id": request["id"], **self.answers.get(request["op"], {})}, self.blobs)
 
+    def used(self) -> float:
+        return 0.0
+
+    def allow(self, until: float) -> None:
+        pass
+
     def stop_student(self) -> StudentUse:
         if self.sock is not None:
             with contextlib.suppress(OSError):

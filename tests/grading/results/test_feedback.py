@@ -245,7 +245,7 @@ def test_the_notebook_is_shown_as_it_ran(exercise: Assignment) -> None:
     assert "<strong>Since</strong>" in page and '<code class="tex">a &lt; b</code>' in page
     assert r'<code class="tex display">\frac{1}{2}</code>' in page
     assert "'mine'" in page and "Your own cell" in page
-    assert "Your code ran for 7.5 s and used 300 MB" in text_of(page)
+    assert "Your code computed for 7.5 s and used 300 MB" in text_of(page)
 
 
 def test_what_never_ran_is_shown_as_handed_in(exercise: Assignment) -> None:

@@ -218,23 +218,26 @@ def endless_answer_that_catches_everything(e: Exercise) -> Book:
 
 @attack(10, ALL, "draw", limits=LOOP, ends=("time",))
 def slow_answers(e: Exercise) -> Book:
-    """Each call takes less than the limit; all seven take more, more than a busy machine gives, too."""
-    right = e.solved().cell("draw")["source"].replace("return (", "time.sleep(1.2)\n    return (")
+    """Each call takes less than the limit; all seven take more."""
+    busy = "end = time.process_time() + 0.7\n    while time.process_time() < end: pass\n    return ("
+    right = e.solved().cell("draw")["source"].replace("return (", busy)
     return e.solved().answer("draw", "import time\n\n" + right)
 
 
-@attack(10, ALL, limits=LOOP, ends=("time",))
+@attack(10, ALL, limits={"clock": 1.0}, ends=("time",))
 def sleep_for_ever(e: Exercise) -> Book:
     """A sleep of an hour."""
     return e.solved().middle("import time\ntime.sleep(3600)")
 
 
 @attack(10, ALL, "train", "density", "momentum", limits={"cell_seconds": 3.0, "notebook_seconds": 5.0})
-def many_sleeps(e: Exercise) -> Book:
+def many_slow_cells(e: Exercise) -> Book:
     """Cells that stay within their limit, but not within that of the notebook."""
     book = e.solved()
-    for _ in range(12):  # 24 s: more than the 20 that a busy machine gives
-        book.before("train", "import time\ntime.sleep(2)")
+    for _ in range(6):
+        book.before(
+            "train", "import time\nend = time.process_time() + 1\nwhile time.process_time() < end: pass"
+        )
     return book
 
 
