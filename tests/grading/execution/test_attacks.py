@@ -102,7 +102,10 @@ class Watched:
 
     def execute(self, job: Job) -> Outcome:
         outcome = self.station.execute(job)
-        processes = [str(process) for process in self.processes() ^ self.servers]
+        deadline = time.monotonic() + 10  # what was killed may still be on its way out
+        while (left := self.processes() ^ self.servers) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        processes = [str(process) for process in left]
         self.results[job.pseudonym] = Result(outcome, self.station.execute(honest()), processes)
         return outcome
 
