@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 EXIT = """exit status: 0 all is well; 1 an error stopped the command; 2 some submissions could not be graded
-(by the
-grader's fault, they are named); 3 marks of an earlier run would change and were not accepted"""
+(by
+the grader's fault, they are named); 3 marks of an earlier run would change and were not accepted"""
 
 
 def parser() -> argparse.ArgumentParser:
