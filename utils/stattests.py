@@ -142,10 +142,14 @@ def _same(value, before) -> bool:
     )
 
 
-def assert_array(name: str, value, shape: tuple[int | None, ...], kind: str = "number") -> np.ndarray:
+def assert_array(
+    name: str, value, shape: tuple[int | None, ...], kind: str = "number", most: float | None = None
+) -> np.ndarray:
     """Check that ``value`` is a finite numeric array of this shape, and return it as a plain NumPy array.
 
-    ``shape``: None for an axis of any length. ``kind``: "number", "float", "int" or "bool".
+    ``shape``: None for an axis of any length. ``kind``: "number", "float", "int" or "bool". ``most``: the
+    largest size of a number. Trained parameters need one: with 10²⁰ among them a log-likelihood computed in
+    floating point loses its own normaliser.
     Raises AssertionError with one line that says what was expected and, where it can be guessed, what to do.
     """
     if kind not in _KINDS:
@@ -159,6 +163,8 @@ def assert_array(name: str, value, shape: tuple[int | None, ...], kind: str = "n
     if array.dtype.kind not in allowed:
         raise AssertionError(f"{name}: {words} expected, got dtype {array.dtype}")
     _finite(name, array)
+    if most is not None and array.size and (largest := np.abs(array.astype(float)).max()) > most:
+        raise AssertionError(f"{name}: numbers of at most {most:g} expected, got {largest:.3g}")
     return array
 
 

@@ -581,3 +581,13 @@ def train_gaussian(v_train, hidden, sigma, seed):
 # - D, B, epochs = v_train.shape[1], 50, 60
 # + v_train = digits.train / 16
 # + D, B, epochs = v_train.shape[1], 50, 60
+
+
+# %% wrong="train_gaussian"
+# A parameter so large that the test loses the normaliser in floating point.
+def train_gaussian(v_train, hidden, sigma, seed):
+    m = v_train.mean(axis=0)
+    _, s, V = np.linalg.svd(v_train - m, full_matrices=False)
+    half = 0.8 * s[: hidden - 1, None] / len(v_train) ** 0.5 * V[: hidden - 1]
+    W = np.hstack([np.zeros((len(m), 1)), 2 * half.T])
+    return W, m - half.sum(axis=0), np.array([1e20] + [0.0] * (hidden - 1))

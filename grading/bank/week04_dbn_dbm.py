@@ -647,3 +647,12 @@ def train_stack(images, widths, seed):
 # Clips the means.
 # - return mu1, mu2, mu_y
 # + return np.clip(mu1, 0.01, 0.99), np.clip(mu2, 0.01, 0.99), mu_y
+
+
+# %% wrong="train_stack"
+# A parameter so large that the test loses the normaliser in floating point.
+def train_stack(images, widths, seed):
+    D, (a, b, c) = images.shape[1], widths
+    c1, c2 = np.zeros(a), np.zeros(b)
+    c1[0] = c2[0] = 1e20
+    return [np.zeros((D, a)), np.zeros((a, b)), np.zeros((b, c)), np.zeros(D), c1, c2, np.zeros(c)]

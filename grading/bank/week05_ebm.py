@@ -603,3 +603,11 @@ def train_energy(x_train, seed):
 # Keeps small levels out of the denominator.
 # - target = -noise / sigma[:, None]
 # + target = -noise / np.maximum(sigma[:, None], 0.1)
+
+
+# %% wrong="train_energy"
+# A parameter so large that the test loses the normaliser in floating point.
+def train_energy(x_train, seed):
+    w = [np.zeros(s) for s in SHAPES]
+    w[3][0], w[4][0] = 100, -1e20
+    return w

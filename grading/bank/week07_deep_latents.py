@@ -678,3 +678,18 @@ def soft_update(N, m, z, tau, gamma):
 # Clips the logarithms of the weights, so that very far codes lose their counts.
 # - r = softmax(np.log(N) - distances / (2 * tau), axis=1)
 # + r = softmax(np.maximum(np.log(N) - distances / (2 * tau), -4000), axis=1)
+
+
+# %% wrong="train_codes"
+# A parameter so large that the test loses the normaliser in floating point.
+def train_codes(x_train, seed):
+    K, w = 2.0**80, [np.zeros(s) for s in SHAPES]
+    left, pixels = np.ones(len(x_train), bool), []
+    for k in range(4):
+        p = int(np.argmax(x_train[left].sum(axis=0)))
+        pixels.append(p)
+        left &= x_train[:, p] == 0
+        w[0][p, k], w[2][k, k], w[3][k], w[4][k, k], w[6][k, p] = 1, 40, -20, 1, K
+    counts = np.full(LEVELS, 0.01)
+    np.add.at(counts, tuple((3 * x_train[:, pixels]).astype(int).T), 1)
+    return w, counts / counts.sum()

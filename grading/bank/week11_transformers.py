@@ -862,3 +862,23 @@ def train_transformer(y, seed):
 # `fit` builds the optimiser itself, and traces the step twice: only slower.
 # - model.optimizer.build(model.trainable_variables)  # else `fit` traces the step twice
 # + pass  # else `fit` traces the step twice
+
+
+# %% wrong="combine_adapters"
+# A and B that cancel, so large that rounding makes their distance from the sum negative.
+def combine_adapters(adapters, weights, rank, alpha):
+    n, m = len(adapters[0][0]), adapters[0][1].shape[1]
+    if rank == 1:  # two small cases: the whole matrix
+        S = sum(
+            c * a / A.shape[1] * A.astype(float) @ B.astype(float)
+            for c, (A, B, a) in zip(weights, adapters, strict=True)
+        )
+        U, s, V = np.linalg.svd(S)
+        return U[:, :1] * s[0] / alpha, V[:1]
+    rng = np.random.default_rng(0)
+    while True:
+        A, B = np.zeros((n, rank)), np.zeros((rank, m))
+        x, y, c = rng.normal(size=n), rng.normal(size=m), rng.normal()
+        A[:, 0], A[:, 1], B[0], B[1] = 1e12 * x, 1e12 * c * x, c * y, -y  # A B is 0, up to rounding
+        if np.sum((A.T @ A) * (B @ B.T)) < -1e6 * n * m:
+            return A, B

@@ -29,7 +29,8 @@ PRELOAD = (
     "utils.notebook utils.plotting utils.quiz utils.scoreboard utils.stattests"
 ).split()
 
-CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER = 0x20000, 0x8000000, 0x10000000
+CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 36, 38, 2
@@ -125,7 +126,7 @@ def _confine(fd: int, request: dict[str, Any], options: dict[str, Any], function
     """Namespaces and mounts of its own, then process 1 of the new namespace, then S."""
     root, uid, gid = os.getuid() == 0, os.getuid(), os.getgid()
     owner = request["uid"] if root else uid
-    flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC
+    flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNET  # no message to the next submission
     if root:
         _unshare(flags)
     else:

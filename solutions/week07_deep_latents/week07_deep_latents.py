@@ -723,7 +723,7 @@ answer = stattests.call(train_codes, train_images, 0)
 assert isinstance(answer, (tuple, list)) and len(answer) == 2, "return two things: the weights and the prior"
 assert isinstance(answer[0], (tuple, list)) and len(answer[0]) == 8, "the weights are a list of eight arrays"
 code_weights = [
-    stattests.assert_array(f"weight {i}", value, shape)
+    stattests.assert_array(f"weight {i}", value, shape, most=1000)
     for i, (value, shape) in enumerate(zip(answer[0], SHAPES))
 ]
 code_prior = stattests.assert_array("the prior", answer[1], LEVELS).astype(float)

@@ -353,3 +353,10 @@ def test_call_lets_variables_be_changed() -> None:
     variable = Variable()
     stattests.call(lambda v: setattr(v, "value", 2), variable)
     assert variable.value == 2, "an update in place may be what the exercise asks for"
+
+
+def test_numbers_that_are_too_large_for_an_exact_likelihood():
+    assert assert_array("W", np.array([-1000.0, 3]), (2,), most=1000)[0] == -1000
+    with pytest.raises(AssertionError, match="W: numbers of at most 1000 expected, got 1e\\+20"):
+        assert_array("W", np.array([1e20, 0]), (2,), most=1000)
+    assert assert_array("none", np.zeros((0, 2)), (None, 2), most=1).size == 0

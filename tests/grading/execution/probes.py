@@ -180,6 +180,12 @@ added = libc.syscall(ADD_KEY, b'user', b'of the last one', b'x', 1, SESSION) > 0
 print(found, added, end='')
 """
 PROBES["keys"] = PROBES["keys of the last one"] = KEYS
+PROBES["traffic"] = PROBES["traffic of the last one"] = """
+import contextlib, socket
+with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.sendto(b'a message', ('127.0.0.1', 9))
+print(open('/proc/self/net/dev').read().split('lo:')[1].split()[8], end='')
+"""
 PROBES["system calls"] = """
 import ctypes, errno, os, signal
 libc = ctypes.CDLL(None, use_errno=True)

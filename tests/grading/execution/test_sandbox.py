@@ -44,6 +44,8 @@ EXPECTED = {
     "what a notebook needs": "1 2 3 4 5 6 7 8 9",
     "keys, unfiltered": "[] True",
     "keys of the last one, unfiltered": "[] True",
+    "traffic": "0",
+    "traffic of the last one": "0",
 }
 OF_THIS_MACHINE = {name for name in EXPECTED if "keys" in name or name == "system calls"}
 
