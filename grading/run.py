@@ -106,9 +106,7 @@ class Summary:
     resumed: int = 0
     executed: int = 0
     failed: dict[str, str] = field(default_factory=dict)  # pseudonym → why the grader could not finish
-    protection: set[str] = field(
-        default_factory=set
-    )  # what kept submissions to their limits, what nothing did
+    protection: set[str] = field(default_factory=set)  # what kept submissions to their limits
     changes: Differences | None = None
     status: int = DONE
     seconds: dict[str, float] = field(default_factory=dict)  # by phase

@@ -42,9 +42,8 @@ class Watch:
         """Look: the limit that is passed, "memory", "processes" or ""."""
         family = self._family()
         memory, threads, seconds = 0, len(family), 0.0
-        for process in (
-            family if threads <= self._processes else ()
-        ):  # a fork bomb leaves no time to look at each
+        few = threads <= self._processes  # a fork bomb leaves no time to look at each
+        for process in family if few else ():
             used, count = memory_of(process.pid)
             memory += max(0, used - self._base)
             threads += max(0, count - 1)

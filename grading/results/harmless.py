@@ -26,10 +26,7 @@ from PIL import Image
 from grading.model import CellRun
 
 TEXT = 20_000  # characters of one text
-MARKDOWN, PAGE_MARKDOWN = (
-    10_000,
-    100_000,
-)  # characters that are rendered; what is longer is shown as it was typed
+MARKDOWN, PAGE_MARKDOWN = 10_000, 100_000  # characters that are rendered, else shown as they were typed
 CODE, PAGE_CODE = 20_000, 200_000  # characters that get colours
 TAGS, PAGE_TAGS = 4_000, 20_000  # of HTML: a table of 60 rows and 20 columns has 2,600 with those that close
 PIECES, PAGE_PIECES = 10_000, 100_000  # words, slashes and quotes of HTML: no tag can have more attributes
@@ -69,6 +66,8 @@ NO_PICTURE = Markup(
     "text itself, no attachments, nothing from elsewhere.</p>"
 )
 LEFT_OUT = "({} of this cell left out: the notebook as a whole displays more than is kept)\n"
+SAID = re.compile(re.escape(LEFT_OUT).replace(r"\{\}", r"(?:one output|[\d,]{1,20} outputs)"))
+SENTENCE = 100  # characters, at most, of what says how much of a source was left out
 
 
 def plain(text: Any, limit: int = TEXT) -> str:
@@ -108,7 +107,10 @@ def joined(value: Any) -> str:
 
 
 def capped(runs: Iterable[CellRun]) -> tuple[CellRun, ...]:
-    """The cells with as much source and output as is kept of a submission; a sentence says what is not."""
+    """The cells with as much source and output as is kept of a submission; a sentence says what is not.
+
+    Once more it changes nothing, so that what comes from the ledger keeps its sentences.
+    """
     room, outputs, sources, extra = KEPT, OUTPUTS, SOURCES, EXTRA
     made: list[CellRun] = []
     for run in runs:
@@ -118,19 +120,24 @@ def capped(runs: Iterable[CellRun]) -> tuple[CellRun, ...]:
             if extra < 0:
                 continue
         if cell.kind in ("solution", "manual", "extra"):
-            cell = replace(cell, source=cut(cell.source, max(1000, min(SOURCE, sources))))
+            most = max(1000, min(SOURCE, sources))
+            if len(cell.source) > most + SENTENCE:
+                cell = replace(cell, source=cut(cell.source, most))
             sources -= len(cell.source)
         kept: list[Mapping[str, Any]] = []
-        for output in run.outputs:
+        *others, last = run.outputs or ({},)
+        said = last if isinstance(last, Mapping) and SAID.fullmatch(joined(last.get("text"))) else None
+        for output in others if said else run.outputs:
             if outputs <= 0 or _characters(output) > room:
                 continue
             size = len(json.dumps(output, default=str))
             if size <= room:
                 kept.append(output)
                 room, outputs = room - size, outputs - 1
-        if missing := len(run.outputs) - len(kept):
-            said = "one output" if missing == 1 else f"{missing:,} outputs"
-            kept.append({"output_type": "stream", "name": "stdout", "text": LEFT_OUT.format(said)})
+        if missing := len(run.outputs) - bool(said) - len(kept):
+            words = LEFT_OUT.format("one output" if missing == 1 else f"{missing:,} outputs")
+            said = {"output_type": "stream", "name": "stdout", "text": words}
+        kept += [said] if said else []
         made.append(replace(run, cell=cell, outputs=tuple(kept)))
     return tuple(made)
 

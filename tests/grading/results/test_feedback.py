@@ -550,10 +550,14 @@ def test_a_submission_of_many_outputs_is_kept_in_part() -> None:
     assert len(kept) == 9 and sum(len(str(output)) for run in kept for output in run.outputs) < KEPT
     assert kept[0].outputs[0]["text"] == "first" and kept[0].outputs[-2]["text"] == "last"
     assert " outputs of this cell left out" in kept[0].outputs[-1]["text"]
+    assert capped(kept) == kept, "the page and the notebook say what the ledger says"
     many = capped([CellRun(cell, (graded.stream("x"),) * 10**5)])
-    assert len(many[0].outputs) == 2001
+    assert len(many[0].outputs) == 2001 and capped(many) == many
+    assert "(98,000 outputs" in many[0].outputs[-1]["text"]
     extra = [CellRun(CleanCell(f"extra{i}", "extra", "y" * 10**5)) for i in range(2000)]
     kept = capped([*extra, CellRun(cell)])
+    long = capped([CellRun(CleanCell("long", "extra", "z" * 10**6))])
+    assert long[0].cell.source.count("left out") == 1 and capped(long) == long
     assert len(kept) == 301 and kept[-1].cell == cell and sum(len(run.cell.source) for run in kept) < 3e6
 
 
